@@ -1,0 +1,1 @@
+"""What the service talks about: ids, models, errors and settings. Imports nothing of ours."""

@@ -1,0 +1,102 @@
+"""The closed sets of the quiz: levels, topics and the forms that a question takes."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+OPTION_COUNT = 4
+"""Every question has four options; buttons, shuffling and the schema rely on it."""
+
+
+class Level(IntEnum):
+    """How hard a question is, and how far a learner has come."""
+
+    BEGINNER = 1
+    INTERMEDIATE = 2
+    ADVANCED = 3
+    EXPERT = 4
+
+    @property
+    def label(self) -> str:
+        """Return the level's name as learners read it, such as ``Beginner``."""
+        return self.name.capitalize()
+
+
+class Topic(StrEnum):
+    """The fields of data engineering that the bank covers."""
+
+    DATA_MODELING = "data_modeling"
+    SQL_PERFORMANCE = "sql_performance"
+    DISTRIBUTED_SYSTEMS = "distributed_systems"
+    STREAMING = "streaming"
+    DATA_WAREHOUSE_LAKEHOUSE = "data_warehouse_lakehouse"
+    ETL_VS_ELT = "etl_vs_elt"
+    ORCHESTRATION = "orchestration"
+    DATA_QUALITY = "data_quality"
+    OBSERVABILITY = "observability"
+    BATCH_PROCESSING = "batch_processing"
+    FILE_FORMATS_STORAGE = "file_formats_storage"
+    GOVERNANCE_SECURITY = "governance_security"
+
+    @property
+    def label(self) -> str:
+        """Return the topic's name as learners read it."""
+        return _TOPIC_LABELS[self]
+
+
+_TOPIC_LABELS = {
+    Topic.DATA_MODELING: "Data modeling",
+    Topic.SQL_PERFORMANCE: "SQL performance",
+    Topic.DISTRIBUTED_SYSTEMS: "Distributed systems",
+    Topic.STREAMING: "Streaming",
+    Topic.DATA_WAREHOUSE_LAKEHOUSE: "Warehouse & lakehouse",
+    Topic.ETL_VS_ELT: "ETL and ELT",
+    Topic.ORCHESTRATION: "Orchestration",
+    Topic.DATA_QUALITY: "Data quality",
+    Topic.OBSERVABILITY: "Observability",
+    Topic.BATCH_PROCESSING: "Batch processing",
+    Topic.FILE_FORMATS_STORAGE: "Formats & storage",
+    Topic.GOVERNANCE_SECURITY: "Governance & security",
+}
+
+
+class QuestionForm(StrEnum):
+    """Whether a question asks for a judgement on something shown, or for a word's meaning."""
+
+    PRACTICAL = "practical"
+    DEFINITION = "definition"
+
+
+class QuestionSource(StrEnum):
+    """Where a question came from."""
+
+    STATIC = "static"
+    COMPUTED = "computed"
+    LLM = "llm"
+
+
+class QuizKind(StrEnum):
+    """Why a learner got a quiz."""
+
+    DAILY = "daily"
+    ON_DEMAND = "on_demand"
+
+
+class QuizState(StrEnum):
+    """The life of a quiz; schema.sql tells the transitions."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    SENT = "sent"
+    ANSWERED = "answered"
+    GRADED = "graded"
+    EXPIRED = "expired"
+    FAILED = "failed"
+
+
+class CheckEngine(StrEnum):
+    """What executes a question's code to find out its answer."""
+
+    DUCKDB = "duckdb"
+    POSTGRES = "postgres"
+    PYTHON = "python"

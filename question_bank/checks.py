@@ -1,0 +1,127 @@
+"""Executes what a question shows, to find out whether the marked option is what really happens.
+
+DuckDB runs in this process on an empty in-memory database; Postgres runs each check in a schema of its own that is
+rolled back; Python runs in a subprocess with limits on time, memory and files.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+
+from domain.catalog import CheckEngine
+from question_bank.format import Check, Question
+
+PYTHON_SECONDS = 10
+PYTHON_BYTES = 1 << 30
+
+Runner = Callable[[str, str], str]
+"""Takes the setup and what to run; returns the result as text."""
+
+
+def render_rows(rows: Iterable[Iterable[Any]]) -> str:
+    """Write a result as options do: values joined by ``, `` and rows by `` / ``; NULL, true and false as in SQL.
+
+    Args:
+        rows: the rows of a result, in order.
+
+    Returns:
+        One line; ``(no rows)`` when there are none.
+    """
+    return " / ".join(", ".join(_render(value) for value in row) for row in rows) or "(no rows)"
+
+
+def _render(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float | Decimal):
+        return f"{value:f}".rstrip("0").rstrip(".") if "." in f"{value:f}" else f"{value:f}"
+    return str(value)
+
+
+def run_duckdb(setup: str, run: str) -> str:
+    """Execute in an empty in-memory DuckDB.
+
+    Args:
+        setup: statements to run first.
+        run: statements whose last result is the answer.
+
+    Returns:
+        The rendered rows, or ``error: <class>`` when ``run`` is refused.
+    """
+    with duckdb.connect(config={"threads": "1", "enable_external_access": "false"}) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        if setup.strip():
+            connection.execute(setup)
+        try:
+            return render_rows(connection.execute(run).fetchall())
+        except duckdb.Error as error:
+            return f"error: {type(error).__name__}"
+
+
+def _limit_process() -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (PYTHON_SECONDS, PYTHON_SECONDS))
+    resource.setrlimit(resource.RLIMIT_AS, (PYTHON_BYTES, PYTHON_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+
+def run_python(setup: str, run: str) -> str:
+    """Execute in a fresh, isolated Python with limits on time, memory and file size.
+
+    Args:
+        setup: lines to run first.
+        run: lines whose standard output is the answer.
+
+    Returns:
+        What was printed, lines joined by `` / ``; ``error: <class>`` when it raised; ``error: timeout``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            done = subprocess.run(  # noqa: S603 - the bank's own snippets, limited
+                [sys.executable, "-I", "-c", f"{setup}\n{run}"],
+                cwd=folder,
+                env={"PATH": os.defpath, "TZ": "UTC", "PYTHONHASHSEED": "0"},
+                capture_output=True,
+                text=True,
+                timeout=PYTHON_SECONDS,
+                check=False,
+                preexec_fn=_limit_process,  # noqa: PLW1509 - limits must be set in the child, before it runs
+            )
+        except subprocess.TimeoutExpired:
+            return "error: timeout"
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["killed"])[-1]
+        return f"error: {last.split(':')[0]}"
+    return " / ".join(done.stdout.rstrip().splitlines()) or "(nothing)"
+
+
+def wrong_answer(question: Question, check: Check, runner: Runner) -> str | None:
+    """Execute a question's check and hold its options to the result.
+
+    Args:
+        question: what the learner sees.
+        check: its check.
+        runner: what executes for the check's engine.
+
+    Returns:
+        None when the marked option, and no other, is the result; else one line on what came instead.
+    """
+    result = runner(check.setup, check.run or question.code or "")
+    meant = [option.value or option.text for option in question.options]
+    if meant[question.correct_index] != result:
+        return f"{question.id}: marked {meant[question.correct_index]!r}, but running it gives {result!r}"
+    return None
+
+
+RUNNERS: dict[CheckEngine, Runner] = {CheckEngine.DUCKDB: run_duckdb, CheckEngine.PYTHON: run_python}
+"""The engines that need nothing but this machine; Postgres is added by whoever has a connection to one."""

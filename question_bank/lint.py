@@ -1,0 +1,75 @@
+"""Rules over many questions at once: what one question alone cannot show."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
+from domain.catalog import QuestionForm
+from question_bank.loader import Located, Problem
+
+MAX_LENGTH_RATIO = 2.2
+"""The right option may be at most this many times as long as the mean of the wrong ones, past a few words."""
+
+MIN_LENGTH_THAT_SHOWS = 28
+"""Below this many characters an option's length gives nothing away."""
+
+MAX_DEFINITION_SHARE = 1 / 3
+NEAR_DUPLICATE = 0.72
+"""Jaccard similarity of word pairs beyond which two questions ask the same."""
+
+_WORD = re.compile(r"[a-z0-9_]+")
+
+
+def lint(questions: Sequence[Located]) -> list[Problem]:
+    """Return everything that is wrong across a set of questions.
+
+    Args:
+        questions: what was read, of one file or of the whole bank.
+    """
+    return [*_lopsided(questions), *_too_many_definitions(questions), *near_duplicates(questions)]
+
+
+def _lopsided(questions: Iterable[Located]) -> Iterable[Problem]:
+    """Find questions whose right option can be told by its length."""
+    for located in questions:
+        options = located.question.options
+        right = len(options[located.question.correct_index].text)
+        wrong = [len(option.text) for option in options if not option.correct]
+        if right > MIN_LENGTH_THAT_SHOWS and right > MAX_LENGTH_RATIO * sum(wrong) / len(wrong):
+            reason = f"{located.question.id}: the right option has {right} characters, the wrong ones {wrong}"
+            yield Problem(located.path, located.line, reason)
+
+
+def _too_many_definitions(questions: Sequence[Located]) -> Iterable[Problem]:
+    forms = Counter((located.path, located.question.form) for located in questions)
+    totals = Counter(located.path for located in questions)
+    for path, total in totals.items():
+        share = forms[path, QuestionForm.DEFINITION] / total
+        if share > MAX_DEFINITION_SHARE:
+            yield Problem(path, 1, f"{share:.0%} of the questions ask for a definition; at most a third may")
+
+
+def near_duplicates(questions: Sequence[Located]) -> Iterable[Problem]:
+    """Find pairs of questions that ask the same in nearly the same words.
+
+    Args:
+        questions: the questions to compare with each other.
+
+    Returns:
+        A problem for each pair, at the later one's place.
+    """
+    shingles = [_shingles(located) for located in questions]
+    for (i, one), (j, other) in combinations(enumerate(shingles), 2):
+        if one and other and len(one & other) / len(one | other) > NEAR_DUPLICATE:
+            reason = f"{questions[j].question.id}: asks the same as {questions[i].question.id}"
+            yield Problem(questions[j].path, questions[j].line, reason)
+
+
+def _shingles(located: Located) -> frozenset[tuple[str, str]]:
+    question = located.question
+    text = " ".join([question.prompt, question.code or "", *(option.text for option in question.options)])
+    words = _WORD.findall(text.lower())
+    return frozenset(zip(words, words[1:], strict=False))
