@@ -21,9 +21,9 @@ def main(arguments: list[str]) -> int:
     """
     bank = Bank()
     for path in [Path(name) for name in arguments] or sorted(BANK_FOLDER.rglob("*.yaml")):
-        questions, problems = read_file(path)
+        questions, found = read_file(path)
         bank.questions.extend(questions)
-        bank.problems.extend(problems)
+        bank.problems.extend(found)
     problems = [str(problem) for problem in [*bank.problems, *lint(bank.questions)]]
     executed = skipped = 0
     for located in bank.questions:

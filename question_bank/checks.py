@@ -95,7 +95,7 @@ def run_python(setup: str, run: str) -> str:
                 text=True,
                 timeout=PYTHON_SECONDS,
                 check=False,
-                preexec_fn=_limit_process,  # noqa: PLW1509 - limits must be set in the child, before it runs
+                preexec_fn=_limit_process,
             )
         except subprocess.TimeoutExpired:
             return "error: timeout"

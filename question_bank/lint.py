@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from domain.catalog import QuestionForm
 from question_bank.loader import Located, Problem
@@ -72,4 +72,4 @@ def _shingles(located: Located) -> frozenset[tuple[str, str]]:
     question = located.question
     text = " ".join([question.prompt, question.code or "", *(option.text for option in question.options)])
     words = _WORD.findall(text.lower())
-    return frozenset(zip(words, words[1:], strict=False))
+    return frozenset(pairwise(words))

@@ -89,18 +89,15 @@ def read_file(path: Path) -> tuple[list[Located], list[Problem]]:
     """
     try:
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_LOADER)
-        document = _construct(node)
+        if node is None:
+            return [], [Problem(path, 1, "the file is empty")]
+        document = yaml.constructor.SafeConstructor().construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         return [], [Problem(path, line, f"not YAML: {error.problem}")]
     except (UnicodeDecodeError, yaml.YAMLError, OSError) as error:
         return [], [Problem(path, 1, f"cannot be read: {error}")]
     return _read_document(path, document, node)
-
-
-def _construct(node: yaml.Node | None) -> Any:  # noqa: ANN401 - any YAML
-    """Build plain values from a parsed tree, which is kept beside them for its line numbers."""
-    return None if node is None else yaml.constructor.SafeConstructor().construct_document(node)
 
 
 def _read_document(path: Path, document: Any, node: yaml.Node) -> tuple[list[Located], list[Problem]]:  # noqa: ANN401
@@ -124,7 +121,11 @@ def _read_document(path: Path, document: Any, node: yaml.Node) -> tuple[list[Loc
 
 
 def _problems_of(
-    error: ValidationError, path: Path, item: Any, node: yaml.Node, location: Location  # noqa: ANN401 - any YAML
+    error: ValidationError,
+    path: Path,
+    item: Any,
+    node: yaml.Node,
+    location: Location,  # noqa: ANN401 - any YAML
 ) -> list[Problem]:
     name = item.get("id", "(no id)") if isinstance(item, dict) else "(not a mapping)"
     problems = []

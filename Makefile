@@ -1,0 +1,46 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+$(VENV)/run: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what requirements.txt pins (about a minute, once)..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --compile -r requirements.txt
+	@touch $@
+
+$(VENV)/dev: requirements-dev.txt $(VENV)/run
+	@echo "Installing what tests and lint need..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --compile -r requirements-dev.txt
+	@touch $@
+
+compile: $(VENV)/run
+	@$(BIN)/python -m compileall -q *.py bot domain local observability question_bank simulator sql
+
+setup: $(VENV)/run compile ## Install what the service needs
+
+run: setup ## Start the whole service on this machine
+	@exec $(BIN)/python main.py
+
+test: $(VENV)/dev compile ## Run every test
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/dev ## Check style, types and the question bank
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy .
+	@$(BIN)/python -m question_bank
+
+lock: ## Compile requirements*.in to pinned, hashed requirements*.txt (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url requirements.in -o requirements.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt requirements-dev.in -o requirements-dev.txt
+
+clean: ## Remove the environment and all local data
+	rm -rf $(VENV) .data build
+
+.PHONY: help compile setup run test lint lock clean

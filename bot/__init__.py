@@ -1,0 +1,1 @@
+"""Telegram, as the bot sees it: texts, keyboards, callback data, transport, handlers."""

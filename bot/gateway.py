@@ -1,0 +1,264 @@
+"""python-telegram-bot's Bot behind the rate limiter, with its errors in our words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from telegram import Bot, BotCommand, InlineKeyboardMarkup, InputFile, LinkPreviewOptions, Message
+from telegram.constants import ParseMode
+from telegram.error import (
+    BadRequest,
+    ChatMigrated,
+    Forbidden,
+    InvalidToken,
+    NetworkError,
+    RetryAfter,
+    TimedOut,
+)
+from telegram.error import TelegramError as LibraryError
+from telegram.request import HTTPXRequest
+
+from bot.limiter import Priority, RateLimiter
+from bot.messages import COMMANDS
+from domain.errors import (
+    LearnerUnreachableError,
+    MessageGoneError,
+    RateLimitedError,
+    StartupError,
+    TelegramError,
+    TelegramUnavailableError,
+)
+from domain.ids import LearnerId
+from domain.settings import Settings
+from observability import metrics
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
+_MAX_RATE_LIMIT_RETRIES = 5
+_GONE = ("message to edit not found", "message can't be edited", "message_id_invalid")
+_UNREACHABLE = ("chat not found", "user is deactivated", "bot was blocked", "peer_id_invalid", "user not found")
+
+
+def make_bot(settings: Settings) -> Bot:
+    """Build the library's Bot.
+
+    Args:
+        settings: token and where to call.
+
+    Raises:
+        StartupError: there is no token, or it is none.
+    """
+    if settings.telegram_bot_token is None:
+        raise StartupError("TELEGRAM_BOT_TOKEN is not set")
+    seconds = settings.telegram_timeout_seconds
+    request = HTTPXRequest(
+        connection_pool_size=32,
+        connect_timeout=min(seconds, 5),
+        read_timeout=seconds,
+        write_timeout=seconds,
+        pool_timeout=seconds,
+    )
+    try:
+        return Bot(
+            settings.telegram_bot_token.get_secret_value(),
+            base_url=f"{settings.telegram_api_base_url}/bot",
+            base_file_url=f"{settings.telegram_api_base_url}/file/bot",
+            request=request,
+            get_updates_request=HTTPXRequest(connection_pool_size=2, read_timeout=seconds + 30),
+        )
+    except InvalidToken:
+        raise StartupError("TELEGRAM_BOT_TOKEN is not a bot token; @BotFather shows it as 123456:ABC...") from None
+
+
+def bot_id_of(settings: Settings) -> int:
+    """Return the bot's own id, which is the first part of its token.
+
+    Args:
+        settings: with a token.
+
+    Raises:
+        StartupError: there is no token, or it is none.
+    """
+    token = settings.telegram_bot_token.get_secret_value() if settings.telegram_bot_token else ""
+    number = token.partition(":")[0]
+    if not number.isdigit():
+        raise StartupError("TELEGRAM_BOT_TOKEN is not a bot token; @BotFather shows it as 123456:ABC...")
+    return int(number)
+
+
+class TelegramGateway:
+    """Sends and edits messages: paced, counted, and with errors that say what to do next."""
+
+    def __init__(self, bot: Bot, limiter: RateLimiter) -> None:
+        """Take the library's bot and the limiter that all its processes share.
+
+        Args:
+            bot: not yet initialised.
+            limiter: the pace.
+        """
+        self.bot = bot
+        self._limiter = limiter
+
+    async def send(
+        self,
+        learner_id: LearnerId,
+        text: str,
+        keyboard: InlineKeyboardMarkup | None = None,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> int:
+        """Send a message and return its id.
+
+        Args:
+            learner_id: to whom; a private chat has its user's id.
+            text: Telegram's HTML.
+            keyboard: buttons under it.
+            priority: whether a learner waits for it.
+
+        Raises:
+            LearnerUnreachableError: the learner blocked the bot or is gone.
+            TelegramUnavailableError: no answer came, so it may or may not have been sent.
+            TelegramError: Telegram refused it for good.
+        """
+        message: Message = await self._call(
+            "sendMessage",
+            lambda: self.bot.send_message(
+                learner_id, text, parse_mode=ParseMode.HTML, reply_markup=keyboard, link_preview_options=_NO_PREVIEW
+            ),
+            priority,
+        )
+        return message.message_id
+
+    async def edit(
+        self, learner_id: LearnerId, message_id: int, text: str, keyboard: InlineKeyboardMarkup | None = None
+    ) -> None:
+        """Replace a message's text and buttons; saying the same again is no error.
+
+        Args:
+            learner_id: whose chat.
+            message_id: which message.
+            text: Telegram's HTML.
+            keyboard: buttons under it; None takes them away.
+
+        Raises:
+            MessageGoneError: there is no such message any more.
+            LearnerUnreachableError: the learner blocked the bot or is gone.
+            TelegramUnavailableError: no answer came.
+            TelegramError: Telegram refused it for good.
+        """
+        await self._call(
+            "editMessageText",
+            lambda: self.bot.edit_message_text(
+                text,
+                chat_id=learner_id,
+                message_id=message_id,
+                parse_mode=ParseMode.HTML,
+                reply_markup=keyboard,
+                link_preview_options=_NO_PREVIEW,
+            ),
+            Priority.INTERACTIVE,
+        )
+
+    async def send_file(self, learner_id: LearnerId, content: bytes, name: str, caption: str) -> None:
+        """Send a file.
+
+        Args:
+            learner_id: to whom.
+            content: its bytes.
+            name: its name.
+            caption: plain text under it.
+
+        Raises:
+            LearnerUnreachableError: the learner blocked the bot or is gone.
+            TelegramUnavailableError: no answer came.
+            TelegramError: Telegram refused it for good.
+        """
+        await self._call(
+            "sendDocument",
+            lambda: self.bot.send_document(learner_id, InputFile(content, filename=name), caption=caption),
+            Priority.INTERACTIVE,
+        )
+
+    async def show_typing(self, learner_id: LearnerId) -> None:
+        """Show that an answer is on its way; failing at that is no matter.
+
+        Args:
+            learner_id: to whom.
+        """
+        try:
+            await self.bot.send_chat_action(learner_id, "typing")
+        except LibraryError as error:
+            logger.debug("typing was not shown: %s", error)
+
+    async def acknowledge(self, callback_id: str, text: str | None = None) -> None:
+        """Answer a tap, where the webhook's response cannot; a tap too old to answer is no matter.
+
+        Args:
+            callback_id: the tap's own id.
+            text: a toast of at most 200 characters.
+        """
+        try:
+            await self.bot.answer_callback_query(callback_id, text)
+        except LibraryError as error:
+            logger.debug("a tap was not acknowledged: %s", error)
+
+    async def publish_commands(self) -> None:
+        """Tell Telegram the commands menu.
+
+        Raises:
+            TelegramError: Telegram refused.
+        """
+        commands = [BotCommand(name, about) for name, about in COMMANDS]
+        await self._call("setMyCommands", lambda: self.bot.set_my_commands(commands), Priority.INTERACTIVE)
+
+    async def _call(self, method: str, request: Callable[[], Awaitable[T]], priority: Priority) -> T:
+        for _ in range(_MAX_RATE_LIMIT_RETRIES):
+            await self._limiter.wait(priority)
+            try:
+                result = await request()
+            except RetryAfter as error:
+                seconds = seconds_to_wait(error)
+                metrics.TELEGRAM_REQUESTS.labels(method, "rate_limited").inc()
+                await self._limiter.pause(seconds)
+                last = RateLimitedError(seconds)
+            except BadRequest as error:
+                if "message is not modified" in error.message.lower():
+                    metrics.TELEGRAM_REQUESTS.labels(method, "unchanged").inc()
+                    return None  # type: ignore[return-value]  # only edits are ever unchanged, and they return nothing
+                metrics.TELEGRAM_REQUESTS.labels(method, "refused").inc()
+                raise _translate(error) from error
+            except LibraryError as error:
+                metrics.TELEGRAM_REQUESTS.labels(method, type(error).__name__).inc()
+                raise _translate(error) from error
+            else:
+                metrics.TELEGRAM_REQUESTS.labels(method, "ok").inc()
+                return result
+        raise last
+
+
+def seconds_to_wait(error: RetryAfter) -> float:
+    """Return how long Telegram asks to wait, in seconds; the library gives a number or a timedelta.
+
+    Args:
+        error: a 429.
+    """
+    after = error.retry_after
+    return float(after) if isinstance(after, int | float) else after.total_seconds()
+
+
+def _translate(error: LibraryError) -> TelegramError:
+    """Turn the library's error into the one that says what to do next."""
+    words = error.message.lower()
+    if isinstance(error, Forbidden) or any(part in words for part in _UNREACHABLE):
+        return LearnerUnreachableError(error.message)
+    if any(part in words for part in _GONE):
+        return MessageGoneError(error.message)
+    if isinstance(error, BadRequest | ChatMigrated | InvalidToken):
+        return TelegramError(error.message)
+    if isinstance(error, TimedOut | NetworkError):
+        return TelegramUnavailableError(type(error).__name__)
+    return TelegramError(error.message)

@@ -1,0 +1,127 @@
+"""The buttons under the bot's messages: pure functions from domain types to keyboards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup
+
+from bot.callbacks import (
+    AllTopics,
+    AnswerTap,
+    Callback,
+    ChooseHour,
+    ChooseOffset,
+    ChooseZone,
+    ConfirmErase,
+    NextQuestion,
+    OpenSettings,
+    SwitchDaily,
+    ToggleTopic,
+)
+from bot.messages import LETTERS
+from bot.zones import city, offsets, zones_at
+from domain.catalog import Topic
+from domain.ids import QuizId
+from domain.models import Learner
+
+
+def _button(text: str, callback: Callback) -> InlineKeyboardButton:
+    return InlineKeyboardButton(text, callback_data=callback.pack())
+
+
+def _grid(buttons: Iterable[InlineKeyboardButton], columns: int) -> list[list[InlineKeyboardButton]]:
+    row = list(buttons)
+    return [row[start : start + columns] for start in range(0, len(row), columns)]
+
+
+def _keyboard(*rows: Sequence[InlineKeyboardButton]) -> InlineKeyboardMarkup:
+    return InlineKeyboardMarkup(rows)
+
+
+_BACK = _button("‹ Back", OpenSettings("main"))
+
+
+def question_keyboard(quiz_id: QuizId) -> InlineKeyboardMarkup:
+    """Return the four answer buttons.
+
+    Args:
+        quiz_id: the quiz that they answer.
+    """
+    return _keyboard([_button(letter, AnswerTap(quiz_id, place)) for place, letter in enumerate(LETTERS)])
+
+
+def next_keyboard(text: str = "Next question ›") -> InlineKeyboardMarkup:
+    """Return the button that asks for a question.
+
+    Args:
+        text: what stands on it.
+    """
+    return _keyboard([_button(text, NextQuestion())])
+
+
+def erase_keyboard() -> InlineKeyboardMarkup:
+    """Return the buttons that answer whether to erase everything."""
+    return _keyboard(
+        [_button("Yes, erase everything", ConfirmErase(confirmed=True))],
+        [_button("No, keep it", ConfirmErase(confirmed=False))],
+    )
+
+
+def settings_keyboard(learner: Learner) -> InlineKeyboardMarkup:
+    """Return the settings' main page.
+
+    Args:
+        learner: whose.
+    """
+    daily = "Daily quiz: on ✓" if learner.daily_enabled else "Daily quiz: off"
+    return _keyboard(
+        [_button(daily, SwitchDaily(enabled=not learner.daily_enabled))],
+        [_button("🕙 Hour", OpenSettings("hour")), _button("🌍 Time zone", OpenSettings("zone"))],
+        [_button("📚 Topics", OpenSettings("topics")), _button("Done", OpenSettings("done"))],
+    )
+
+
+def hour_keyboard(learner: Learner) -> InlineKeyboardMarkup:
+    """Return the hours of a day, the learner's marked.
+
+    Args:
+        learner: whose.
+    """
+    chosen = learner.daily_at.hour
+    hours = (_button(f"{'• ' if hour == chosen else ''}{hour:02}:00", ChooseHour(hour)) for hour in range(24))
+    return _keyboard(*_grid(hours, 4), [_BACK])
+
+
+def offset_keyboard(now: datetime) -> InlineKeyboardMarkup:
+    """Return what the world's clocks show, so that a learner finds theirs.
+
+    Args:
+        now: an aware moment.
+    """
+    utc = now.astimezone(UTC)
+    times = (_button(f"{utc + timedelta(minutes=minutes):%a %H:%M}", ChooseOffset(minutes)) for minutes in offsets(now))
+    return _keyboard(*_grid(times, 4), [_BACK])
+
+
+def zone_keyboard(minutes: int, now: datetime) -> InlineKeyboardMarkup:
+    """Return the cities whose clocks show the time that the learner picked.
+
+    Args:
+        minutes: the offset from UTC.
+        now: an aware moment.
+    """
+    cities = (_button(city(zone), ChooseZone(zone)) for zone in zones_at(minutes, now))
+    return _keyboard(*_grid(cities, 3), [_button("‹ Back", OpenSettings("zone"))])
+
+
+def topics_keyboard(learner: Learner) -> InlineKeyboardMarkup:
+    """Return the topics, the chosen ones marked.
+
+    Args:
+        learner: whose.
+    """
+    chosen = set(learner.topics)
+    topics = (_button(f"{'✅ ' if topic in chosen else ''}{topic.label}", ToggleTopic(topic)) for topic in Topic)
+    return _keyboard(*_grid(topics, 2), [_button("All topics" if chosen else "✅ All topics", AllTopics()), _BACK])

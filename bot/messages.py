@@ -1,0 +1,278 @@
+"""What the bot says: pure functions from domain types to Telegram's HTML."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+from bot.zones import city
+from difficulty_adapter import DEFAULT_LIMIT
+from domain.catalog import Level, QuizKind
+from domain.models import Grade, Learner, Question, Quiz, Statistics
+
+LETTERS = "ABCD"
+
+COMMANDS = (
+    ("quiz", "Get a question now"),
+    ("stats", "Your level, streak and topics"),
+    ("settings", "Hour, time zone and topics"),
+    ("stop", "No more daily quizzes"),
+    ("resume", "Daily quizzes again"),
+    ("help", "What this bot does"),
+    ("privacy", "What is stored about you"),
+    ("export", "Get all of it as a file"),
+    ("erase", "Delete all of it"),
+)
+"""The commands menu, most used first."""
+
+_CODE_WORD = re.compile(r"`([^`\n]+)`")
+_LEVEL_MARK = {Level.BEGINNER: "🌱", Level.INTERMEDIATE: "🔧", Level.ADVANCED: "🚀", Level.EXPERT: "🏆"}
+
+
+def rich(text: str) -> str:
+    """Escape a text for Telegram's HTML and set its words in `backticks` in monospace.
+
+    Args:
+        text: plain text of the bank.
+    """
+    return _CODE_WORD.sub(r"<code>\1</code>", escape(" ".join(text.split()), quote=False))
+
+
+def _code_block(question: Question) -> str:
+    if not question.code:
+        return ""
+    language = re.sub(r"[^a-z0-9+-]", "", question.language.lower())
+    body = escape(question.code, quote=False)
+    return f'<pre><code class="language-{language}">{body}</code></pre>\n' if language else f"<pre>{body}</pre>\n"
+
+
+def _heading(quiz: Quiz) -> str:
+    question = quiz.question
+    daily = "Daily quiz · " if quiz.kind is QuizKind.DAILY else ""
+    return f"{_LEVEL_MARK[question.level]} <b>{daily}{escape(question.topic.label)}</b> · {question.level.label}"
+
+
+def _body(quiz: Quiz) -> str:
+    return f"{_heading(quiz)}\n\n{rich(quiz.question.prompt)}\n{_code_block(quiz.question)}"
+
+
+def question_text(quiz: Quiz) -> str:
+    """Return the message that puts a question, its options in the quiz's own order.
+
+    Args:
+        quiz: what to ask.
+    """
+    options = [
+        f"<b>{letter}</b>  {rich(quiz.question.options[index].text)}"
+        for letter, index in zip(LETTERS, quiz.option_order, strict=True)
+    ]
+    return f"{_body(quiz)}\n" + "\n".join(options)
+
+
+def feedback_text(quiz: Quiz, grade: Grade, limit: int = DEFAULT_LIMIT) -> str:
+    """Return the message that a question's message becomes once it is answered.
+
+    Args:
+        quiz: the quiz, with what was chosen.
+        grade: what the answer changed.
+        limit: points at which a level changes.
+    """
+    question = quiz.question
+    parts = [f"{_body(quiz)}\n" + "\n".join(_marked_options(quiz)), _verdict(quiz)]
+    parts.append(f"<blockquote expandable>{_reasons(quiz)}</blockquote>")
+    parts.append(f'📖 <a href="{escape(question.reference_url)}">{escape(question.reference_title, quote=False)}</a>')
+    parts.append(progress_text(grade, limit))
+    return "\n\n".join(parts)
+
+
+def _marked_options(quiz: Quiz) -> list[str]:
+    lines = []
+    for letter, index in zip(LETTERS, quiz.option_order, strict=True):
+        text = rich(quiz.question.options[index].text)
+        if index == quiz.question.correct_index:
+            lines.append(f"✅ <b>{letter}</b>  <b>{text}</b>")
+        elif index == quiz.chosen:
+            lines.append(f"❌ <b>{letter}</b>  <s>{text}</s>")
+        else:
+            lines.append(f"▫️ <b>{letter}</b>  {text}")
+    return lines
+
+
+def _verdict(quiz: Quiz) -> str:
+    question = quiz.question
+    explanation = rich(question.explanation)
+    if quiz.is_correct:
+        return f"<b>Right!</b> {explanation}"
+    right = LETTERS[quiz.option_order.index(question.correct_index)]
+    chosen = question.options[quiz.chosen if quiz.chosen is not None else 0]
+    return f"<b>Not quite: it is {right}.</b> {explanation}\n\n<b>Your answer:</b> {rich(chosen.why)}"
+
+
+def _reasons(quiz: Quiz) -> str:
+    return "\n".join(
+        f"<b>{letter}</b>  {rich(quiz.question.options[index].why)}"
+        for letter, index in zip(LETTERS, quiz.option_order, strict=True)
+    )
+
+
+def progress_text(grade: Grade, limit: int = DEFAULT_LIMIT) -> str:
+    """Return a learner's streak and level after an answer, in one or two lines.
+
+    Args:
+        grade: what the answer changed.
+        limit: points at which a level changes.
+    """
+    days = "day" if grade.streak_after == 1 else "days"
+    streak = f"🔥 Streak: <b>{grade.streak_after} {days}</b>"
+    if grade.level_after > grade.level_before:
+        return f"{streak}\n🎉 <b>Up to {grade.level_after.label}!</b> Harder questions from now on."
+    if grade.level_after < grade.level_before:
+        return f"{streak}\n🪜 Back to <b>{grade.level_after.label}</b> for now: {limit} right in a row lead up."
+    return f"{streak}\n{level_line(grade.level_after, grade.points_after, limit)}"
+
+
+def level_line(level: Level, points: int, limit: int = DEFAULT_LIMIT) -> str:
+    """Return a level and the way to the next one.
+
+    Args:
+        level: where the learner stands.
+        points: their progress within it.
+        limit: points at which a level changes.
+    """
+    name = f"{_LEVEL_MARK[level]} Level: <b>{level.label}</b>"
+    if level is Level.EXPERT and points >= 0:
+        return f"{name} · the top"
+    if points < 0:
+        answers = "answer makes" if points == -1 else "answers make"
+        return f"{name} · {-points} right {answers} good the last miss"
+    bar = "▰" * points + "▱" * (limit - points)
+    return f"{name}  {bar}  {points}/{limit} to {Level(level + 1).label}"
+
+
+def welcome_text(learner: Learner, *, is_new: bool) -> str:
+    """Return the answer to /start.
+
+    Args:
+        learner: who.
+        is_new: False for one who comes back.
+    """
+    hour = learner.daily_at.strftime("%H:%M")
+    if not is_new:
+        return (
+            "<b>Welcome back!</b>\n\n"
+            f"Your daily quiz comes at {hour} ({escape(city(learner.timezone))} time)"
+            f"{'' if learner.daily_enabled else ', once you /resume it'}. Ready for a question?"
+        )
+    return (
+        "<b>Welcome to the daily quiz for data engineers!</b>\n\n"
+        "One question a day on SQL, streaming, orchestration, lakehouses and more, with an explanation of why the "
+        "answer is right and the tempting ones are wrong.\n\n"
+        f"• You start at <b>{learner.level.label}</b>; questions get harder or easier with your answers.\n"
+        f"• Your quiz comes every day at <b>{hour}</b> ({escape(city(learner.timezone))} time); /settings changes it.\n"
+        "• Answer on days in a row to grow your streak 🔥\n\n"
+        "Shall we begin?"
+    )
+
+
+def help_text(limit: int = DEFAULT_LIMIT) -> str:
+    """Return the answer to /help.
+
+    Args:
+        limit: points at which a level changes.
+    """
+    commands = "\n".join(f"/{name} – {about}" for name, about in COMMANDS)
+    return (
+        "<b>How it works</b>\n\n"
+        "Tap A, B, C or D under a question; the first tap counts. "
+        f"{limit} right in a row from zero raise your level, two wrong in a row lower it, "
+        "and three right make good one wrong.\n"
+        "Your streak counts the days on which you answered, right or wrong.\n\n"
+        f"{commands}"
+    )
+
+
+PRIVACY_TEXT = (
+    "<b>What is stored about you</b>\n\n"
+    "• Your Telegram user id, a number. No name, no username, nothing that you write.\n"
+    "• Your settings, your level, the questions you got and your answers to them.\n\n"
+    "It serves to choose your questions and is shared with nobody. /export gives you all of it as a file, "
+    "/erase deletes all of it, /stop only ends the daily quizzes."
+)
+
+ERASE_QUESTION = (
+    "<b>Erase everything?</b>\n\n"
+    "Your level, streak, settings and all answers will be deleted for good. You will get no more quizzes."
+)
+ERASED_TEXT = "Everything about you is deleted. /start begins anew whenever you like."
+ERASE_CANCELLED = "Nothing was deleted."
+STOPPED_TEXT = (
+    "Daily quizzes are off. /quiz still gets you a question whenever you like; /resume brings the daily ones back."
+)
+UNKNOWN_TEXT = "I only understand buttons and commands. Try /quiz for a question or /help for everything else."
+NOT_REGISTERED = "I don't know you yet, or you erased everything. /start begins."
+NO_QUESTION = "There is no question for your topics just now. Choose more topics in /settings."
+TRY_AGAIN_TEXT = "That took too long on our side, sorry. Please try again in a minute."
+EXPORT_CAPTION = "Everything that is stored about you. /privacy explains it."
+
+
+def resumed_text(learner: Learner) -> str:
+    """Return the answer to /resume.
+
+    Args:
+        learner: who.
+    """
+    return f"Daily quizzes are on: every day at {learner.daily_at:%H:%M} ({escape(city(learner.timezone))} time)."
+
+
+def settings_text(learner: Learner) -> str:
+    """Return the settings page's text.
+
+    Args:
+        learner: whose.
+    """
+    topics = ", ".join(topic.label for topic in learner.topics) or "all"
+    return (
+        "<b>Settings</b>\n\n"
+        f"📬 Daily quiz: <b>{'on' if learner.daily_enabled else 'off'}</b>\n"
+        f"🕙 Hour: <b>{learner.daily_at:%H:%M}</b>\n"
+        f"🌍 Time zone: <b>{escape(learner.timezone)}</b>\n"
+        f"📚 Topics: <b>{escape(topics)}</b>"
+    )
+
+
+def stats_text(learner: Learner, statistics: Statistics, streak: int, limit: int = DEFAULT_LIMIT) -> str:
+    """Return the answer to /stats.
+
+    Args:
+        learner: who.
+        statistics: their answers summed up.
+        streak: days in a row as of today.
+        limit: points at which a level changes.
+    """
+    if not statistics.answered:
+        return f"<b>Your progress</b>\n\n{level_line(learner.level, learner.points, limit)}\n\nNo answers yet: /quiz!"
+    share = statistics.correct / statistics.answered
+    lines = [
+        "<b>Your progress</b>",
+        "",
+        level_line(learner.level, learner.points, limit),
+        f"🔥 Streak: <b>{_days(streak)}</b> (best: {_days(statistics.best_streak)})",
+        f"🎯 Right: <b>{statistics.correct} of {statistics.answered}</b> ({share:.0%})",
+        f"🗓 Last 7 days: <b>{statistics.answered_last_week}</b> answered",
+        "",
+        "<b>By topic</b>",
+    ]
+    lines += [
+        f"{_bar(score.correct, score.answered)} {escape(score.topic.label)}: {score.correct}/{score.answered}"
+        for score in statistics.topics
+    ]
+    return "\n".join(lines)
+
+
+def _days(count: int) -> str:
+    return f"{count} day{'' if count == 1 else 's'}"
+
+
+def _bar(part: int, whole: int, width: int = 5) -> str:
+    full = round(width * part / whole)
+    return "▰" * full + "▱" * (width - full)

@@ -1,0 +1,63 @@
+"""Every error that the service raises on purpose. An error's docstring is its message."""
+
+from __future__ import annotations
+
+import inspect
+
+
+class QuizServiceError(Exception):
+    """Something in the quiz service went wrong."""
+
+    def __init__(self, detail: str = "") -> None:
+        """Take the detail that follows the class's own message.
+
+        Args:
+            detail: what exactly; nothing secret, since it is logged and shown to operators.
+        """
+        message = (inspect.getdoc(type(self)) or "").splitlines()[0].rstrip(".")
+        super().__init__(f"{message}: {detail}" if detail else message)
+
+
+class StartupError(QuizServiceError):
+    """The service cannot start."""
+
+
+class StorageUnavailableError(QuizServiceError):
+    """The database cannot be reached."""
+
+
+class ForgedCallbackError(QuizServiceError):
+    """A button's data is none that this service made."""
+
+
+class GenerationError(QuizServiceError):
+    """No question could be generated."""
+
+
+class TelegramError(QuizServiceError):
+    """Telegram refused a request."""
+
+
+class LearnerUnreachableError(TelegramError):
+    """The learner blocked the bot or is gone."""
+
+
+class RateLimitedError(TelegramError):
+    """Telegram asks to slow down."""
+
+    def __init__(self, retry_after: float) -> None:
+        """Take how long Telegram asks to wait.
+
+        Args:
+            retry_after: seconds until the next request may be made.
+        """
+        super().__init__(f"retry after {retry_after:g} s")
+        self.retry_after = retry_after
+
+
+class MessageGoneError(TelegramError):
+    """The message to edit does not exist any more."""
+
+
+class TelegramUnavailableError(TelegramError):
+    """Telegram did not answer, so whether it acted is not known."""

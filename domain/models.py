@@ -1,0 +1,320 @@
+"""The rows and values that the parts of the service hand each other. All are immutable."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from enum import StrEnum
+from typing import Any, Protocol, Self
+from zoneinfo import ZoneInfo
+
+from domain.catalog import Level, QuestionSource, QuizKind, QuizState, Topic
+from domain.ids import BotId, LearnerId, QuestionId, QuizId, UpdateRow
+
+
+class Row(Protocol):
+    """A database row: columns by name."""
+
+    def __getitem__(self, key: str, /) -> Any:  # noqa: ANN401 - whatever the column holds
+        """Return a column's value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """Everything that is stored about a learner but their answers."""
+
+    id: LearnerId
+    bot_id: BotId
+    level: Level
+    points: int
+    """Progress within the level, from -threshold to +threshold."""
+    streak_days: int
+    last_answer_day: date | None
+    """The learner's own local day of their latest answer."""
+    daily_at: time
+    timezone: str
+    topics: tuple[Topic, ...]
+    """The topics they chose; empty means all."""
+    daily_enabled: bool
+    blocked: bool
+    version: int
+    """Grows with each grade, so that two of them cannot start from the same state."""
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Build from a row of ``learners``.
+
+        Args:
+            row: the columns by name.
+        """
+        return cls(
+            id=LearnerId(row["id"]),
+            bot_id=BotId(row["bot_id"]),
+            level=Level(row["level"]),
+            points=row["points"],
+            streak_days=row["streak_days"],
+            last_answer_day=row["last_answer_day"],
+            daily_at=row["daily_at"],
+            timezone=row["timezone"],
+            topics=tuple(Topic(topic) for topic in row["topics"]),
+            daily_enabled=row["daily_enabled"],
+            blocked=row["blocked_at"] is not None,
+            version=row["version"],
+        )
+
+    def local_day(self, now: datetime) -> date:
+        """Return the date on the learner's own calendar.
+
+        Args:
+            now: an aware moment.
+        """
+        return now.astimezone(ZoneInfo(self.timezone)).date()
+
+    def current_streak(self, today: date) -> int:
+        """Return the streak as it stands today: 0 when a whole day went by without an answer.
+
+        Args:
+            today: the learner's local day.
+        """
+        alive = self.last_answer_day is not None and (today - self.last_answer_day).days <= 1
+        return self.streak_days if alive else 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredOption:
+    """One of a question's four answers."""
+
+    text: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question as it is stored and shown."""
+
+    id: QuestionId
+    key: str
+    topic: Topic
+    level: Level
+    source: QuestionSource
+    prompt: str
+    code: str | None
+    language: str
+    options: tuple[StoredOption, ...]
+    correct_index: int
+    explanation: str
+    reference_title: str
+    reference_url: str
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Build from a row of ``questions``, whose id is named ``question_id``.
+
+        Args:
+            row: the columns by name; ``options`` as the JSON text that the driver yields.
+        """
+        return cls(
+            id=QuestionId(row["question_id"]),
+            key=row["key"],
+            topic=Topic(row["topic"]),
+            level=Level(row["question_level"]),
+            source=QuestionSource(row["source"]),
+            prompt=row["prompt"],
+            code=row["code"],
+            language=row["language"],
+            options=tuple(StoredOption(option["text"], option["why"]) for option in json.loads(row["options"])),
+            correct_index=row["correct_index"],
+            explanation=row["explanation"],
+            reference_title=row["reference_title"],
+            reference_url=row["reference_url"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Quiz:
+    """A question put to a learner."""
+
+    id: QuizId
+    learner_id: LearnerId
+    kind: QuizKind
+    state: QuizState
+    local_day: date
+    option_order: tuple[int, ...]
+    """For each button, the place of its option in the question."""
+    message_id: int | None
+    chosen: int | None
+    """The place in the question of the option that was tapped."""
+    sent_at: datetime | None
+    answered_at: datetime | None
+    attempts: int
+    question: Question
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Build from a row of ``quizzes`` joined with its question.
+
+        Args:
+            row: the columns by name, the quiz's id as ``quiz_id``.
+        """
+        return cls(
+            id=QuizId(row["quiz_id"]),
+            learner_id=LearnerId(row["learner_id"]),
+            kind=QuizKind(row["kind"]),
+            state=QuizState(row["state"]),
+            local_day=row["local_day"],
+            option_order=tuple(row["option_order"]),
+            message_id=row["message_id"],
+            chosen=row["chosen"],
+            sent_at=row["sent_at"],
+            answered_at=row["answered_at"],
+            attempts=row["attempts"],
+            question=Question.from_row(row),
+        )
+
+    @property
+    def is_correct(self) -> bool:
+        """Return whether the tapped option is the right one."""
+        return self.chosen == self.question.correct_index
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """What an answer changed, as it is stored and told to the learner."""
+
+    quiz_id: QuizId
+    learner_id: LearnerId
+    correct: bool
+    level_before: Level
+    level_after: Level
+    points_before: int
+    points_after: int
+    streak_before: int
+    streak_after: int
+    local_day: date
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Build from a row of ``answers``.
+
+        Args:
+            row: the columns by name.
+        """
+        return cls(
+            quiz_id=QuizId(row["quiz_id"]),
+            learner_id=LearnerId(row["learner_id"]),
+            correct=row["correct"],
+            level_before=Level(row["level_before"]),
+            level_after=Level(row["level_after"]),
+            points_before=row["points_before"],
+            points_after=row["points_after"],
+            streak_before=row["streak_before"],
+            streak_after=row["streak_after"],
+            local_day=row["local_day"],
+        )
+
+
+class UpdateKind(StrEnum):
+    """The kinds of Telegram updates that the service uses."""
+
+    COMMAND = "command"
+    TEXT = "text"
+    TAP = "tap"
+    BLOCKED = "blocked"
+    UNBLOCKED = "unblocked"
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An update with everything personal stripped but the Telegram user id."""
+
+    update_id: int
+    learner_id: LearnerId
+    kind: UpdateKind
+    content: str = ""
+    """The command's name or the button's data; never what a learner wrote."""
+    message_id: int | None = None
+    callback_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedUpdate:
+    """An update that this worker is to handle."""
+
+    row: UpdateRow
+    bot_id: BotId
+    learner_id: LearnerId
+    kind: UpdateKind
+    content: str
+    message_id: int | None
+    received_at: datetime
+    attempts: int
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Build from a row of ``updates``.
+
+        Args:
+            row: the columns by name.
+        """
+        return cls(
+            row=UpdateRow(row["id"]),
+            bot_id=BotId(row["bot_id"]),
+            learner_id=LearnerId(row["learner_id"]),
+            kind=UpdateKind(row["kind"]),
+            content=row["content"],
+            message_id=row["message_id"],
+            received_at=row["received_at"],
+            attempts=row["attempts"],
+        )
+
+
+class TapVerdict(StrEnum):
+    """What a tap on a question's button amounts to, known the moment it arrives."""
+
+    FRESH = "fresh"
+    NOT_A_QUIZ = "not_a_quiz"
+    FOREIGN = "foreign"
+    ANSWERED = "answered"
+    EXPIRED = "expired"
+    UNKNOWN = "unknown"
+
+
+class Outcome(StrEnum):
+    """How the sending of one quiz ended."""
+
+    SENT = "sent"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One line of a run's report: what became of a learner's quiz, and why."""
+
+    learner_id: LearnerId
+    outcome: Outcome
+    reason: str = ""
+    topic: Topic | None = None
+    level: Level | None = None
+    quiz_id: QuizId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicScore:
+    """How a learner does in a topic."""
+
+    topic: Topic
+    answered: int
+    correct: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What /stats tells."""
+
+    answered: int
+    correct: int
+    answered_last_week: int
+    best_streak: int
+    topics: tuple[TopicScore, ...]

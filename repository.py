@@ -1,0 +1,376 @@
+"""Postgres: every read and write of the service goes through here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from domain.catalog import QuizKind, Topic
+from domain.ids import BotId, LearnerId, QuestionId, QuizId
+from domain.models import (
+    Grade,
+    Learner,
+    Quiz,
+    Statistics,
+    TopicScore,
+)
+from domain.settings import Settings
+from sql.database import Database
+from sql.question_store import QuestionStore
+from sql.update_store import UpdateStore
+
+UPDATES_CHANNEL = "quiz_updates"
+
+
+class Repository(UpdateStore, QuestionStore):
+    """The service's storage, in its own words."""
+
+    def __init__(self, database: Database, replica: Database | None = None) -> None:
+        """Take where to read and write.
+
+        Args:
+            database: the primary.
+            replica: where statistics are read; the primary when None.
+        """
+        self.database = database
+        self._reader = replica or database
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Repository:
+        """Connect as the settings say.
+
+        Args:
+            settings: with ``database_url`` resolved.
+
+        Raises:
+            StorageUnavailableError: nobody answers there.
+        """
+        size, pooler = settings.database_pool_size, settings.database_pooler
+        if settings.database_url is None:
+            msg = "database_url must be resolved before the repository opens"
+            raise ValueError(msg)
+        database = await Database.connect(settings.database_url.get_secret_value(), size=size, pooler=pooler)
+        replica = None
+        if settings.database_replica_url:
+            replica = await Database.connect(settings.database_replica_url.get_secret_value(), size=size, pooler=pooler)
+        return cls(database, replica)
+
+    async def close(self) -> None:
+        """Close the pools."""
+        await self.database.close()
+        if self._reader is not self.database:
+            await self._reader.close()
+
+    # ------------------------------------------------------------ learners
+
+    async def add_learner(self, learner_id: LearnerId, bot_id: BotId, settings: Settings) -> tuple[Learner, bool]:
+        """Register a learner, or wake one who comes back.
+
+        Args:
+            learner_id: the Telegram user id.
+            bot_id: the bot they talk to.
+            settings: what a new learner starts with.
+
+        Returns:
+            The learner, and whether they are new.
+        """
+        row = await self.database.fetchrow(
+            "add_learner",
+            learner_id,
+            bot_id,
+            settings.default_difficulty,
+            settings.quiz_schedule_time,
+            settings.quiz_timezone,
+            list(settings.preferred_topics),
+        )
+        return _learner(row), bool(row and row["is_new"])
+
+    async def get_user_state(self, learner_id: LearnerId) -> Learner | None:
+        """Return a learner's state, or None if they are not known.
+
+        Args:
+            learner_id: the Telegram user id.
+        """
+        states = await self.get_user_states([learner_id])
+        return states.get(learner_id)
+
+    async def get_user_states(self, learner_ids: Iterable[LearnerId]) -> dict[LearnerId, Learner]:
+        """Return the states of those learners who are known, in one query.
+
+        Args:
+            learner_ids: Telegram user ids.
+        """
+        rows = await self.database.fetch("get_learners", list(learner_ids))
+        return {learner.id: learner for learner in map(Learner.from_row, rows)}
+
+    async def set_daily_enabled(self, learner_id: LearnerId, *, enabled: bool) -> Learner:
+        """Switch daily quizzes on or off.
+
+        Args:
+            learner_id: who.
+            enabled: whether they want them.
+        """
+        return _learner(await self.database.fetchrow("set_daily_enabled", learner_id, enabled))
+
+    async def set_blocked(self, learner_id: LearnerId, *, blocked: bool) -> None:
+        """Note whether messages reach a learner.
+
+        Args:
+            learner_id: who.
+            blocked: True when Telegram says they do not.
+        """
+        await self.database.execute("set_blocked", learner_id, blocked)
+
+    async def set_daily_at(self, learner_id: LearnerId, daily_at: time) -> Learner:
+        """Choose the local time of the daily quiz.
+
+        Args:
+            learner_id: who.
+            daily_at: a time on their own clock.
+        """
+        return _learner(await self.database.fetchrow("set_daily_at", learner_id, daily_at))
+
+    async def set_timezone(self, learner_id: LearnerId, timezone: str) -> Learner:
+        """Choose the time zone.
+
+        Args:
+            learner_id: who.
+            timezone: an IANA name.
+        """
+        return _learner(await self.database.fetchrow("set_timezone", learner_id, timezone))
+
+    async def set_topics(self, learner_id: LearnerId, topics: Iterable[Topic]) -> Learner:
+        """Choose topics.
+
+        Args:
+            learner_id: who.
+            topics: those they want; empty means all.
+        """
+        return _learner(await self.database.fetchrow("set_topics", learner_id, list(topics)))
+
+    async def find_due_learners(
+        self, at: datetime, among: Sequence[LearnerId] | None, limit: int | None
+    ) -> list[LearnerId]:
+        """Return who is to get the daily quiz.
+
+        Args:
+            at: the moment up to which a learner is due.
+            among: only these; everybody when None.
+            limit: how many at most; no bound when None.
+        """
+        rows = await self.database.fetch("find_due_learners", at, None if among is None else list(among), limit)
+        return [LearnerId(row["id"]) for row in rows]
+
+    async def forget_learner(self, learner_id: LearnerId) -> None:
+        """Erase everything that is stored about a learner.
+
+        Args:
+            learner_id: who.
+        """
+        async with self.database.transaction() as transaction:
+            await transaction.execute("forget_learner", learner_id)
+            await transaction.execute("forget_updates", learner_id)
+
+    async def export_learner(self, learner_id: LearnerId) -> str | None:
+        """Return everything that is stored about a learner as a JSON document, or None.
+
+        Args:
+            learner_id: who.
+        """
+        document: str | None = await self._reader.fetchval("export_learner", learner_id)
+        return document
+
+    async def read_statistics(self, learner_id: LearnerId) -> Statistics:
+        """Sum up a learner's answers.
+
+        Args:
+            learner_id: who.
+        """
+        totals = await self._reader.fetchrow("read_statistics", learner_id)
+        topics = await self._reader.fetch("read_topic_scores", learner_id)
+        best = await self._reader.fetchval("read_best_streak", learner_id)
+        return Statistics(
+            answered=totals["answered"] if totals else 0,
+            correct=totals["correct"] if totals else 0,
+            answered_last_week=totals["answered_last_week"] if totals else 0,
+            best_streak=best or 0,
+            topics=tuple(TopicScore(Topic(row["topic"]), row["answered"], row["correct"]) for row in topics),
+        )
+
+    # ------------------------------------------------------------ quizzes
+
+    async def create_quizzes(
+        self,
+        kind: QuizKind,
+        made: Sequence[tuple[LearnerId, QuestionId, Sequence[int]]],
+        expires_after: timedelta,
+    ) -> dict[LearnerId, QuizId]:
+        """Make quizzes; daily ones also move the learner's next daily quiz on, in the same transaction.
+
+        Args:
+            kind: why they are made.
+            made: learner, question and the order of its options, one a learner.
+            expires_after: how long they can be answered.
+
+        Returns:
+            The new quizzes; a learner who has theirs already is absent.
+        """
+        async with self.database.transaction() as transaction:
+            rows = await transaction.fetch(
+                "create_quizzes",
+                [learner for learner, _, _ in made],
+                [question for _, question, _ in made],
+                [",".join(map(str, order)) for _, _, order in made],
+                kind,
+                expires_after,
+            )
+            if kind is QuizKind.DAILY:
+                await transaction.execute("advance_daily", [learner for learner, _, _ in made])
+        return {LearnerId(row["learner_id"]): QuizId(row["id"]) for row in rows}
+
+    async def find_open_quizzes(self, learner_ids: Sequence[LearnerId]) -> dict[LearnerId, Quiz]:
+        """Return the latest unanswered quiz of each learner who has one.
+
+        Args:
+            learner_ids: who.
+        """
+        rows = await self.database.fetch("find_open_quizzes", list(learner_ids))
+        return {quiz.learner_id: quiz for quiz in map(Quiz.from_row, rows)}
+
+    async def get_quizzes(self, quiz_ids: Iterable[QuizId]) -> list[Quiz]:
+        """Return quizzes with their questions.
+
+        Args:
+            quiz_ids: which; unknown ones are absent from the result.
+        """
+        return [Quiz.from_row(row) for row in await self.database.fetch("get_quizzes", list(quiz_ids))]
+
+    async def begin_sending(self, quiz_id: QuizId, *, again: bool = False) -> bool:
+        """Take a quiz for sending and return whether it is ours to send.
+
+        Args:
+            quiz_id: which.
+            again: True to also take one whose sending began before, or that the learner asked to see again.
+        """
+        return await self.database.fetchval("begin_sending", quiz_id, again) is not None
+
+    async def mark_sent(self, quiz_id: QuizId, message_id: int) -> None:
+        """Note that a quiz is in the learner's chat.
+
+        Args:
+            quiz_id: which.
+            message_id: the message that shows it.
+        """
+        await self.database.execute("mark_sent", quiz_id, message_id)
+
+    async def mark_send_failed(self, quiz_id: QuizId, reason: str, *, for_good: bool) -> None:
+        """Note that a quiz could not be sent.
+
+        Args:
+            quiz_id: which.
+            reason: one line for the operator.
+            for_good: False if it may be tried again.
+        """
+        await self.database.execute("mark_send_failed", quiz_id, reason, for_good)
+
+    async def find_stalled_quizzes(self, older_than: timedelta, limit: int) -> list[tuple[QuizId, LearnerId]]:
+        """Return quizzes whose sending nobody finished.
+
+        Args:
+            older_than: since when nothing happened to them.
+            limit: how many at most.
+        """
+        rows = await self.database.fetch("find_stalled_quizzes", older_than, limit)
+        return [(QuizId(row["id"]), LearnerId(row["learner_id"])) for row in rows]
+
+    async def expire_quizzes(self) -> int:
+        """Close quizzes that nobody answered in time and return how many."""
+        return await self.database.execute("expire_quizzes")
+
+    async def record_tap(
+        self, quiz_id: QuizId, learner_id: LearnerId, place: int, at: datetime, message_id: int | None
+    ) -> bool:
+        """Take a learner's answer, if it is the first to an open quiz of theirs.
+
+        Args:
+            quiz_id: the quiz tapped.
+            learner_id: who tapped.
+            place: the button, counted from 0.
+            at: when the tap arrived.
+            message_id: the message that was tapped, which the feedback will edit.
+
+        Returns:
+            Whether this tap is the one that counts.
+        """
+        return await self.database.fetchval("record_tap", quiz_id, learner_id, place, at, message_id) is not None
+
+    async def find_ungraded_quizzes(self, older_than: timedelta, limit: int) -> list[QuizId]:
+        """Return answered quizzes that nobody graded.
+
+        Args:
+            older_than: since when they are answered.
+            limit: how many at most.
+        """
+        return [QuizId(row["id"]) for row in await self.database.fetch("find_ungraded_quizzes", older_than, limit)]
+
+    async def find_untold_grades(self, older_than: timedelta, limit: int) -> list[QuizId]:
+        """Return graded quizzes whose learner was not told.
+
+        Args:
+            older_than: since when they are graded.
+            limit: how many at most.
+        """
+        return [QuizId(row["id"]) for row in await self.database.fetch("find_untold_grades", older_than, limit)]
+
+    async def persist_answer(self, grade: Grade, version: int, answered_on: date) -> bool:
+        """Keep one grade, whole or not at all.
+
+        Args:
+            grade: what the answer changed.
+            version: the learner's version that the grade was computed from.
+            answered_on: the date to keep as the learner's latest day with an answer.
+
+        Returns:
+            False if the learner moved on meanwhile or the quiz is graded already: read again and decide anew.
+        """
+        row = await self.database.fetchrow(
+            "persist_answer",
+            grade.quiz_id,
+            grade.learner_id,
+            version,
+            grade.correct,
+            grade.level_before,
+            grade.level_after,
+            grade.points_before,
+            grade.points_after,
+            grade.streak_before,
+            grade.streak_after,
+            answered_on,
+            grade.local_day,
+        )
+        return row is not None
+
+    async def get_grades(self, quiz_ids: Iterable[QuizId]) -> dict[QuizId, Grade]:
+        """Return what answers changed.
+
+        Args:
+            quiz_ids: which quizzes; ungraded ones are absent from the result.
+        """
+        rows = await self.database.fetch("get_grades", list(quiz_ids))
+        return {grade.quiz_id: grade for grade in map(Grade.from_row, rows)}
+
+    async def mark_told(self, quiz_ids: Iterable[QuizId]) -> None:
+        """Note that feedback was given, or never can be.
+
+        Args:
+            quiz_ids: which quizzes.
+        """
+        await self.database.execute("mark_told", list(quiz_ids))
+
+
+def _learner(row: Any) -> Learner:  # noqa: ANN401 - asyncpg.Record or None
+    if row is None:
+        msg = "no such learner"
+        raise LookupError(msg)
+    return Learner.from_row(row)

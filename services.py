@@ -1,0 +1,95 @@
+"""Opens and closes what the use cases work with: all wiring in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from bot.gateway import TelegramGateway, bot_id_of, make_bot
+from bot.limiter import RateLimiter
+from domain.errors import StorageUnavailableError
+from domain.ids import BotId
+from domain.settings import Settings
+from quiz_generator import make_generator
+from quiz_session import Services
+from repository import Repository
+from telegram_bot import TelegramMessenger
+
+HEARTBEAT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Everything that a role needs, open."""
+
+    services: Services
+    gateway: TelegramGateway
+    redis: Redis
+    bot_id: BotId
+
+    @property
+    def repository(self) -> Repository:
+        """Return the storage."""
+        return self.services.repository
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings."""
+        return self.services.settings
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Wiring]:
+    """Connect to everything, and disconnect at the end.
+
+    Args:
+        settings: with every address resolved.
+
+    Raises:
+        StartupError: the bot token is missing or none.
+        StorageUnavailableError: the database does not answer.
+    """
+    bot = make_bot(settings)
+    bot_id = bot_id_of(settings)
+    async with AsyncExitStack() as stack:
+        repository = await Repository.open(settings)
+        stack.push_async_callback(repository.close)
+        redis = Redis.from_url(
+            settings.redis_url.get_secret_value() if settings.redis_url else "redis://127.0.0.1:6379",
+            socket_timeout=2,
+            socket_connect_timeout=2,
+            health_check_interval=30,
+        )
+        stack.push_async_callback(redis.aclose)
+        for request in bot._request:  # noqa: SLF001 - initialize() would also call getMe, which needs Telegram up
+            await request.initialize()
+            stack.push_async_callback(request.shutdown)
+        gateway = TelegramGateway(bot, RateLimiter(redis, bot_id, settings.telegram_rate_per_second))
+        services = Services(
+            settings=settings,
+            repository=repository,
+            generator=make_generator(repository, settings),
+            messenger=TelegramMessenger(gateway, settings.correct_threshold_for_promotion),
+        )
+        yield Wiring(services, gateway, redis, BotId(bot_id))
+
+
+async def keep_beating(repository: Repository, role: str) -> None:
+    """Say every few seconds that this process is alive, until cancelled.
+
+    Args:
+        repository: where to say it.
+        role: what the process does.
+    """
+    name = f"{role}:{socket.gethostname()}:{os.getpid()}"
+    while True:
+        with contextlib.suppress(StorageUnavailableError):
+            await repository.beat(name, role)
+        await asyncio.sleep(HEARTBEAT_SECONDS)

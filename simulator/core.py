@@ -1,0 +1,334 @@
+"""The simulator itself: learners and bots, what they say to each other, and what is kept of it."""
+
+import random
+from collections.abc import Callable
+from typing import Final
+from uuid import uuid4
+
+from simulator.clock import Clock, SystemClock
+from simulator.crowd import Crowd
+from simulator.delivery import Outbox
+from simulator.events import Hub
+from simulator.faults import Faults
+from simulator.limits import Bucket
+from simulator.links import find_entities
+from simulator.model import Bot, Chat, Learner, Message, StoredFile, Tap, Update
+from simulator.options import FIRST_LEARNER_ID, Options
+from simulator.params import Json
+from simulator.restore import restore
+from simulator.stats import Statistics
+from simulator.store import Store
+
+_TAPS_KEPT: Final = 50_000
+
+
+class UnknownError(LookupError):
+    """There is no such bot, learner, message or button."""
+
+
+class NotPossibleError(ValueError):
+    """The learner cannot do that now."""
+
+
+class Simulator:
+    """A local Telegram. All state lives here; tests may read it, and act as learners through its methods.
+
+    Attributes:
+        bots: By id, in the order in which they first called.
+        learners: By id.
+        outboxes: The updates of each bot, by its id.
+        stats: Counts, latencies and recorded requests.
+        faults: Failures to come.
+        hub: The live stream to the page.
+    """
+
+    def __init__(self, options: Options | None = None, clock: Clock | None = None) -> None:
+        """Load what is stored, or begin with a few learners."""
+        self.options = options or Options()
+        self.clock: Clock = clock or SystemClock()
+        self.stats = Statistics(self.options.record_limit)
+        self.faults = Faults()
+        self.hub = Hub()
+        self.crowd = Crowd(self)
+        self.store = Store(self.options.data)
+        self.bots: dict[int, Bot] = {}
+        self.learners: dict[int, Learner] = {}
+        self.outboxes: dict[int, Outbox] = {}
+        self.files: dict[str, StoredFile] = {}
+        #: Executes a method call that a webhook answered with; the server sets it.
+        self.execute_reply: Callable[[Bot, Json], None] = lambda _bot, _call: None
+        restore(self)
+        if not self.learners:
+            self._add_first_learners()
+
+    def start(self) -> None:
+        """Begin to store and deliver; needs a running event loop."""
+        self.store.start()
+        for outbox in self.outboxes.values():
+            outbox.connect()
+
+    async def close(self) -> None:
+        """Stop delivering, end all streams, and write what is left to be stored."""
+        self.stop_streams()
+        await self.crowd.close()
+        await self.store.close()
+
+    def stop_streams(self) -> None:
+        """End whatever would keep a connection open."""
+        self.faults.close()
+        self.hub.close()
+        for outbox in self.outboxes.values():
+            outbox.close()
+
+    def bot(self, bot_id: int) -> Bot:
+        """The bot of an id, made at its first call."""
+        bot = self.bots.get(bot_id)
+        if bot is None:
+            bot = self.bots[bot_id] = Bot.create(bot_id, self.options)
+            self.add_outbox(bot)
+            self.store.put("bot", 0, bot_id, bot)
+            self.hub.publish("bot")
+        return bot
+
+    def find_bot(self, bot_id: int | None = None) -> Bot:
+        """A bot that has called already; without an id the one that called last.
+
+        Raises:
+            UnknownError: No bot has called yet, or not this one.
+        """
+        if bot_id is None:
+            if not self.bots:
+                raise UnknownError("no bot has called yet")
+            return max(self.bots.values(), key=lambda bot: bot.seen or 0.0)
+        if bot_id not in self.bots:
+            raise UnknownError(f"no bot {bot_id} has called yet")
+        return self.bots[bot_id]
+
+    def learner(self, learner_id: int) -> Learner:
+        """A learner by id.
+
+        Raises:
+            UnknownError: There is none.
+        """
+        if learner_id not in self.learners:
+            raise UnknownError(f"there is no learner {learner_id}")
+        return self.learners[learner_id]
+
+    def add_learner(
+        self, learner_id: int | None = None, first_name: str = "", language_code: str = "en"
+    ) -> Learner:
+        """Make a learner, with the next free id and a numbered name unless told.
+
+        Raises:
+            NotPossibleError: The id is taken.
+        """
+        if learner_id is None:
+            learner_id = max(self.learners, default=FIRST_LEARNER_ID - 1) + 1
+        if learner_id in self.learners:
+            raise NotPossibleError(f"learner {learner_id} exists already")
+        name = first_name or f"Learner {learner_id - FIRST_LEARNER_ID + 1}"
+        learner = self.learners[learner_id] = Learner(learner_id, name, language_code)
+        self.save_learner(learner)
+        return learner
+
+    def save_learner(self, learner: Learner) -> None:
+        """Store a learner that changed, and show it."""
+        self.store.put("learner", 0, learner.id, learner)
+        self.hub.publish("learner", learner=learner.record())
+
+    def chat(self, bot: Bot, learner: Learner) -> Chat:
+        """The chat of a learner with a bot, made when first asked for."""
+        chat = bot.chats.get(learner.id)
+        if chat is None:
+            info = {"id": learner.id, "first_name": learner.first_name, "type": "private"}
+            bucket = Bucket(self.options.chat_rate, self.options.chat_burst)
+            chat = bot.chats[learner.id] = Chat(learner, bucket, learner.user(), info)
+        return chat
+
+    def open_chat(self, bot: Bot, learner: Learner) -> Chat:
+        """The chat, as if the learner had started the bot before."""
+        chat = self.chat(bot, learner)
+        if not chat.started:
+            chat.started = True
+            self.store.put("chat", bot.id, learner.id, chat)
+        return chat
+
+    def add_message(self, bot: Bot, chat: Chat, sender: Json, content: Json) -> Message:
+        """Put a message into a chat, with the next number.
+
+        Args:
+            bot: Whose chat it is.
+            chat: Where it goes.
+            sender: The User that wrote it.
+            content: Text, entities, picture, keyboard.
+        """
+        bot.last_message_id += 1
+        payload = {
+            "message_id": bot.last_message_id,
+            "from": sender,
+            "chat": chat.info,
+            "date": int(self.clock.now()),
+            **content,
+        }
+        message = Message(payload, chat.learner.id)
+        chat.messages[message.id] = bot.messages[message.id] = message
+        self.store.put("bot", 0, bot.id, bot)
+        self.store.put("message", bot.id, message.id, message)
+        self.hub.publish("message", bot=bot.id, learner=chat.learner.id, message=message.view())
+        return message
+
+    def change_message(self, bot: Bot, message: Message, payload: Json, *, edited: bool) -> None:
+        """Replace a message's content; `edited` when more than its buttons changed."""
+        message.payload = payload
+        message.edited = message.edited or edited
+        self.store.put("message", bot.id, message.id, message)
+        self.hub.publish("edit", bot=bot.id, learner=message.learner_id, message=message.view())
+
+    def remove_message(self, bot: Bot, message: Message) -> None:
+        """Delete a message for both sides."""
+        message.deleted = True
+        del bot.messages[message.id]
+        del bot.chats[message.learner_id].messages[message.id]
+        self.store.delete("message", bot.id, message.id)
+        self.hub.publish("delete", bot=bot.id, learner=message.learner_id, message_id=message.id)
+
+    def say(self, bot: Bot, learner: Learner, text: str) -> Message:
+        """A learner writes to a bot.
+
+        Raises:
+            NotPossibleError: The learner has blocked the bot, or the text is empty.
+        """
+        chat = self._writable(bot, learner)
+        text = text.strip()
+        if not text:
+            raise NotPossibleError("the text is empty")
+        self.open_chat(bot, learner)
+        content: Json = {"text": text}
+        if entities := [one.as_json() for one in find_entities(text)]:
+            content["entities"] = entities
+        message = self.add_message(bot, chat, chat.user, content)
+        self.outboxes[bot.id].push("message", message.payload, ("chat", learner.id))
+        return message
+
+    def tap(self, bot: Bot, learner: Learner, message_id: int, data: str, *, forged: bool = False) -> str:
+        """A learner presses a button.
+
+        Args:
+            bot: The bot whose button it is.
+            learner: Who presses.
+            message_id: The message with the button.
+            data: The button's callback data.
+            forged: True to send data that no button of the message has, as a forged client could.
+
+        Returns:
+            The callback query's id.
+
+        Raises:
+            NotPossibleError: The learner has blocked the bot.
+            UnknownError: There is no such message or button.
+        """
+        chat = self._writable(bot, learner)
+        message = chat.messages.get(message_id)
+        if message is None:
+            raise UnknownError(f"there is no message {message_id} in this chat")
+        if not forged and data not in _callback_data(message):
+            raise UnknownError(f"message {message_id} has no button with that data")
+        now = self.clock.monotonic()
+        tap = Tap(str(uuid4().int >> 66), learner.id, message_id, now + self.options.callback_lifetime)
+        self._remember(bot, tap)
+        self.stats.count_tap(bot.id, message_id, now)
+        query = {
+            "id": tap.id,
+            "from": chat.user,
+            "message": message.payload,
+            "chat_instance": str(bot.id * 1_000_003 + learner.id),
+            "data": data,
+        }
+        self.hub.publish("tap", bot=bot.id, learner=learner.id, message_id=message_id, query_id=tap.id, data=data)
+        self.outboxes[bot.id].push("callback_query", query, ("tap", learner.id))
+        return tap.id
+
+    def set_blocked(self, bot: Bot, learner: Learner, *, blocked: bool) -> None:
+        """A learner blocks a bot or takes that back; the bot is told if that changes anything."""
+        chat = self.chat(bot, learner)
+        if chat.blocked == blocked:
+            return
+        chat.blocked = blocked
+        self.store.put("chat", bot.id, learner.id, chat)
+        states: list[Json] = [{"status": "member"}, {"status": "kicked", "until_date": 0}]
+        before, after = states if blocked else states[::-1]
+        member = {
+            "chat": chat.info,
+            "from": chat.user,
+            "date": int(self.clock.now()),
+            "old_chat_member": {"user": bot.user(), **before},
+            "new_chat_member": {"user": bot.user(), **after},
+        }
+        self.hub.publish("blocked", bot=bot.id, learner=learner.id, blocked=blocked)
+        self.outboxes[bot.id].push("my_chat_member", member, ("chat", learner.id))
+
+    def inject(self, bot: Bot, kind: str, payload: Json, update_id: int | None = None) -> int:
+        """Deliver any update, true to Telegram or not; returns its id.
+
+        Args:
+            bot: Who receives it.
+            kind: The field of the Update, `message` for one.
+            payload: Its content.
+            update_id: Its number; the next one unless told.
+        """
+        outbox = self.outboxes[bot.id]
+        if update_id is None:
+            bot.last_update_id += 1
+            update_id = bot.last_update_id
+        expires = self.clock.now() + self.options.message_lifetime
+        outbox.restore(Update(update_id, kind, payload, ("injected", update_id), expires))
+        return update_id
+
+    def redeliver(self, bot: Bot, times: int, seed: int | None = None) -> int:
+        """Deliver all past updates again, shuffled; returns the number of deliveries to come."""
+        return self.outboxes[bot.id].replay(times, random.Random(seed))  # noqa: S311 - no secret
+
+    def reset(self) -> None:
+        """Forget all chats, learners and counts; bots keep their webhook and commands."""
+        self.store.clear()
+        self.crowd.stop()
+        self.faults.clear()
+        self.stats.reset()
+        self.files.clear()
+        self.learners.clear()
+        for bot in self.bots.values():
+            self.outboxes[bot.id].drop_all()
+            self.outboxes[bot.id].history.clear()
+            bot.chats.clear()
+            bot.messages.clear()
+            bot.taps.clear()
+            bot.bucket = Bucket(self.options.bot_rate, self.options.bot_burst)
+            self.store.put("bot", 0, bot.id, bot)
+        self._add_first_learners()
+        self.hub.publish("resync")
+
+    def _writable(self, bot: Bot, learner: Learner) -> Chat:
+        chat = self.chat(bot, learner)
+        if chat.blocked:
+            raise NotPossibleError("the learner has blocked the bot")
+        if learner.deactivated:
+            raise NotPossibleError("the learner's account is deactivated")
+        return chat
+
+    def _remember(self, bot: Bot, tap: Tap) -> None:
+        bot.taps[tap.id] = tap
+        if len(bot.taps) > _TAPS_KEPT:
+            del bot.taps[next(iter(bot.taps))]
+
+    def _add_first_learners(self) -> None:
+        for _ in range(self.options.starting_learners):
+            self.add_learner()
+
+    def add_outbox(self, bot: Bot) -> None:
+        """Give a bot its queue of updates."""
+        self.outboxes[bot.id] = Outbox(bot, self, lambda call: self.execute_reply(bot, call))
+
+
+def _callback_data(message: Message) -> set[str]:
+    rows = message.payload.get("reply_markup", {}).get("inline_keyboard", [])
+    return {button["callback_data"] for row in rows for button in row if "callback_data" in button}

@@ -1,0 +1,70 @@
+"""What the control API and the page are shown of bots, learners and chats."""
+
+from typing import Final
+
+from simulator.core import Simulator
+from simulator.model import Bot, Chat, Learner
+from simulator.params import Json
+from simulator.settings import commands_for
+
+_POLLING_SECONDS: Final = 60.0
+
+
+def bot_view(simulator: Simulator, bot: Bot) -> Json:
+    """A bot with the state of its connection: `webhook`, `polling` or `idle`."""
+    now = simulator.clock.monotonic()
+    if bot.webhook.url:
+        mode = "webhook"
+    else:
+        mode = "polling" if bot.polled is not None and now - bot.polled < _POLLING_SECONDS else "idle"
+    return {
+        "id": bot.id,
+        "name": bot.name,
+        "username": bot.username,
+        "description": bot.description,
+        "short_description": bot.short_description,
+        "mode": mode,
+        "webhook_url": bot.webhook.url,
+        "webhook_error": bot.webhook.last_error,
+        "pending_updates": len(simulator.outboxes[bot.id].pending),
+        "called": bot.seen is not None,
+    }
+
+
+def learner_view(learner: Learner, bot: Bot | None) -> Json:
+    """A learner, with a summary of the chat with a bot."""
+    chat = bot.chats.get(learner.id) if bot else None
+    last = next(reversed(chat.messages.values()), None) if chat else None
+    return {
+        **learner.record(),
+        "automatic": learner.auto is not None,
+        "started": chat is not None and chat.started,
+        "blocked": chat is not None and chat.blocked,
+        "last_message": last.view() if last else None,
+        "bot_message_ids": _last_ids(chat),
+        "commands": commands_for(bot, learner.id, learner.language_code) if bot else [],
+    }
+
+
+def messages_view(simulator: Simulator, bot: Bot, learner: Learner, limit: int, before: int) -> Json:
+    """The last messages of a chat before a number (0: the newest), oldest first."""
+    messages = list(simulator.chat(bot, learner).messages.values())
+    if before:
+        messages = [message for message in messages if message.id < before]
+    return {
+        "messages": [message.view() for message in messages[-limit:]],
+        "has_more": len(messages) > limit,
+    }
+
+
+def _last_ids(chat: Chat | None, most: int = 100) -> list[int]:
+    """The newest messages of the bot, from which the page counts what is unread."""
+    if chat is None:
+        return []
+    ids: list[int] = []
+    for message in reversed(chat.messages.values()):
+        if message.from_bot:
+            ids.append(message.id)
+            if len(ids) == most:
+                break
+    return ids

@@ -1,0 +1,355 @@
+-- Every query of the service. Each begins with `-- name: verb_noun` and a line on what it is for.
+
+-- ================================================================ updates
+
+-- name: store_update
+-- Keep an update and say what a tap in it amounts to; a redelivered one changes nothing and is judged the same way.
+WITH stored AS (
+    INSERT INTO updates (bot_id, update_id, learner_id, kind, content, message_id)
+    VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT (bot_id, update_id) DO NOTHING
+    RETURNING id
+)
+SELECT EXISTS (SELECT FROM stored) AS is_new,
+       CASE
+           WHEN $7::bigint IS NULL THEN 'not_a_quiz'
+           WHEN q.id IS NULL THEN 'unknown'
+           WHEN q.learner_id <> $3 THEN 'foreign'
+           WHEN q.state = 'expired' OR (q.state = 'sent' AND q.expires_at <= now()) THEN 'expired'
+           WHEN q.state IN ('answered', 'graded') THEN 'answered'
+           ELSE 'fresh'
+       END AS verdict
+FROM (SELECT) AS one_row
+LEFT JOIN quizzes q ON q.id = $7::bigint;
+
+-- name: claim_updates
+-- Take the oldest unfinished update of each learner, so that one learner's updates are handled in order.
+UPDATE updates u
+SET state = 'claimed', attempts = u.attempts + 1, claimed_until = now() + $2::interval
+FROM (
+    SELECT w.id
+    FROM updates w
+    WHERE w.state IN ('new', 'claimed')
+      AND (w.state = 'new' OR w.claimed_until < now())
+      AND NOT EXISTS (
+          SELECT FROM updates earlier
+          WHERE earlier.learner_id = w.learner_id
+            AND earlier.update_id < w.update_id
+            AND earlier.state IN ('new', 'claimed'))
+    ORDER BY w.id
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+) AS claimable
+WHERE u.id = claimable.id
+RETURNING u.*;
+
+-- name: extend_claims
+-- Keep what this worker is still busy with.
+UPDATE updates SET claimed_until = now() + $2::interval WHERE id = ANY($1::bigint[]) AND state = 'claimed';
+
+-- name: finish_updates
+-- Mark updates as handled.
+UPDATE updates SET state = 'done', done_at = now(), error = NULL WHERE id = ANY($1::bigint[]);
+
+-- name: release_update
+-- Give an update back after a failure, to be tried again after a pause, or give it up.
+UPDATE updates
+SET state = CASE WHEN $3 THEN 'failed' ELSE 'claimed' END,
+    claimed_until = now() + $4::interval,
+    done_at = CASE WHEN $3 THEN now() END,
+    error = $2
+WHERE id = $1;
+
+-- name: purge_updates
+-- Forget updates that are finished for longer than Telegram could deliver them again.
+DELETE FROM updates WHERE state IN ('done', 'failed') AND done_at < now() - $1::interval;
+
+-- name: count_waiting_updates
+-- How many updates wait, and for how many seconds the oldest one does.
+SELECT count(*) AS waiting, coalesce(extract(epoch FROM now() - min(received_at)), 0)::float8 AS oldest_seconds
+FROM updates WHERE state IN ('new', 'claimed');
+
+-- ================================================================ learners
+
+-- name: add_learner
+-- Register a learner, or wake one who comes back; settings and progress of the latter stay.
+INSERT INTO learners (id, bot_id, level, daily_at, timezone, topics, next_daily_at)
+VALUES ($1, $2, $3, $4, $5, $6, next_local_time($5, $4, now()))
+ON CONFLICT (id) DO UPDATE SET blocked_at = NULL, bot_id = excluded.bot_id
+RETURNING *, (xmax = 0) AS is_new;
+
+-- name: get_learners
+-- The states of several learners.
+SELECT * FROM learners WHERE id = ANY($1::bigint[]) ORDER BY id;
+
+-- name: set_daily_enabled
+-- /stop and /resume.
+UPDATE learners
+SET daily_enabled = $2, next_daily_at = next_local_time(timezone, daily_at, now())
+WHERE id = $1
+RETURNING *;
+
+-- name: set_blocked
+-- Telegram says whether messages reach the learner.
+UPDATE learners
+SET blocked_at = CASE WHEN $2 THEN coalesce(blocked_at, now()) END,
+    next_daily_at = CASE WHEN $2 THEN next_daily_at ELSE greatest(next_daily_at, now()) END
+WHERE id = $1;
+
+-- name: set_daily_at
+-- A learner chose another hour.
+UPDATE learners SET daily_at = $2, next_daily_at = next_local_time(timezone, $2, now()) WHERE id = $1 RETURNING *;
+
+-- name: set_timezone
+-- A learner chose another time zone.
+UPDATE learners SET timezone = $2, next_daily_at = next_local_time($2, daily_at, now()) WHERE id = $1 RETURNING *;
+
+-- name: set_topics
+-- A learner chose topics.
+UPDATE learners SET topics = $2 WHERE id = $1 RETURNING *;
+
+-- name: find_due_learners
+-- Who is to get the daily quiz by now, in the order in which they became due.
+SELECT id FROM learners
+WHERE daily_enabled AND blocked_at IS NULL AND next_daily_at <= $1
+  AND ($2::bigint[] IS NULL OR id = ANY($2))
+ORDER BY next_daily_at, id
+LIMIT $3;
+
+-- name: advance_daily
+-- The daily quizzes of these learners are made: the next ones are due on the next of their local days.
+UPDATE learners SET next_daily_at = next_local_time(timezone, daily_at, greatest(now(), next_daily_at))
+WHERE id = ANY($1::bigint[])
+  AND (next_daily_at AT TIME ZONE timezone)::date <= (now() AT TIME ZONE timezone)::date;
+
+-- name: forget_learner
+-- Erase a learner; quizzes and answers go with them.
+DELETE FROM learners WHERE id = $1;
+
+-- name: forget_updates
+-- Cut a learner off their updates; what stays is a number that stops a redelivery from being handled again.
+UPDATE updates
+SET learner_id = NULL, content = '', message_id = NULL,
+    state = CASE WHEN state = 'failed' THEN 'failed' ELSE 'done' END, done_at = coalesce(done_at, now())
+WHERE learner_id = $1;
+
+-- ================================================================ questions
+
+-- name: pick_questions
+-- For each learner the question of their level and topics that they have seen least often, any of those at random.
+SELECT picked.learner_id, q.id AS question_id, q.key, q.topic, q.level AS question_level, q.source, q.prompt, q.code,
+       q.language, q.options, q.correct_index, q.explanation, q.reference_title, q.reference_url
+FROM (
+    SELECT wanted.learner_id, chosen.id
+    FROM unnest($1::bigint[], $2::smallint[], $3::text[]) AS wanted (learner_id, level, topics)
+    CROSS JOIN LATERAL (
+        SELECT c.id
+        FROM questions c
+        LEFT JOIN (
+            SELECT z.question_id, count(*) AS times FROM quizzes z
+            WHERE z.learner_id = wanted.learner_id GROUP BY z.question_id
+        ) AS seen ON seen.question_id = c.id
+        WHERE c.state = 'active' AND c.level = wanted.level
+          AND (wanted.topics = '' OR c.topic = ANY(string_to_array(wanted.topics, ',')))
+        ORDER BY coalesce(seen.times, 0), random()
+        LIMIT 1
+    ) AS chosen
+) AS picked
+JOIN questions q ON q.id = picked.id;
+
+-- name: get_question
+-- One question by its key.
+SELECT id AS question_id, key, topic, level AS question_level, source, prompt, code, language, options, correct_index,
+       explanation, reference_title, reference_url
+FROM questions WHERE key = $1;
+
+-- name: upsert_question
+-- Load a question of the bank: new, changed, or back from retirement; unchanged ones are left alone.
+INSERT INTO questions (key, content_hash, topic, level, source, prompt, code, language, options, correct_index,
+                       explanation, reference_title, reference_url, tags)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+ON CONFLICT (key) DO UPDATE SET
+    content_hash = excluded.content_hash, topic = excluded.topic, level = excluded.level, source = excluded.source,
+    prompt = excluded.prompt, code = excluded.code, language = excluded.language, options = excluded.options,
+    correct_index = excluded.correct_index, explanation = excluded.explanation,
+    reference_title = excluded.reference_title, reference_url = excluded.reference_url, tags = excluded.tags,
+    state = CASE WHEN questions.state = 'retired' THEN 'active' ELSE questions.state END, updated_at = now()
+WHERE questions.content_hash <> excluded.content_hash OR questions.state = 'retired'
+RETURNING id;
+
+-- name: list_question_hashes
+-- What of the static bank is stored already.
+SELECT key, content_hash, state, topic FROM questions WHERE source = 'static';
+
+-- name: retire_questions
+-- Stop asking static questions that are gone from the bank; their history stays.
+UPDATE questions SET state = 'retired', updated_at = now() WHERE source = 'static' AND state = 'active' AND key = ANY($1::text[]);
+
+-- name: count_questions
+-- How many questions can be asked, by topic and level.
+SELECT topic, level, count(*) AS questions FROM questions WHERE state = 'active' GROUP BY topic, level ORDER BY topic, level;
+
+-- ================================================================ quizzes
+
+-- name: create_quizzes
+-- Make quizzes that are not there yet; a learner's daily quiz belongs to the local day for which it was due.
+INSERT INTO quizzes (learner_id, question_id, kind, local_day, option_order, expires_at)
+SELECT made.learner_id, made.question_id, $4,
+       CASE WHEN $4 = 'daily' AND l.next_daily_at > now() - interval '1 day' THEN (least(l.next_daily_at, now()) AT TIME ZONE l.timezone)::date
+            ELSE (now() AT TIME ZONE l.timezone)::date END,
+       string_to_array(made.option_order, ',')::smallint[], now() + $5::interval
+FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS made (learner_id, question_id, option_order)
+JOIN learners l ON l.id = made.learner_id
+ON CONFLICT DO NOTHING
+RETURNING id, learner_id;
+
+-- name: find_open_quizzes
+-- The latest unanswered quiz of each learner.
+SELECT DISTINCT ON (z.learner_id) z.id AS quiz_id, z.learner_id, z.kind, z.state, z.local_day, z.option_order, z.message_id,
+       z.chosen, z.sent_at, z.answered_at, z.attempts,
+       q.id AS question_id, q.key, q.topic, q.level AS question_level, q.source, q.prompt, q.code, q.language,
+       q.options, q.correct_index, q.explanation, q.reference_title, q.reference_url
+FROM quizzes z JOIN questions q ON q.id = z.question_id
+WHERE z.learner_id = ANY($1::bigint[]) AND z.state IN ('pending', 'sending', 'sent') AND z.expires_at > now()
+ORDER BY z.learner_id, z.id DESC;
+
+-- name: get_quizzes
+-- Quizzes with their questions.
+SELECT z.id AS quiz_id, z.learner_id, z.kind, z.state, z.local_day, z.option_order, z.message_id,
+       z.chosen, z.sent_at, z.answered_at, z.attempts,
+       q.id AS question_id, q.key, q.topic, q.level AS question_level, q.source, q.prompt, q.code, q.language,
+       q.options, q.correct_index, q.explanation, q.reference_title, q.reference_url
+FROM quizzes z JOIN questions q ON q.id = z.question_id
+WHERE z.id = ANY($1::bigint[])
+ORDER BY z.id;
+
+-- name: begin_sending
+-- Take a quiz for sending; nothing comes back when another process has taken it or it is answered.
+UPDATE quizzes SET state = 'sending', attempts = attempts + 1, touched_at = now()
+WHERE id = $1 AND (state = 'pending' OR ($2 AND state IN ('sending', 'sent')))
+RETURNING id;
+
+-- name: mark_sent
+-- The quiz is in the learner's chat; a tap may even have come before this is written.
+UPDATE quizzes
+SET state = CASE WHEN state IN ('pending', 'sending') THEN 'sent' ELSE state END,
+    message_id = $2, sent_at = now(), touched_at = now(), failure = NULL
+WHERE id = $1;
+
+-- name: mark_send_failed
+-- The quiz could not be sent: for now (it waits again) or for good.
+UPDATE quizzes SET state = CASE WHEN $3 THEN 'failed' ELSE 'pending' END, failure = $2, touched_at = now()
+WHERE id = $1 AND state IN ('pending', 'sending');
+
+-- name: find_stalled_quizzes
+-- Quizzes whose sending began or was due a while ago and that nobody finished.
+SELECT id, learner_id FROM quizzes
+WHERE state IN ('pending', 'sending') AND touched_at < now() - $1::interval AND expires_at > now()
+ORDER BY id LIMIT $2;
+
+-- name: expire_quizzes
+-- Close quizzes that nobody answered in time.
+UPDATE quizzes SET state = 'expired', touched_at = now()
+WHERE state IN ('pending', 'sending', 'sent') AND expires_at <= now();
+
+-- name: record_tap
+-- The first tap on a quiz counts: it is taken here, once, or nothing comes back.
+UPDATE quizzes
+SET state = 'answered', chosen = option_order[$3 + 1], answered_at = $4, touched_at = now(),
+    message_id = coalesce($5, message_id), sent_at = coalesce(sent_at, now())
+WHERE id = $1 AND learner_id = $2 AND state IN ('pending', 'sending', 'sent') AND expires_at > $4
+RETURNING id;
+
+-- name: find_ungraded_quizzes
+-- Answers that wait to be graded for longer than grading takes.
+SELECT id FROM quizzes WHERE state = 'answered' AND touched_at < now() - $1::interval ORDER BY id LIMIT $2;
+
+-- name: find_untold_grades
+-- Graded quizzes whose feedback did not get through.
+SELECT id FROM quizzes
+WHERE state = 'graded' AND feedback_at IS NULL AND graded_at < now() - $1::interval ORDER BY graded_at LIMIT $2;
+
+-- name: persist_answer
+-- One answer, whole or not at all: the learner moves on from the version that was read, the quiz is graded, the answer
+-- kept. Nothing comes back when the learner moved meanwhile or the quiz is graded already.
+WITH moved AS (
+    UPDATE learners
+    SET level = $6, points = $8, streak_days = $10, best_streak = greatest(best_streak, $10), last_answer_day = $11,
+        version = version + 1
+    WHERE id = $2 AND version = $3 AND EXISTS (SELECT FROM quizzes z WHERE z.id = $1 AND z.state = 'answered')
+    RETURNING id
+), graded AS (
+    UPDATE quizzes SET state = 'graded', graded_at = now(), touched_at = now()
+    WHERE id = $1 AND state = 'answered' AND EXISTS (SELECT FROM moved)
+    RETURNING id, learner_id, question_id, chosen, answered_at
+)
+INSERT INTO answers (quiz_id, learner_id, question_id, topic, correct, chosen, local_day, level_before, level_after,
+                     points_before, points_after, streak_before, streak_after, answered_at)
+SELECT g.id, g.learner_id, g.question_id, q.topic, $4, g.chosen, $12, $5, $6, $7, $8, $9, $10, g.answered_at
+FROM graded g JOIN questions q ON q.id = g.question_id
+RETURNING *;
+
+-- name: get_grades
+-- What answers changed.
+SELECT * FROM answers WHERE quiz_id = ANY($1::bigint[]) ORDER BY quiz_id;
+
+-- name: mark_told
+-- The learner has the feedback, or never will.
+UPDATE quizzes SET feedback_at = now() WHERE id = ANY($1::bigint[]);
+
+-- ================================================================ statistics, export
+
+-- name: read_statistics
+-- A learner's answers summed up.
+SELECT count(*) AS answered, count(*) FILTER (WHERE correct) AS correct,
+       count(*) FILTER (WHERE answered_at > now() - interval '7 days') AS answered_last_week
+FROM answers WHERE learner_id = $1;
+
+-- name: read_topic_scores
+-- A learner's answers by topic.
+SELECT topic, count(*) AS answered, count(*) FILTER (WHERE correct) AS correct
+FROM answers WHERE learner_id = $1 GROUP BY topic ORDER BY answered DESC, topic;
+
+-- name: read_best_streak
+-- The longest run of days that a learner ever had.
+SELECT best_streak FROM learners WHERE id = $1;
+
+-- name: export_learner
+-- Everything that is stored about a learner, as one JSON document.
+SELECT jsonb_build_object(
+    'learner', to_jsonb(l),
+    'quizzes', coalesce((SELECT jsonb_agg(to_jsonb(z) ORDER BY z.id) FROM quizzes z WHERE z.learner_id = l.id), '[]'),
+    'answers', coalesce((SELECT jsonb_agg(to_jsonb(a) ORDER BY a.quiz_id) FROM answers a WHERE a.learner_id = l.id), '[]'),
+    'updates', coalesce((SELECT jsonb_agg(to_jsonb(u) ORDER BY u.id) FROM updates u WHERE u.learner_id = l.id), '[]')
+) AS document
+FROM learners l WHERE l.id = $1;
+
+-- ================================================================ health
+
+-- name: beat
+-- A process says that it is alive.
+INSERT INTO heartbeats (name, role) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET seen_at = now();
+
+-- name: find_alive_roles
+-- Which roles gave a sign of life lately; the bank's size comes with it, since nothing can be asked without one.
+SELECT role, count(*) AS processes FROM heartbeats WHERE seen_at > now() - $1::interval GROUP BY role;
+
+-- name: drop_old_heartbeats
+-- Forget processes that are long gone.
+DELETE FROM heartbeats WHERE seen_at < now() - interval '1 day';
+
+-- name: list_applied_migrations
+-- Which migrations the database has had.
+SELECT name FROM schema_migrations;
+
+-- name: record_migration
+-- A migration was applied.
+INSERT INTO schema_migrations (name) VALUES ($1) ON CONFLICT DO NOTHING;
+
+-- name: schema_exists
+-- Whether schema.sql was ever applied here.
+SELECT to_regclass('public.updates') IS NOT NULL AS present;
+
+-- name: lock_schema
+-- Only one process at a time prepares the database.
+SELECT pg_advisory_xact_lock(7205759403792793);

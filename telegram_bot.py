@@ -1,0 +1,394 @@
+"""The bot's face: sends questions and feedback, and handles what learners tap and type."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, time
+
+from telegram import InlineKeyboardMarkup
+
+from bot import keyboards, messages
+from bot.callbacks import (
+    AllTopics,
+    AnswerTap,
+    Callback,
+    ChooseHour,
+    ChooseOffset,
+    ChooseZone,
+    ConfirmErase,
+    NextQuestion,
+    OpenSettings,
+    SwitchDaily,
+    ToggleTopic,
+    unpack,
+)
+from bot.gateway import TelegramGateway
+from bot.limiter import Priority
+from bot.zones import ZONES
+from domain.catalog import Topic
+from domain.errors import ForgedCallbackError, MessageGoneError
+from domain.ids import LearnerId, QuizId
+from domain.models import ClaimedUpdate, Delivery, Grade, Learner, Quiz, UpdateKind
+from quiz_session import NO_QUESTION, NOT_REGISTERED, Services, Tap, record_tap
+
+
+class TelegramMessenger:
+    """Puts quizzes and feedback into chats."""
+
+    def __init__(self, gateway: TelegramGateway, limit: int) -> None:
+        """Take what sends.
+
+        Args:
+            gateway: paced access to Telegram.
+            limit: points at which a level changes, for the progress line.
+        """
+        self._gateway = gateway
+        self._limit = limit
+
+    async def send_question(self, quiz: Quiz, priority: Priority) -> int:
+        """Send a question and return its message's id; see `quiz_session.Messenger`.
+
+        Args:
+            quiz: what to ask.
+            priority: whether the learner waits for it.
+        """
+        keyboard = keyboards.question_keyboard(quiz.id)
+        return await self._gateway.send(quiz.learner_id, messages.question_text(quiz), keyboard, priority)
+
+    async def send_feedback(self, quiz: Quiz, grade: Grade) -> None:
+        """Turn the question's own message into its feedback; see `quiz_session.Messenger`.
+
+        Args:
+            quiz: the answered quiz.
+            grade: what the answer changed.
+        """
+        text = messages.feedback_text(quiz, grade, self._limit)
+        keyboard = keyboards.next_keyboard()
+        if quiz.message_id is not None:
+            try:
+                await self._gateway.edit(quiz.learner_id, quiz.message_id, text, keyboard)
+            except MessageGoneError:
+                pass  # the learner deleted it: tell them in a new message
+            else:
+                return
+        await self._gateway.send(quiz.learner_id, text, keyboard)
+
+
+async def handle_answer(services: Services, update: ClaimedUpdate) -> QuizId | None:
+    """Take a tap on a question's button.
+
+    Args:
+        services: what to work with.
+        update: the tap as it arrived.
+
+    Returns:
+        The quiz to grade, or None when the tap counts for nothing: not the first, too late, or somebody else's.
+    """
+    tap = meaning(update)
+    if not isinstance(tap, AnswerTap):
+        return None
+    quiz_id = QuizId(tap.quiz_id)
+    counted = await record_tap(
+        services, Tap(quiz_id, update.learner_id, tap.place, update.received_at, update.message_id)
+    )
+    return quiz_id if counted else None
+
+
+def meaning(update: ClaimedUpdate) -> Callback | None:
+    """Return what an update's tap or command asks the flows to do, or None when a handler of its own answers it.
+
+    Args:
+        update: what arrived.
+    """
+    if update.kind is UpdateKind.COMMAND and update.content == "quiz":
+        return NextQuestion()
+    if update.kind is not UpdateKind.TAP:
+        return None
+    try:
+        callback = unpack(update.content)
+    except ForgedCallbackError:
+        return None
+    return callback if isinstance(callback, AnswerTap | NextQuestion) else None
+
+
+async def explain_missing(gateway: TelegramGateway, deliveries: Sequence[Delivery]) -> None:
+    """Tell learners who asked for a question why none came, where they can do something about it.
+
+    Args:
+        gateway: what tells them.
+        deliveries: what became of each learner's quiz.
+    """
+    for delivery in deliveries:
+        text = _EXPLANATIONS.get(delivery.reason)
+        if text:
+            await gateway.send(delivery.learner_id, text)
+
+
+_EXPLANATIONS = {NOT_REGISTERED: messages.NOT_REGISTERED, NO_QUESTION: messages.NO_QUESTION}
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One learner's update, with what is needed to answer it."""
+
+    services: Services
+    gateway: TelegramGateway
+    update: ClaimedUpdate
+
+    @property
+    def learner_id(self) -> LearnerId:
+        """Return who wrote or tapped."""
+        return self.update.learner_id
+
+    async def say(self, text: str, keyboard: InlineKeyboardMarkup | None = None) -> None:
+        """Send a message.
+
+        Args:
+            text: Telegram's HTML.
+            keyboard: buttons under it.
+        """
+        await self.gateway.send(self.learner_id, text, keyboard)
+
+    async def change(self, text: str, keyboard: InlineKeyboardMarkup | None = None) -> None:
+        """Change the message whose button was tapped; say it anew if that is gone.
+
+        Args:
+            text: Telegram's HTML.
+            keyboard: buttons under it.
+        """
+        if self.update.message_id is not None:
+            try:
+                await self.gateway.edit(self.learner_id, self.update.message_id, text, keyboard)
+            except MessageGoneError:
+                pass
+            else:
+                return
+        await self.say(text, keyboard)
+
+
+async def handle_update(services: Services, gateway: TelegramGateway, update: ClaimedUpdate) -> None:
+    """Answer a command, a text, a tap on anything but a question, or a change of membership.
+
+    Args:
+        services: what to work with.
+        gateway: what answers.
+        update: what arrived.
+
+    Raises:
+        QuizServiceError: the database or Telegram failed; the update may be handled again.
+    """
+    conversation = Conversation(services, gateway, update)
+    match update.kind:
+        case UpdateKind.BLOCKED | UpdateKind.UNBLOCKED:
+            blocked = update.kind is UpdateKind.BLOCKED
+            await services.repository.set_blocked(update.learner_id, blocked=blocked)
+        case UpdateKind.COMMAND:
+            await _handle_command(conversation)
+        case UpdateKind.TEXT:
+            await conversation.say(messages.UNKNOWN_TEXT)
+        case UpdateKind.TAP:
+            await _handle_tap(conversation)
+
+
+async def _handle_command(conversation: Conversation) -> None:
+    name = conversation.update.content
+    if name in _FOR_ANYBODY:
+        await _FOR_ANYBODY[name](conversation)
+    elif name not in _FOR_LEARNERS:
+        await conversation.say(messages.UNKNOWN_TEXT)
+    elif learner := await conversation.services.repository.get_user_state(conversation.learner_id):
+        await _FOR_LEARNERS[name](conversation, learner)
+    else:
+        await conversation.say(messages.NOT_REGISTERED)
+
+
+# ---------------------------------------------------------------- commands
+
+
+async def start(conversation: Conversation) -> None:
+    """Register, greet, explain and offer the first question.
+
+    Args:
+        conversation: with whom.
+    """
+    services = conversation.services
+    learner, is_new = await services.repository.add_learner(
+        conversation.learner_id, conversation.update.bot_id, services.settings
+    )
+    button = "Give me a question ›" if is_new else "Next question ›"
+    await conversation.say(messages.welcome_text(learner, is_new=is_new), keyboards.next_keyboard(button))
+
+
+async def say_help(conversation: Conversation) -> None:
+    """Say what the bot does.
+
+    Args:
+        conversation: with whom.
+    """
+    await conversation.say(messages.help_text(conversation.services.settings.correct_threshold_for_promotion))
+
+
+async def say_privacy(conversation: Conversation) -> None:
+    """Say what is stored.
+
+    Args:
+        conversation: with whom.
+    """
+    await conversation.say(messages.PRIVACY_TEXT)
+
+
+async def show_stats(conversation: Conversation, learner: Learner) -> None:
+    """Show level, streak and topics.
+
+    Args:
+        conversation: with whom.
+        learner: their state.
+    """
+    services = conversation.services
+    statistics = await services.repository.read_statistics(learner.id)
+    streak = learner.current_streak(learner.local_day(services.now()))
+    limit = services.settings.correct_threshold_for_promotion
+    await conversation.say(messages.stats_text(learner, statistics, streak, limit), keyboards.next_keyboard())
+
+
+async def show_settings(conversation: Conversation, learner: Learner) -> None:
+    """Show the settings.
+
+    Args:
+        conversation: with whom.
+        learner: their state.
+    """
+    await conversation.say(messages.settings_text(learner), keyboards.settings_keyboard(learner))
+
+
+async def stop_daily(conversation: Conversation, learner: Learner) -> None:
+    """Switch daily quizzes off.
+
+    Args:
+        conversation: with whom.
+        learner: their state.
+    """
+    await conversation.services.repository.set_daily_enabled(learner.id, enabled=False)
+    await conversation.say(messages.STOPPED_TEXT)
+
+
+async def resume_daily(conversation: Conversation, learner: Learner) -> None:
+    """Switch daily quizzes on.
+
+    Args:
+        conversation: with whom.
+        learner: their state.
+    """
+    learner = await conversation.services.repository.set_daily_enabled(learner.id, enabled=True)
+    await conversation.say(messages.resumed_text(learner))
+
+
+async def send_export(conversation: Conversation, learner: Learner) -> None:
+    """Send everything that is stored, as a file.
+
+    Args:
+        conversation: with whom.
+        learner: their state.
+    """
+    document = await conversation.services.repository.export_learner(learner.id) or "{}"
+    await conversation.gateway.send_file(learner.id, document.encode(), "quiz-data.json", messages.EXPORT_CAPTION)
+
+
+async def ask_erase(conversation: Conversation, _: Learner) -> None:
+    """Ask once more before erasing.
+
+    Args:
+        conversation: with whom.
+    """
+    await conversation.say(messages.ERASE_QUESTION, keyboards.erase_keyboard())
+
+
+_FOR_ANYBODY: dict[str, Callable[[Conversation], Awaitable[None]]] = {
+    "start": start,
+    "help": say_help,
+    "privacy": say_privacy,
+}
+
+_FOR_LEARNERS: dict[str, Callable[[Conversation, Learner], Awaitable[None]]] = {
+    "stats": show_stats,
+    "settings": show_settings,
+    "stop": stop_daily,
+    "resume": resume_daily,
+    "export": send_export,
+    "erase": ask_erase,
+}
+
+
+# ---------------------------------------------------------------- taps
+
+
+async def _handle_tap(conversation: Conversation) -> None:
+    try:
+        callback = unpack(conversation.update.content)
+    except ForgedCallbackError:
+        return  # the toast has said so; there is nothing to do
+    learner = await conversation.services.repository.get_user_state(conversation.learner_id)
+    if learner is None:
+        await conversation.say(messages.NOT_REGISTERED)
+        return
+    await _act(conversation, learner, callback)
+
+
+async def _act(conversation: Conversation, learner: Learner, callback: Callback) -> None:
+    repository = conversation.services.repository
+    match callback:
+        case OpenSettings(page):
+            await _show_page(conversation, learner, page)
+        case ChooseHour(hour):
+            await _show_page(conversation, await repository.set_daily_at(learner.id, time(hour)), "main")
+        case ChooseOffset(minutes):
+            keyboard = keyboards.zone_keyboard(minutes, conversation.services.now())
+            await conversation.change("<b>Time zone</b>\n\nWhich of these is nearest to you?", keyboard)
+        case ChooseZone(zone) if zone in ZONES:
+            await _show_page(conversation, await repository.set_timezone(learner.id, zone), "main")
+        case ToggleTopic(topic):
+            topics = _toggled(learner.topics, Topic(topic))
+            await _show_page(conversation, await repository.set_topics(learner.id, topics), "topics")
+        case AllTopics():
+            await _show_page(conversation, await repository.set_topics(learner.id, ()), "topics")
+        case SwitchDaily(enabled):
+            await _show_page(conversation, await repository.set_daily_enabled(learner.id, enabled=enabled), "main")
+        case ConfirmErase(confirmed):
+            await _erase(conversation, confirmed=confirmed)
+        case _:
+            pass  # a forged zone, or a question's button, which never comes here
+
+
+def _toggled(topics: tuple[Topic, ...], topic: Topic) -> list[Topic]:
+    """Add or remove a topic; choosing the last one that is missing means all, which is stored as none."""
+    chosen = set(topics) ^ {topic}
+    return [] if len(chosen) == len(Topic) else [known for known in Topic if known in chosen]
+
+
+async def _show_page(conversation: Conversation, learner: Learner, page: str) -> None:
+    now = conversation.services.now().astimezone(UTC)
+    match page:
+        case "hour":
+            await conversation.change(
+                "<b>Hour of the daily quiz</b>\n\nOn your own clock.", keyboards.hour_keyboard(learner)
+            )
+        case "zone":
+            await conversation.change(
+                "<b>Time zone</b>\n\nWhat does your clock show now?", keyboards.offset_keyboard(now)
+            )
+        case "topics":
+            text = "<b>Topics</b>\n\nTap to choose; nothing chosen means all of them."
+            await conversation.change(text, keyboards.topics_keyboard(learner))
+        case "done":
+            await conversation.change(messages.settings_text(learner))
+        case _:
+            await conversation.change(messages.settings_text(learner), keyboards.settings_keyboard(learner))
+
+
+async def _erase(conversation: Conversation, *, confirmed: bool) -> None:
+    if not confirmed:
+        await conversation.change(messages.ERASE_CANCELLED)
+        return
+    await conversation.change(messages.ERASED_TEXT)
+    await conversation.services.repository.forget_learner(conversation.learner_id)

@@ -1,0 +1,308 @@
+"""The bot role: the HTTP application with webhook, health and metrics, and the polling loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import logging
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from telegram import Bot
+from telegram.error import RetryAfter
+from telegram.error import TelegramError as LibraryError
+
+from bot.gateway import make_bot, seconds_to_wait
+from bot.intake import ALLOWED_UPDATES, MAX_BYTES, Accepted, NotAnUpdateError, accept_update, parse_update
+from domain.errors import QuizServiceError, StartupError, StorageUnavailableError
+from domain.settings import Settings, TelegramMode
+from observability import metrics
+from observability.logs import redact
+from quiz_generator import sync_bank
+from repository import UPDATES_CHANNEL
+from services import Wiring, keep_beating, open_services
+
+logger = logging.getLogger(__name__)
+
+PATH = "/telegram/webhook"
+SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - a header's name
+ALIVE_WITHIN = timedelta(seconds=20)
+
+
+def webhook_secret(settings: Settings) -> str:
+    """Return the secret that Telegram shows with each update.
+
+    Args:
+        settings: with the secret, or a token to derive one from, so that all replicas agree on it.
+    """
+    if settings.telegram_webhook_secret:
+        return settings.telegram_webhook_secret.get_secret_value()
+    token = settings.telegram_bot_token.get_secret_value() if settings.telegram_bot_token else ""
+    return hmac.new(token.encode(), b"webhook secret", hashlib.sha256).hexdigest()
+
+
+class Bell:
+    """Wakes the workers after updates were stored: one NOTIFY for many, since each one makes commits wait."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        """Take what to ring through.
+
+        Args:
+            wiring: open services.
+        """
+        self._database = wiring.repository.database
+        self._silent = wiring.settings.database_pooler
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        """Wake the workers soon."""
+        self._rung.set()
+
+    async def run(self) -> None:
+        """Ring until cancelled; a lost one only costs the workers' next poll."""
+        while not self._silent:
+            await self._rung.wait()
+            self._rung.clear()
+            with contextlib.suppress(StorageUnavailableError):
+                await self._database.notify(UPDATES_CHANNEL)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the HTTP application.
+
+    Args:
+        settings: with every address resolved.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services(settings) as wiring:
+            await wiring.repository.database.prepare_schema()
+            await sync_bank(wiring.repository)
+            app.state.wiring = wiring
+            app.state.bell = Bell(wiring)
+            background = [
+                asyncio.create_task(app.state.bell.run()),
+                asyncio.create_task(keep_beating(wiring.repository, "bot")),
+            ]
+            background.append(asyncio.create_task(_introduce(wiring, app.state.bell)))
+            try:
+                yield
+            finally:
+                for task in background:
+                    task.cancel()
+                await asyncio.gather(*background, return_exceptions=True)
+
+    app = FastAPI(title="Daily quiz", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    secret = webhook_secret(settings).encode()
+
+    @app.post(PATH)
+    async def receive(request: Request) -> Response:
+        given = request.headers.get(SECRET_HEADER, "")
+        if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), secret):
+            return _refuse(401, "secret", "wrong or missing secret")
+        body = await _read_body(request)
+        if body is None:
+            return _refuse(413, "size", f"an update has at most {MAX_BYTES} bytes")
+        return await _take(app, body)
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/ready")
+    async def ready() -> JSONResponse:
+        problems = await find_problems(app.state.wiring)
+        return JSONResponse({"ready": not problems, "problems": problems}, 503 if problems else 200)
+
+    @app.get("/metrics")
+    async def show_metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+async def _read_body(request: Request) -> bytes | None:
+    """Return the request's body, or None as soon as it is too long."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > MAX_BYTES:
+        return None
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MAX_BYTES:
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def _take(app: FastAPI, body: bytes) -> Response:
+    try:
+        update = parse_update(body)
+    except NotAnUpdateError as error:
+        return _refuse(400, "form", str(error))
+    if update is None:
+        return Response()
+    wiring: Wiring = app.state.wiring
+    try:
+        accepted = await accept_update(wiring.repository, wiring.bot_id, update)
+    except StorageUnavailableError as error:
+        logger.warning("%s: Telegram will deliver again", error)
+        return _refuse(503, "storage", "the database is away, deliver again")
+    if accepted.is_new:
+        app.state.bell.ring()
+    return _acknowledge(accepted)
+
+
+def _acknowledge(accepted: Accepted) -> Response:
+    """Answer 200; a tap is acknowledged in the same response, which costs no request of its own."""
+    if accepted.update.callback_id is None:
+        return Response()
+    answer = {"method": "answerCallbackQuery", "callback_query_id": accepted.update.callback_id}
+    if accepted.toast:
+        answer["text"] = accepted.toast
+    return JSONResponse(answer)
+
+
+def _refuse(status: int, reason: str, line: str) -> Response:
+    metrics.UPDATES_REFUSED.labels(reason).inc()
+    return PlainTextResponse(f"{line}\n", status)
+
+
+async def find_problems(wiring: Wiring) -> list[str]:
+    """Return what keeps the service from serving learners, one line each; nothing when all is well.
+
+    Args:
+        wiring: open services.
+    """
+    problems = []
+    try:
+        alive = await wiring.repository.find_alive_roles(ALIVE_WITHIN)
+        if not alive.get("worker"):
+            problems.append("no worker gave a sign of life lately")
+        if not await wiring.repository.count_questions():
+            problems.append("the question bank is empty")
+    except StorageUnavailableError as error:
+        problems.append(str(error))
+    try:
+        await wiring.redis.ping()
+    except Exception as error:  # noqa: BLE001 - whatever it is, Redis cannot serve
+        problems.append(f"Redis is away: {type(error).__name__}")
+    return problems
+
+
+async def _introduce(wiring: Wiring, bell: Bell) -> None:
+    """Tell Telegram the commands and how updates come in; try again until it listens.
+
+    With Telegram itself, only `main.py webhook set` sets the webhook: replicas would overwrite each other's.
+    """
+    settings = wiring.settings
+    while True:
+        try:
+            await wiring.gateway.publish_commands()
+            if settings.mode is TelegramMode.POLLING:
+                await _poll(wiring, bell)
+            elif _is_local(settings):
+                await _set_webhook(wiring.gateway.bot, settings)
+        except (LibraryError, QuizServiceError) as error:
+            logger.warning("Telegram does not answer yet: %s", redact(str(error)))
+            await asyncio.sleep(2)
+        else:
+            return
+
+
+def _is_local(settings: Settings) -> bool:
+    return settings.telegram_api_base_url.startswith(("http://127.0.0.1", "http://localhost"))
+
+
+async def _poll(wiring: Wiring, bell: Bell) -> None:
+    """Fetch updates for ever; each is stored before the next call confirms it."""
+    bot = wiring.gateway.bot
+    await bot.delete_webhook()
+    logger.info("polling Telegram for updates")
+    offset = None
+    while True:
+        try:
+            updates = await bot.get_updates(offset, timeout=25, allowed_updates=list(ALLOWED_UPDATES))
+        except RetryAfter as error:
+            await asyncio.sleep(seconds_to_wait(error))
+            continue
+        for received in updates:
+            update = parse_update(received.to_json())
+            if update is not None:
+                accepted = await accept_update(wiring.repository, wiring.bot_id, update)
+                if update.callback_id:
+                    await wiring.gateway.acknowledge(update.callback_id, accepted.toast)
+            offset = received.update_id + 1
+        if updates:
+            bell.ring()
+
+
+async def _set_webhook(bot: Bot, settings: Settings) -> None:
+    await bot.set_webhook(
+        f"{settings.webhook_url}{PATH}",
+        allowed_updates=list(ALLOWED_UPDATES),
+        secret_token=webhook_secret(settings),
+        max_connections=100,
+    )
+
+
+async def manage_webhook(settings: Settings, action: str) -> int:
+    """Set, delete or show the webhook at Telegram, and print the result.
+
+    Args:
+        settings: token, address and secret.
+        action: ``set``, ``delete`` or ``info``.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        StartupError: something is missing, or Telegram refused.
+    """
+    if action == "set" and not settings.webhook_url:
+        raise StartupError("WEBHOOK_URL is not set: the public https address that Telegram is to call")
+    try:
+        async with make_bot(settings) as bot:
+            if action == "set":
+                await _set_webhook(bot, settings)
+            elif action == "delete":
+                await bot.delete_webhook()
+            info = await bot.get_webhook_info()
+    except LibraryError as error:
+        raise StartupError(f"Telegram refused: {redact(error.message)}") from None
+    print(f"webhook: {info.url or 'none'}; {info.pending_update_count} update(s) wait")  # noqa: T201
+    if info.last_error_message:
+        print(f"last error: {info.last_error_message} ({info.last_error_date:%Y-%m-%d %H:%M:%S %Z})")  # noqa: T201
+    return 0
+
+
+def serve_bot(settings: Settings) -> int:
+    """Serve the HTTP application until SIGINT or SIGTERM.
+
+    Args:
+        settings: with every address resolved.
+
+    Returns:
+        The exit status.
+    """
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.webhook_host,
+        port=settings.webhook_port,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+    )
+    server = uvicorn.Server(config)
+    server.run()
+    return 0 if server.started else 1

@@ -1,0 +1,350 @@
+"""The worker: takes stored updates, answers commands, and runs the flows for quizzes and answers in micro-batches."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import httpx
+
+import prefect_flows
+import quiz_session
+import telegram_bot
+from bot.callbacks import AnswerTap
+from bot.messages import TRY_AGAIN_TEXT
+from domain.catalog import QuizKind
+from domain.errors import LearnerUnreachableError, QuizServiceError, StorageUnavailableError, TelegramError
+from domain.ids import LearnerId, UpdateRow
+from domain.models import ClaimedUpdate, UpdateKind
+from observability import metrics
+from repository import UPDATES_CHANNEL
+from services import HEARTBEAT_SECONDS, Wiring, keep_beating
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200
+IN_FLIGHT = 600
+MAX_ATTEMPTS = 8
+POLL_SECONDS = 1.0
+POLL_SECONDS_WITHOUT_LISTEN = 0.2
+DRAIN_SECONDS = 8.0
+RECOVER_SECONDS = 30.0
+PROBE_SECONDS = 5.0
+
+Handle = Callable[[Sequence[ClaimedUpdate]], Awaitable[None]]
+
+
+class PrefectBreaker:
+    """Says whether the Prefect server answers; while it does not, work runs without it."""
+
+    def __init__(self, api_url: str | None) -> None:
+        """Take the server's address.
+
+        Args:
+            api_url: ends in ``/api``; None means that there is none.
+        """
+        self._health = f"{api_url}/health" if api_url else None
+        self.closed = False
+
+    async def watch(self) -> None:
+        """Probe until cancelled."""
+        async with httpx.AsyncClient(timeout=2) as client:
+            while True:
+                self._note(await self._answers(client))
+                await asyncio.sleep(PROBE_SECONDS)
+
+    async def _answers(self, client: httpx.AsyncClient) -> bool:
+        if self._health is None:
+            return False
+        try:
+            return (await client.get(self._health)).is_success
+        except httpx.HTTPError:
+            return False
+
+    def trip(self) -> None:
+        """Note that a run failed for want of the server; the next probe may find it again."""
+        self._note(answers=False)
+
+    def _note(self, answers: bool) -> None:  # noqa: FBT001 - a plain reading
+        if answers != self.closed:
+            logger.warning("Prefect %s", "answers: work runs as flows" if answers else "is away: work runs without it")
+        self.closed = answers
+        metrics.PREFECT_AWAY.set(0 if answers else 1)
+
+
+class Lane:
+    """Handles one kind of work in micro-batches: one at a time, each taking whatever has come in the meantime."""
+
+    def __init__(self, handle: Handle) -> None:
+        """Take what handles a batch.
+
+        Args:
+            handle: called with at least one update.
+        """
+        self._handle = handle
+        self._waiting: list[ClaimedUpdate] = []
+        self._wake = asyncio.Event()
+
+    def put(self, updates: Sequence[ClaimedUpdate]) -> None:
+        """Queue updates.
+
+        Args:
+            updates: claimed by this worker.
+        """
+        self._waiting.extend(updates)
+        if updates:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Handle batches until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            if self._waiting:
+                self._wake.set()
+            if batch:
+                await self._handle(batch)
+
+
+class Worker:
+    """Drains the stored updates."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        """Take what to work with.
+
+        Args:
+            wiring: open services.
+        """
+        self._wiring = wiring
+        self._repository = wiring.repository
+        self._services = wiring.services
+        self._breaker = PrefectBreaker(wiring.settings.prefect_api_url)
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._in_flight: dict[UpdateRow, ClaimedUpdate] = {}
+        self._answers = Lane(self._handle_answers)
+        self._quizzes = Lane(self._handle_quizzes)
+        self._single: set[asyncio.Task[None]] = set()
+
+    def stop(self) -> None:
+        """Take nothing new, finish what is under way, and return from `run`."""
+        self._stopping.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until `stop` is called."""
+        background = [
+            asyncio.create_task(coroutine)
+            for coroutine in (
+                self._breaker.watch(),
+                self._answers.run(),
+                self._quizzes.run(),
+                keep_beating(self._repository, "worker"),
+                self._hold(),
+                self._listen(),
+                self._recover(),
+            )
+        ]
+        try:
+            while not self._stopping.is_set():
+                await self._take()
+            await self._drain()
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+
+    # ------------------------------------------------------------ taking
+
+    async def _take(self) -> None:
+        """Claim what waits; sleep when there is nothing."""
+        self._wake.clear()
+        try:
+            room = min(BATCH, IN_FLIGHT - len(self._in_flight))
+            claimed = await self._repository.claim_updates(room) if room > 0 else []
+        except StorageUnavailableError as error:
+            logger.warning("%s: trying again", error)
+            claimed = []
+            await asyncio.sleep(1)
+        self._dispatch(claimed)
+        if not claimed:
+            pooler = self._wiring.settings.database_pooler
+            pause = POLL_SECONDS_WITHOUT_LISTEN if pooler else POLL_SECONDS
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause)
+
+    def _dispatch(self, claimed: Sequence[ClaimedUpdate]) -> None:
+        for update in claimed:
+            self._in_flight[update.row] = update
+            meaning = telegram_bot.meaning(update)
+            if isinstance(meaning, AnswerTap):
+                self._answers.put([update])
+            elif meaning is not None:
+                self._quizzes.put([update])
+            else:
+                task = asyncio.create_task(self._handle_single(update))
+                self._single.add(task)
+                task.add_done_callback(self._single.discard)
+
+    async def _drain(self) -> None:
+        """Wait for what is under way; what is not done by then is taken by another worker."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while self._in_flight:  # noqa: ASYNC110 - many tasks empty it, within seconds of the end
+                    await asyncio.sleep(0.05)
+
+    # ------------------------------------------------------------ handling
+
+    async def _handle_single(self, update: ClaimedUpdate) -> None:
+        await self._settle([update], lambda: telegram_bot.handle_update(self._services, self._wiring.gateway, update))
+
+    async def _handle_quizzes(self, updates: Sequence[ClaimedUpdate]) -> None:
+        await self._settle(updates, lambda: self._serve(updates))
+
+    async def _serve(self, updates: Sequence[ClaimedUpdate]) -> None:
+        learner_ids = await self._unserved(updates) if any(update.attempts > 1 for update in updates) else _ids(updates)
+        if not learner_ids:
+            return
+        if self._breaker.closed:
+            try:
+                deliveries = await prefect_flows.execute_user_quiz_flow(
+                    [int(i) for i in learner_ids], QuizKind.ON_DEMAND
+                )
+            except Exception as error:  # noqa: BLE001 - whatever the flow engine raises, the rows say what is done
+                self._flow_failed(error)
+                learner_ids = await self._unserved(updates)
+            else:
+                await telegram_bot.explain_missing(self._wiring.gateway, deliveries)
+                return
+        deliveries = await quiz_session.serve_quizzes(self._services, learner_ids, QuizKind.ON_DEMAND)
+        await telegram_bot.explain_missing(self._wiring.gateway, deliveries)
+
+    async def _unserved(self, updates: Sequence[ClaimedUpdate]) -> list[LearnerId]:
+        """Return who still waits, after a try that may have reached some of them."""
+        asked_at = {update.learner_id: update.received_at for update in updates}
+        served = await self._repository.find_open_quizzes(list(asked_at))
+        return [
+            learner_id
+            for learner_id, moment in asked_at.items()
+            if not (learner_id in served and (sent_at := served[learner_id].sent_at) and sent_at >= moment)
+        ]
+
+    async def _handle_answers(self, updates: Sequence[ClaimedUpdate]) -> None:
+        await self._settle(updates, lambda: self._grade(updates))
+
+    async def _grade(self, updates: Sequence[ClaimedUpdate]) -> None:
+        results = await asyncio.gather(*(telegram_bot.handle_answer(self._services, update) for update in updates))
+        counted = [quiz_id for quiz_id in results if quiz_id is not None]
+        if not counted:
+            return
+        metrics.GRADING_BATCH.observe(len(counted))
+        if self._breaker.closed:
+            try:
+                await prefect_flows.grade_answers_flow([int(quiz_id) for quiz_id in counted])
+            except Exception as error:  # noqa: BLE001 - whatever the flow engine raises, the rows say what is done
+                self._flow_failed(error)
+            else:
+                return
+        await quiz_session.grade_answers(self._services, counted)
+
+    def _flow_failed(self, error: Exception) -> None:
+        """Go on without Prefect until it answers again; the plain functions do what the run left undone."""
+        logger.warning("a flow run failed (%s), its work is finished without Prefect", type(error).__name__)
+        if not isinstance(error, QuizServiceError):
+            self._breaker.trip()
+
+    async def _settle(self, updates: Sequence[ClaimedUpdate], work: Callable[[], Awaitable[None]]) -> None:
+        """Do the work, then mark its updates as handled, or give them back."""
+        try:
+            await work()
+            await self._repository.finish_updates([update.row for update in updates])
+        except LearnerUnreachableError as error:
+            await self._lost(updates, error)
+        except (QuizServiceError, LookupError) as error:
+            await self._give_back(updates, error)
+        except Exception as error:
+            logger.exception("an update could not be handled")
+            await self._give_back(updates, error)
+        else:
+            self._note_handled(updates, "done")
+        finally:
+            for update in updates:
+                self._in_flight.pop(update.row, None)
+            self._wake.set()
+
+    async def _lost(self, updates: Sequence[ClaimedUpdate], error: Exception) -> None:
+        """Settle updates of learners whom no message reaches."""
+        logger.info("a learner cannot be reached: %s", error)
+        with contextlib.suppress(StorageUnavailableError):  # the claim runs out and the update is taken again
+            for update in updates:
+                await self._repository.set_blocked(update.learner_id, blocked=True)
+            await self._repository.finish_updates([update.row for update in updates])
+        self._note_handled(updates, "unreachable")
+
+    async def _give_back(self, updates: Sequence[ClaimedUpdate], error: Exception) -> None:
+        for update in updates:
+            give_up = update.attempts >= MAX_ATTEMPTS
+            pause = timedelta(seconds=min(60, 2 ** (update.attempts - 1)))
+            with contextlib.suppress(StorageUnavailableError):  # the claim runs out and the update is taken again
+                await self._repository.release_update(update.row, str(error)[:500], give_up=give_up, pause=pause)
+            if give_up and update.kind is not UpdateKind.BLOCKED:
+                with contextlib.suppress(TelegramError, StorageUnavailableError):
+                    await self._wiring.gateway.send(update.learner_id, TRY_AGAIN_TEXT)
+        logger.warning("%d update(s) will be handled later: %s", len(updates), error)
+        self._note_handled(updates, "later")
+
+    def _note_handled(self, updates: Sequence[ClaimedUpdate], outcome: str) -> None:
+        now = datetime.now(UTC)
+        for update in updates:
+            metrics.UPDATES_HANDLED.labels(update.kind, outcome).inc()
+            metrics.UPDATE_AGE_SECONDS.observe(max(0.0, (now - update.received_at).total_seconds()))
+
+    # ------------------------------------------------------------ background
+
+    async def _hold(self) -> None:
+        """Say every few seconds what this worker still holds."""
+        while True:
+            with contextlib.suppress(StorageUnavailableError):
+                if self._in_flight:
+                    await self._repository.extend_claims(list(self._in_flight))
+                waiting, _ = await self._repository.count_waiting_updates()
+                metrics.UPDATES_WAITING.set(waiting)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    async def _listen(self) -> None:
+        """Wake up on each stored update; behind a transaction pooler, polling has to do."""
+        while not self._wiring.settings.database_pooler:
+            lost = asyncio.Event()
+
+            def wake(event: asyncio.Event = lost) -> None:
+                self._wake.set()
+                event.set()
+
+            try:
+                close = await self._repository.database.listen(UPDATES_CHANNEL, self._wake.set, wake)
+            except StorageUnavailableError:
+                await asyncio.sleep(1)
+                continue
+            try:
+                await lost.wait()
+            finally:
+                await close()
+
+    async def _recover(self) -> None:
+        """Finish what a crash, here or elsewhere, left in the middle."""
+        while True:
+            await asyncio.sleep(RECOVER_SECONDS)
+            try:
+                await quiz_session.recover(self._services)
+            except QuizServiceError as error:
+                logger.warning("recovery has to wait: %s", error)
+            except Exception:
+                logger.exception("recovery failed")
+
+
+def _ids(updates: Sequence[ClaimedUpdate]) -> list[LearnerId]:
+    return list(dict.fromkeys(update.learner_id for update in updates))
