@@ -95,7 +95,7 @@ async def _initialise(settings: Settings) -> int:
     repository = await Repository.open(settings)
     try:
         applied = await repository.database.prepare_schema()
-        bank = await sync_bank(repository)
+        bank = await sync_bank(repository, settings.question_bank_dir)
     finally:
         await repository.close()
     print(f"applied: {', '.join(applied) or 'nothing, all there'}; {len(bank.questions)} questions loaded")  # noqa: T201
@@ -158,7 +158,7 @@ async def run_worker(settings: Settings) -> None:
         start_http_server(settings.worker_metrics_port, addr=settings.webhook_host)
     async with open_services(settings) as wiring, AsyncClientContext.get_or_create():
         await wiring.repository.database.prepare_schema()
-        await sync_bank(wiring.repository)
+        await sync_bank(wiring.repository, settings.question_bank_dir)
         prefect_flows.use_services(wiring.services)
         worker = Worker(wiring)
         running = asyncio.create_task(worker.run())

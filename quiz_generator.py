@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from openai import AsyncOpenAI, OpenAIError
@@ -269,16 +270,17 @@ def question_columns(question: BankQuestion, topic: Topic, source: QuestionSourc
     )
 
 
-async def sync_bank(repository: Repository) -> Bank:
+async def sync_bank(repository: Repository, folder: Path) -> Bank:
     """Load the bank's files into the database; files that are wrong are named in the log and left out.
 
     Args:
         repository: where to.
+        folder: the bank's files.
 
     Returns:
         What was read.
     """
-    bank = await asyncio.to_thread(load_bank)
+    bank = await asyncio.to_thread(load_bank, folder)
     for problem in bank.problems:
         logger.error("question bank: %s", problem)
     columns = {

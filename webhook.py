@@ -84,7 +84,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_services(settings) as wiring:
             await wiring.repository.database.prepare_schema()
-            await sync_bank(wiring.repository)
+            await sync_bank(wiring.repository, settings.question_bank_dir)
             app.state.wiring = wiring
             app.state.bell = Bell(wiring)
             background = [

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import httpx
+from prefect import tags
 
 import prefect_flows
 import quiz_session
@@ -211,9 +212,8 @@ class Worker:
             return
         if self._breaker.closed:
             try:
-                deliveries = await prefect_flows.execute_user_quiz_flow(
-                    [int(i) for i in learner_ids], QuizKind.ON_DEMAND
-                )
+                with tags("on demand"):
+                    deliveries = await prefect_flows.execute_user_quiz_flow([int(i) for i in learner_ids])
             except Exception as error:  # noqa: BLE001 - whatever the flow engine raises, the rows say what is done
                 self._flow_failed(error)
                 learner_ids = await self._unserved(updates)
@@ -244,7 +244,8 @@ class Worker:
         metrics.GRADING_BATCH.observe(len(counted))
         if self._breaker.closed:
             try:
-                await prefect_flows.grade_answers_flow([int(quiz_id) for quiz_id in counted])
+                with tags("answers"):
+                    await prefect_flows.grade_answers_flow([int(quiz_id) for quiz_id in counted])
             except Exception as error:  # noqa: BLE001 - whatever the flow engine raises, the rows say what is done
                 self._flow_failed(error)
             else:

@@ -149,6 +149,15 @@ def level_line(level: Level, points: int, limit: int = DEFAULT_LIMIT) -> str:
     return f"{name}  {bar}  {points}/{limit} to {Level(level + 1).label}"
 
 
+def clock_name(learner: Learner) -> str:
+    """Return whose clock a time is meant on, such as ``Berlin time``.
+
+    Args:
+        learner: whose time zone.
+    """
+    return "UTC" if learner.timezone == "UTC" else f"{escape(city(learner.timezone))} time"
+
+
 def welcome_text(learner: Learner, *, is_new: bool) -> str:
     """Return the answer to /start.
 
@@ -160,7 +169,7 @@ def welcome_text(learner: Learner, *, is_new: bool) -> str:
     if not is_new:
         return (
             "<b>Welcome back!</b>\n\n"
-            f"Your daily quiz comes at {hour} ({escape(city(learner.timezone))} time)"
+            f"Your daily quiz comes at {hour} ({clock_name(learner)})"
             f"{'' if learner.daily_enabled else ', once you /resume it'}. Ready for a question?"
         )
     return (
@@ -168,7 +177,7 @@ def welcome_text(learner: Learner, *, is_new: bool) -> str:
         "One question a day on SQL, streaming, orchestration, lakehouses and more, with an explanation of why the "
         "answer is right and the tempting ones are wrong.\n\n"
         f"• You start at <b>{learner.level.label}</b>; questions get harder or easier with your answers.\n"
-        f"• Your quiz comes every day at <b>{hour}</b> ({escape(city(learner.timezone))} time); /settings changes it.\n"
+        f"• Your quiz comes every day at <b>{hour}</b> ({clock_name(learner)}); /settings changes it.\n"
         "• Answer on days in a row to grow your streak 🔥\n\n"
         "Shall we begin?"
     )
@@ -221,7 +230,7 @@ def resumed_text(learner: Learner) -> str:
     Args:
         learner: who.
     """
-    return f"Daily quizzes are on: every day at {learner.daily_at:%H:%M} ({escape(city(learner.timezone))} time)."
+    return f"Daily quizzes are on: every day at {learner.daily_at:%H:%M} ({clock_name(learner)})."
 
 
 def settings_text(learner: Learner) -> str:

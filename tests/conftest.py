@@ -6,35 +6,37 @@ small question bank; copying takes a tenth of a second.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
 import pytest
-import uvicorn
 from pydantic import SecretStr
 
 from domain.settings import Settings
 from local import servers
+from quiz_generator import sync_bank
 from repository import Repository
 from simulator.options import Options
 from simulator.server import create_app
-from tests.factories import TOKEN, small_bank
+from sql.database import Database
+from tests.factories import TOKEN, write_small_bank
+from tests.serving import serving
+from tests.support import Service, running_service
 
 ROOT = Path(__file__).parent.parent
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder for the servers of this session."""
-    return tmp_path_factory.mktemp("servers")
+def data_folder() -> Iterator[Path]:
+    """Yield a folder for the servers of this session; pytest's own are removed when other sessions begin."""
+    with tempfile.TemporaryDirectory(prefix="quiz-tests-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")
@@ -45,19 +47,21 @@ def postgres_url(data_folder: Path) -> Iterator[Callable[[str], str]]:
 
 
 @pytest.fixture(scope="session")
-async def template_database(postgres_url: Callable[[str], str]) -> str:
+def bank_folder(data_folder: Path) -> Path:
+    """Return the folder of a small question bank."""
+    folder = data_folder / "bank"
+    write_small_bank(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+async def template_database(postgres_url: Callable[[str], str], bank_folder: Path) -> str:
     """Return the name of a database with the schema and a small bank, which nobody is connected to."""
-    repository = Repository(await _connect(postgres_url("template_quiz")))
+    repository = Repository(await Database.connect(postgres_url("template_quiz")))
     await repository.database.prepare_schema()
-    await repository.sync_static_questions(small_bank(), ())
+    await sync_bank(repository, bank_folder)
     await repository.close()
     return "template_quiz"
-
-
-async def _connect(url: str):  # noqa: ANN202 - Database
-    from sql.database import Database
-
-    return await Database.connect(url)
 
 
 @pytest.fixture
@@ -74,7 +78,7 @@ async def database_url(postgres_url: Callable[[str], str], template_database: st
 @pytest.fixture
 async def repository(database_url: str) -> AsyncIterator[Repository]:
     """Yield a repository on a fresh database."""
-    repository = Repository(await _connect(database_url))
+    repository = Repository(await Database.connect(database_url))
     yield repository
     await repository.close()
 
@@ -113,50 +117,18 @@ def prefect_url(data_folder: Path, postgres_url: Callable[[str], str]) -> Iterat
     process.wait(20)
 
 
-@asynccontextmanager
-async def serving(app: object, port: int) -> AsyncIterator[str]:
-    """Serve an ASGI application on this event loop and yield its address."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, lifespan="on", timeout_graceful_shutdown=2)  # type: ignore[arg-type]
-    server = uvicorn.Server(config)
-    server.capture_signals = _no_signals  # type: ignore[method-assign]
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        if task.done():
-            task.result()
-            msg = "the application did not start"
-            raise RuntimeError(msg)
-        await asyncio.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        await task
-
-
-def _no_signals():  # noqa: ANN202 - a context manager
-    from contextlib import nullcontext
-
-    return nullcontext()
+@pytest.fixture
+async def telegram_url() -> AsyncIterator[str]:
+    """Yield the address of a simulator without rate limits and with quick redelivery."""
+    options = Options(fast_retries=True, bot_rate=0, chat_rate=0)
+    async with serving(create_app(options), servers.free_port()) as url:
+        yield url
 
 
 @pytest.fixture
-async def telegram() -> AsyncIterator[Telegram]:
-    """Yield a simulator on a free port, without rate limits and with quick redelivery."""
-    app = create_app(Options(fast_retries=True, bot_rate=0, chat_rate=0))
-    async with serving(app, servers.free_port()) as url:
-        yield Telegram(url, app.simulator)
-
-
-class Telegram:
-    """The simulator, and where it listens."""
-
-    def __init__(self, url: str, simulator: object) -> None:
-        self.url = url
-        self.simulator = simulator
-
-
-@pytest.fixture
-def settings(database_url: str, valkey_url: str, telegram: Telegram, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(
+    database_url: str, valkey_url: str, telegram_url: str, bank_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
     """Return settings with every address resolved, and nothing taken from this machine's environment."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
@@ -165,17 +137,23 @@ def settings(database_url: str, valkey_url: str, telegram: Telegram, monkeypatch
         database_url=SecretStr(database_url),
         redis_url=SecretStr(valkey_url),
         telegram_bot_token=SecretStr(TOKEN),
-        telegram_api_base_url=telegram.url,
+        telegram_api_base_url=telegram_url,
         webhook_port=servers.free_port(),
         worker_metrics_port=0,
+        question_bank_dir=bank_folder,
     )
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _quiet_prefect() -> Iterator[None]:
-    """Keep Prefect from writing to the home folder and from asking anything of the network."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-        patch.setenv("PREFECT_CLI_PROMPT", "false")
-        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-        yield
+@pytest.fixture
+async def service(settings: Settings) -> AsyncIterator[Service]:
+    """Yield the bot and a worker without Prefect: the logic is the same, and the test is quicker."""
+    async with running_service(settings, servers.free_port()) as service:
+        yield service
+
+
+@pytest.fixture
+async def service_with_prefect(settings: Settings, prefect_url: str) -> AsyncIterator[Service]:
+    """Yield the bot and a worker that runs everything as flows."""
+    settings = settings.model_copy(update={"prefect_api_url": prefect_url})
+    async with running_service(settings, servers.free_port()) as service:
+        yield service

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
+from pathlib import Path
+
+import yaml
 
 from domain.catalog import Level, QuestionSource, QuizKind, QuizState, Topic
 from domain.ids import BotId, LearnerId, QuestionId, QuizId
 from domain.models import Grade, Learner, Question, Quiz, StoredOption
 from question_bank.format import Option, Reference
 from question_bank.format import Question as BankQuestion
-from quiz_generator import question_columns
 
 TOKEN = "424242:" + "T" * 35
 BOT_ID = BotId(424242)
@@ -42,16 +43,17 @@ def make_bank_question(**fields: object) -> BankQuestion:
     return BankQuestion.model_validate(values | fields)
 
 
-def small_bank() -> dict[str, Sequence[object]]:
-    """Return a few questions for each topic and level, as `Repository.sync_static_questions` takes them."""
-    bank: dict[str, Sequence[object]] = {}
+def write_small_bank(folder: Path) -> None:
+    """Write a few questions for each topic and level as the bank's files."""
     for topic in Topic:
-        for level in Level:
-            for number in range(QUESTIONS_PER_CELL):
-                slug = f"{topic.replace('_', '-')}-{level}-{number}"
-                question = make_bank_question(id=slug, level=level)
-                bank[slug] = question_columns(question, topic, QuestionSource.STATIC)
-    return bank
+        questions = [
+            make_bank_question(id=f"{topic.replace('_', '-')}-{level}-{number}", level=level).model_dump(mode="json")
+            for level in Level
+            for number in range(QUESTIONS_PER_CELL)
+        ]
+        place = folder / topic
+        place.mkdir(parents=True)
+        (place / "all.yaml").write_text(yaml.safe_dump({"topic": topic.value, "questions": questions}))
 
 
 def make_question(**fields: object) -> Question:

@@ -5,7 +5,7 @@ import { actions, dayName, listTime, messageNode, node, summary } from "./render
 const $ = (id) => document.getElementById(id);
 const state = {
   bot: null, bots: [], learners: new Map(), selected: null, messages: new Map(), nodes: new Map(),
-  waiting: new Map(), typing: new Map(), reached: false, below: 0, hasMore: false, opening: 0,
+  waiting: new Map(), typing: new Map(), reached: false, below: 0, opening: 0,
 };
 const NEAR_BOTTOM = 120;
 const ANSWER_PATIENCE = 20_000;
@@ -112,8 +112,9 @@ function drawBot() {
     idle: () => "not connected",
   };
   $("bot-dot").className = `dot ${!bot || bot.mode === "idle" ? "" : bot.mode === "webhook" && bot.webhook_error ? "warn" : "good"}`;
+  $("bot-name").textContent = bot && state.bots.length < 2 ? `${bot.name} @${bot.username} ·` : "";
   $("bot-state").textContent = bot
-    ? `${state.bots.length > 1 ? "" : `${bot.name} @${bot.username} · `}${modes[bot.mode]()}${bot.pending_updates ? ` · ${bot.pending_updates} waiting` : ""}`
+    ? `${modes[bot.mode]()}${bot.pending_updates ? ` · ${bot.pending_updates} waiting` : ""}`
     : `No bot is here yet: start one with ${location.origin} as its Telegram address`;
   $("bot-state").title = $("bot-state").textContent;
   $("bot-select").hidden = state.bots.length < 2;

@@ -49,8 +49,8 @@ function size(bytes) {
 export function summary(message) {
   if (!message) return "";
   const text = message.text ?? message.caption ?? "";
-  if (message.photo) return `🖼 ${text || "Photo"}`;
-  return message.document ? `📎 ${text || message.document.file_name}` : text.replaceAll(/\s+/g, " ");
+  if (message.photo) return text ? `Photo · ${text}` : "Photo";
+  return message.document ? `File · ${text || message.document.file_name}` : text.replaceAll(/\s+/g, " ");
 }
 
 // --- Text with entities --------------------------------------------------------------------------------------------

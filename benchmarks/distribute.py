@@ -1,0 +1,85 @@
+"""Sends in a process of its own: `python -m benchmarks.distribute flow|plain COUNT FILE` leaves what it took in FILE.
+
+`flow` is the service's own distribution, called in a running event loop as the worker calls flows. `plain` sends the
+same questions to the same learners in a plain loop behind the same rate limiter, without Prefect, and reads nothing
+from PostgreSQL and writes nothing to it meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+from prefect.context import AsyncClientContext
+
+import prefect_flows
+from bot import keyboards, messages
+from bot.limiter import Priority
+from domain.ids import QuizId
+from domain.models import Quiz
+from domain.settings import load_settings
+from quiz_session import SENDERS
+from services import Wiring, open_services
+
+Send = Callable[[], Awaitable[dict[str, int]]]
+
+_LATEST = "SELECT id FROM quizzes WHERE kind = 'daily' ORDER BY id DESC LIMIT $1"
+
+
+async def prepare_plain(wiring: Wiring, count: int) -> Send:
+    """Return what sends the latest daily quizzes once more, out of memory.
+
+    Args:
+        wiring: open services.
+        count: how many.
+    """
+    url = wiring.settings.database_url
+    connection = await asyncpg.connect(url.get_secret_value() if url else None)
+    quiz_ids = [QuizId(row["id"]) for row in await connection.fetch(_LATEST, count)]
+    await connection.close()
+    quizzes = await wiring.repository.get_quizzes(quiz_ids)
+
+    async def send() -> dict[str, int]:
+        waiting = iter(quizzes)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(SENDERS):
+                group.create_task(_send_each(wiring, waiting))
+        return {"sent": len(quizzes)}
+
+    return send
+
+
+async def _send_each(wiring: Wiring, waiting: Iterator[Quiz]) -> None:
+    for quiz in waiting:
+        keyboard = keyboards.question_keyboard(quiz.id)
+        await wiring.gateway.send(quiz.learner_id, messages.question_text(quiz), keyboard, Priority.BROADCAST)
+
+
+async def run(kind: str, count: int) -> dict[str, object]:
+    """Send, and return when it began and ended and what it took.
+
+    Args:
+        kind: `flow` or `plain`.
+        count: how many learners are due.
+    """
+    async with open_services(load_settings()) as wiring, AsyncClientContext.get_or_create():
+        prefect_flows.use_services(wiring.services)
+        send: Send = await prepare_plain(wiring, count) if kind == "plain" else prefect_flows.distribute_daily_quizzes
+        began, cpu = time.time(), time.process_time()
+        counts = await send()
+        return {"began": began, "ended": time.time(), "cpu": time.process_time() - cpu, "counts": counts}
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    kind, count, path = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+    path.write_text(json.dumps(asyncio.run(run(kind, count))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

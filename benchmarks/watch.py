@@ -1,0 +1,82 @@
+"""What the simulator, the worker's metrics page and the Prefect server say about a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.ground import Simulator
+from local.servers import LOOPBACK
+
+ALL = 1_000_000
+
+
+class SimulatorClient:
+    """Asks a simulator what it has seen."""
+
+    def __init__(self, simulator: Simulator, client: httpx.AsyncClient) -> None:
+        """Take whom to ask.
+
+        Args:
+            simulator: running.
+            client: what asks.
+        """
+        self._url = simulator.url
+        self._client = client
+
+    async def statistics(self) -> dict[str, Any]:
+        """Return counts and latencies since the last reset."""
+        return dict(await self._get("/api/statistics"))
+
+    async def reset_statistics(self) -> None:
+        """Begin to count anew."""
+        (await self._client.delete(f"{self._url}/api/statistics")).raise_for_status()
+
+    async def requests(self, method: str) -> list[dict[str, Any]]:
+        """Return the bot's calls of a method since the last reset, oldest first.
+
+        Args:
+            method: of the Bot API.
+        """
+        return list(await self._get(f"/api/requests?method={method}&limit={ALL}"))
+
+    async def _get(self, path: str) -> Any:  # noqa: ANN401 - JSON
+        reply = await self._client.get(self._url + path, timeout=60)
+        reply.raise_for_status()
+        return reply.json()
+
+
+async def read_metrics(client: httpx.AsyncClient, port: int) -> dict[str, float]:
+    """Return the values of a metrics page that carry no labels.
+
+    Args:
+        client: what asks.
+        port: of the page.
+    """
+    reply = await client.get(f"http://{LOOPBACK}:{port}/metrics")
+    reply.raise_for_status()
+    return {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(reply.text)
+        for sample in family.samples
+        if not sample.labels
+    }
+
+
+async def count_runs(client: httpx.AsyncClient, api: str, flow: str, state: str | None = None) -> int:
+    """Return how many runs of a flow a Prefect server knows.
+
+    Args:
+        client: what asks.
+        api: the server's address, ending in ``/api``.
+        flow: its name.
+        state: only runs in this state, such as ``COMPLETED``.
+    """
+    question: dict[str, Any] = {"flows": {"name": {"any_": [flow]}}}
+    if state:
+        question["flow_runs"] = {"state": {"type": {"any_": [state]}}}
+    reply = await client.post(f"{api}/flow_runs/count", json=question, timeout=60)
+    reply.raise_for_status()
+    return int(reply.json())

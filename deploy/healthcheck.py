@@ -1,0 +1,54 @@
+"""`python deploy/healthcheck.py URL|workers`: whether a container serves, for docker-compose.yml.
+
+It runs every few seconds, so it imports the standard library only: loading the service for it would cost more than the
+service itself does when idle.
+"""  # noqa: INP001 - a script, imported by nobody
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+
+SECONDS = 4
+
+
+def main(arguments: list[str]) -> int:
+    """Ask once.
+
+    Args:
+        arguments: an address that must answer 200; or `workers`, for one online worker in Prefect's work pool.
+
+    Returns:
+        0 when it serves, else 1 with one line on what is wrong.
+    """
+    (what,) = arguments
+    try:
+        problem = _find_worker() if what == "workers" else _get(what)
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    if problem:
+        print(problem)  # noqa: T201 - `docker inspect` shows it
+    return 1 if problem else 0
+
+
+def _get(url: str) -> str | None:
+    with urllib.request.urlopen(url, timeout=SECONDS) as reply:  # noqa: S310 - an address of our own
+        return None if reply.status == 200 else f"status {reply.status}"  # noqa: PLR2004 - OK
+
+
+def _find_worker() -> str | None:
+    """Ask the Prefect server, which knows a worker as online by its heartbeats."""
+    pool = os.environ.get("PREFECT_WORK_POOL") or "quiz"
+    url = f"{os.environ['PREFECT_API_URL']}/work_pools/{pool}/workers/filter"
+    request = urllib.request.Request(url, b"{}", {"Content-Type": "application/json"})  # noqa: S310 - our own server
+    with urllib.request.urlopen(request, timeout=SECONDS) as reply:  # noqa: S310 - the same
+        workers = json.load(reply)
+    online = [worker for worker in workers if worker["status"] == "ONLINE"]
+    return None if online else f"no worker of the work pool {pool!r} is online"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

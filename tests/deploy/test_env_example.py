@@ -1,0 +1,69 @@
+""".env.example lists every setting, once, with its default and a line about it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from domain.settings import Settings
+from tests.deploy import compose
+from tests.deploy.compose import ROOT
+
+FILE = ROOT / ".env.example"
+SETTINGS = {name.upper(): field for name, field in Settings.model_fields.items()}
+_ASSIGNMENT = re.compile(r"^(?P<off># )?(?P<name>[A-Z][A-Z_]+)=(?P<value>.*)$")
+
+
+def assignments() -> list[re.Match[str]]:
+    """Return the file's lines that name a variable, switched off or not."""
+    return [match for line in FILE.read_text(encoding="utf-8").splitlines() if (match := _ASSIGNMENT.match(line))]
+
+
+def test_every_setting_and_every_variable_of_compose_stands_there_once() -> None:
+    names = [match["name"] for match in assignments()]
+    assert len(names) == len(set(names))
+    assert set(names) == set(SETTINGS) | compose.variables()
+
+
+def test_what_must_be_filled_in_is_all_that_is_not_commented_out() -> None:
+    assert {match["name"] for match in assignments() if not match["off"]} == set(compose.REQUIRED)
+
+
+@pytest.mark.parametrize("match", assignments(), ids=lambda match: match["name"])
+def test_a_line_says_what_a_variable_is_for(match: re.Match[str]) -> None:
+    lines = FILE.read_text(encoding="utf-8").splitlines()
+    before = lines[lines.index(match[0]) - 1]
+    described = before.startswith("# ") or before == "POSTGRES_PASSWORD="
+    assert described
+    assert "---" not in before
+    assert _ASSIGNMENT.match(before) is None or before == "POSTGRES_PASSWORD="
+
+
+def test_each_value_is_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    lines = [f"{match['name']}={match['value']}" for match in assignments() if match["name"] in SETTINGS]
+    switched_on = tmp_path / ".env"
+    switched_on.write_text("\n".join(lines), encoding="utf-8")
+    assert Settings(_env_file=switched_on) == Settings(_env_file=None)
+
+
+def test_a_default_that_exists_is_written_out() -> None:
+    absent = (None, (), "")
+    written = {match["name"]: match["value"] for match in assignments()}
+    assert [name for name, field in SETTINGS.items() if field.default not in absent and not written[name]] == []
+
+
+def test_an_untouched_copy_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    assert Settings(_env_file=FILE) == Settings(_env_file=None)
+
+
+def test_prefect_finds_nothing_in_an_untouched_copy() -> None:
+    """Prefect reads .env as well, and would take a setting that stands there empty as one that is set."""
+    names = [match for match in assignments() if match["name"].startswith("PREFECT_")]
+    assert names
+    assert all(match["off"] for match in names)

@@ -1,0 +1,154 @@
+"""A learner's day in a few calls, on the real storage: ask, answer, be graded."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import quiz_session
+from bot.limiter import Priority
+from domain.catalog import OPTION_COUNT, QuizKind
+from domain.errors import TelegramError
+from domain.ids import LearnerId, QuizId
+from domain.models import Delivery, Grade, Learner, Outcome, Quiz
+from domain.settings import Settings
+from quiz_generator import QuestionGenerator, StaticSource
+from quiz_session import Services, Tap
+from repository import Repository
+from tests.factories import BOT_ID, some_id
+
+
+class RecordingMessenger:
+    """Keeps what it is to say, and fails as told."""
+
+    def __init__(self) -> None:
+        """Begin with nothing said."""
+        self.questions: list[tuple[Quiz, Priority]] = []
+        self.feedback: list[tuple[Quiz, Grade]] = []
+        self.failures: dict[LearnerId, list[TelegramError]] = defaultdict(list)
+        """Errors to raise, each once, in order."""
+        self._message_ids: Iterator[int] = iter(range(1000, 10**6))
+
+    async def send_question(self, quiz: Quiz, priority: Priority) -> int:
+        """Keep a question and return a message id."""
+        self._fail(quiz.learner_id)
+        self.questions.append((quiz, priority))
+        return next(self._message_ids)
+
+    async def send_feedback(self, quiz: Quiz, grade: Grade) -> None:
+        """Keep a feedback."""
+        self._fail(quiz.learner_id)
+        self.feedback.append((quiz, grade))
+
+    def _fail(self, learner_id: LearnerId) -> None:
+        if self.failures[learner_id]:
+            raise self.failures[learner_id].pop(0)
+
+
+class Classroom:
+    """The use cases on a real database, with a messenger that records."""
+
+    def __init__(self, repository: Repository, settings: Settings) -> None:
+        """Take the storage.
+
+        Args:
+            repository: with a question bank.
+            settings: what new learners start with.
+        """
+        self.repository = repository
+        self.messenger = RecordingMessenger()
+        self.services = Services(
+            settings=settings,
+            repository=repository,
+            generator=QuestionGenerator([StaticSource(repository)]),
+            messenger=self.messenger,
+            rng=random.Random(20261122),
+        )
+
+    async def join(self, **choices: object) -> Learner:
+        """Register a learner.
+
+        Args:
+            choices: settings that differ from the defaults, such as ``quiz_timezone``.
+        """
+        settings = self.services.settings.model_copy(update=choices)
+        learner, _ = await self.repository.add_learner(LearnerId(some_id()), BOT_ID, settings)
+        return learner
+
+    async def state_of(self, learner: Learner) -> Learner:
+        """Return how a learner stands now.
+
+        Args:
+            learner: as they stood before.
+        """
+        state = await self.repository.get_user_state(learner.id)
+        assert state is not None
+        return state
+
+    async def ask(self, learner: Learner, kind: QuizKind = QuizKind.ON_DEMAND) -> Quiz:
+        """Put a question to a learner.
+
+        Args:
+            learner: who.
+            kind: why.
+        """
+        (delivery,) = await self.serve(learner, kind)
+        assert delivery.outcome is Outcome.SENT, delivery
+        assert delivery.quiz_id is not None
+        return await self.quiz(delivery.quiz_id)
+
+    async def serve(self, learner: Learner, kind: QuizKind) -> list[Delivery]:
+        """Try to give a learner a quiz and return what became of it.
+
+        Args:
+            learner: who.
+            kind: why.
+        """
+        return await quiz_session.serve_quizzes(self.services, [learner.id], kind)
+
+    async def quiz(self, quiz_id: QuizId) -> Quiz:
+        """Return a quiz as it stands now.
+
+        Args:
+            quiz_id: which.
+        """
+        (quiz,) = await self.repository.get_quizzes([quiz_id])
+        return quiz
+
+    async def tap(self, quiz: Quiz, *, right: bool, at: datetime | None = None) -> bool:
+        """Tap the right option's button, or a wrong one's, and return whether it counts.
+
+        Args:
+            quiz: which.
+            right: which option.
+            at: when; now if None.
+        """
+        place = button_of(quiz, right=right)
+        tap = Tap(quiz.id, quiz.learner_id, place, at or datetime.now(UTC), quiz.message_id)
+        return await quiz_session.record_tap(self.services, tap)
+
+    async def answer(self, learner: Learner, *, right: bool, at: datetime | None = None) -> Grade:
+        """Let a learner ask for a question and answer it.
+
+        Args:
+            learner: who.
+            right: how.
+            at: when; now if None.
+        """
+        quiz = await self.ask(learner)
+        assert await self.tap(quiz, right=right, at=at)
+        await quiz_session.grade_answers(self.services, [quiz.id])
+        return (await self.repository.get_grades([quiz.id]))[quiz.id]
+
+
+def button_of(quiz: Quiz, *, right: bool) -> int:
+    """Return the place of the button that shows the right option, or of one that shows a wrong one.
+
+    Args:
+        quiz: with the order of its options.
+        right: which of the two.
+    """
+    place = quiz.option_order.index(quiz.question.correct_index)
+    return place if right else (place + 1) % OPTION_COUNT

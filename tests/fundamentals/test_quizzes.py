@@ -1,0 +1,122 @@
+"""How quizzes come, and what a tap does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from bot.messages import question_text
+from domain.catalog import QuizKind, QuizState, Topic
+from domain.models import Outcome
+from quiz_session import Tap, record_tap
+from tests.factories import QUESTIONS_PER_CELL
+from tests.fundamentals.classroom import Classroom, button_of
+
+
+async def test_a_daily_quiz_comes_once_a_local_day(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    await classroom.ask(learner, QuizKind.DAILY)
+    (again,) = await classroom.serve(learner, QuizKind.DAILY)
+    assert (again.outcome, again.reason) == (Outcome.SKIPPED, "had today's quiz already")
+    assert len(classroom.messenger.questions) == 1
+
+
+async def test_another_hour_gives_no_second_daily_quiz_on_the_same_day(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    await classroom.ask(learner, QuizKind.DAILY)
+    await classroom.repository.set_daily_at(learner.id, time(23, 59))
+    (again,) = await classroom.serve(learner, QuizKind.DAILY)
+    assert again.outcome is Outcome.SKIPPED
+
+
+async def test_a_learner_is_due_at_their_own_hour(classroom: Classroom) -> None:
+    learner = await classroom.join(quiz_timezone="Asia/Tokyo", quiz_schedule_time=time(8))
+    now = datetime.now(UTC)
+    eight_in_tokyo = datetime.combine(learner.local_day(now), time(8), ZoneInfo("Asia/Tokyo"))
+    due_at = eight_in_tokyo if eight_in_tokyo > now else eight_in_tokyo + timedelta(days=1)
+    find = classroom.repository.find_due_learners
+    assert await find(due_at - timedelta(seconds=1), [learner.id], None) == []
+    assert await find(due_at, [learner.id], None) == [learner.id]
+
+
+async def test_a_learner_who_got_todays_quiz_is_due_no_more(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    assert await classroom.repository.find_due_learners(tomorrow, [learner.id], None) == [learner.id]
+    await classroom.ask(learner, QuizKind.DAILY)
+    assert await classroom.repository.find_due_learners(datetime.now(UTC), [learner.id], None) == []
+
+
+async def test_who_opts_out_gets_no_daily_quiz_but_may_ask_for_one(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    await classroom.repository.set_daily_enabled(learner.id, enabled=False)
+    (daily,) = await classroom.serve(learner, QuizKind.DAILY)
+    assert (daily.outcome, daily.reason) == (Outcome.SKIPPED, "opted out of daily quizzes")
+    assert (await classroom.ask(learner)).kind is QuizKind.ON_DEMAND
+
+
+async def test_a_question_never_repeats_before_the_bank_is_exhausted(classroom: Classroom) -> None:
+    topics = (Topic.STREAMING, Topic.ORCHESTRATION)
+    learner = await classroom.join(preferred_topics=topics)
+    bank = len(topics) * QUESTIONS_PER_CELL
+    right_and_wrong = [False, True, True, True] * bank  # stays on one level
+    keys = []
+    for right in right_and_wrong[: bank + 1]:
+        await classroom.answer(learner, right=right)
+        keys.append(classroom.messenger.questions[-1][0].question.key)
+    assert len(set(keys[:bank])) == bank
+    assert keys[bank] in keys[:bank]
+
+
+async def test_only_chosen_topics_are_asked(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    await classroom.repository.set_topics(learner.id, [Topic.DATA_QUALITY])
+    for right in (True, True, True):
+        await classroom.answer(learner, right=right)
+    assert {quiz.question.topic for quiz, _ in classroom.messenger.questions} == {Topic.DATA_QUALITY}
+
+
+async def test_asking_twice_shows_the_same_open_question(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    first, second = await classroom.ask(learner), await classroom.ask(learner)
+    assert first.id == second.id
+    assert question_text(first) == question_text(second)
+
+
+async def test_the_button_decides_not_the_place_of_the_option_in_the_bank(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    quiz = await classroom.ask(learner)
+    place = button_of(quiz, right=True)
+    assert await record_tap(classroom.services, Tap(quiz.id, learner.id, place, datetime.now(UTC), None))
+    assert (await classroom.quiz(quiz.id)).is_correct
+
+
+async def test_the_first_tap_counts(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    quiz = await classroom.ask(learner)
+    assert await classroom.tap(quiz, right=False)
+    assert not await classroom.tap(quiz, right=True)
+    assert not (await classroom.quiz(quiz.id)).is_correct
+
+
+async def test_a_tap_on_somebody_elses_question_counts_for_nothing(classroom: Classroom) -> None:
+    owner, other = await classroom.join(), await classroom.join()
+    quiz = await classroom.ask(owner)
+    assert not await record_tap(classroom.services, Tap(quiz.id, other.id, 0, datetime.now(UTC), None))
+    assert (await classroom.quiz(quiz.id)).state is QuizState.SENT
+
+
+async def test_a_tap_after_the_quiz_expired_counts_for_nothing(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    quiz = await classroom.ask(learner)
+    lifetime = timedelta(hours=classroom.services.settings.quiz_expires_after_hours)
+    assert not await classroom.tap(quiz, right=True, at=datetime.now(UTC) + lifetime)
+
+
+async def test_each_answer_is_graded_and_told_once(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    grade = await classroom.answer(learner, right=True)
+    ((told_quiz, told_grade),) = classroom.messenger.feedback
+    assert told_grade == grade
+    assert told_quiz.state is QuizState.GRADED
+    assert told_quiz.id not in await classroom.repository.find_untold_grades(timedelta(), 100)

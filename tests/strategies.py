@@ -1,0 +1,109 @@
+"""Hypothesis strategies: values of every kind that the service handles, ordinary and hostile."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+from zoneinfo import available_timezones
+
+from hypothesis import strategies as st
+
+from bot.callbacks import (
+    AllTopics,
+    AnswerTap,
+    Callback,
+    ChooseHour,
+    ChooseOffset,
+    ChooseZone,
+    ConfirmErase,
+    NextQuestion,
+    OpenSettings,
+    SwitchDaily,
+    ToggleTopic,
+)
+from bot.zones import ZONES
+from difficulty_adapter import DEFAULT_LIMIT, Answer, Progress
+from domain.catalog import Level, Topic
+
+BIGGEST_ID = 2**63 - 1
+"""The largest number that a bigint column holds."""
+
+days = st.dates(date(2020, 1, 1), date(2040, 12, 31))
+moments = st.datetimes(datetime(2020, 1, 1), datetime(2040, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - Hypothesis adds the zone
+zones = st.sampled_from(sorted(available_timezones()))
+levels = st.sampled_from(list(Level))
+answers = st.sampled_from(list(Answer))
+limits = st.integers(1, 20)
+
+plain_texts = st.text(min_size=1, max_size=60).filter(str.strip)
+hostile_texts = st.lists(
+    st.sampled_from(
+        ["<", ">", "&", '"', "'", "`", "</b>", "<b>", "</pre>", "&lt;", "&#60;", "<a href=x>", "\n", "é", "💣"]
+    )
+    | st.text(max_size=5),
+    min_size=1,
+    max_size=12,
+).map("".join)
+"""Texts that try to break out of markup."""
+
+
+def progresses(limit: int = DEFAULT_LIMIT) -> st.SearchStrategy[Progress]:
+    """Return places where a learner may stand under a limit: an answer never leaves points at a bound that moves."""
+
+    def place(level: Level) -> st.SearchStrategy[Progress]:
+        least = -limit if level is Level.BEGINNER else -limit + 1
+        most = limit if level is Level.EXPERT else limit - 1
+        return st.builds(
+            Progress,
+            level=st.just(level),
+            points=st.integers(least, most),
+            streak_days=st.integers(0, 400),
+            last_answer_day=st.none() | days,
+        )
+
+    return levels.flatmap(place)
+
+
+callbacks: st.SearchStrategy[Callback] = st.one_of(
+    st.builds(AnswerTap, quiz_id=st.integers(1, 10**18 - 1), place=st.integers(0, 3)),
+    st.builds(NextQuestion),
+    st.builds(OpenSettings, page=st.sampled_from(["main", "hour", "zone", "topics", "done"])),
+    st.builds(ChooseHour, hour=st.integers(0, 23)),
+    st.builds(ChooseOffset, minutes=st.integers(-24 * 60, 24 * 60)),
+    st.builds(ChooseZone, zone=st.sampled_from(ZONES)),
+    st.builds(ToggleTopic, topic=st.sampled_from([topic.value for topic in Topic])),
+    st.builds(AllTopics),
+    st.builds(SwitchDaily, enabled=st.booleans()),
+    st.builds(ConfirmErase, confirmed=st.booleans()),
+)
+"""Every button that the bot makes."""
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**25), 10**25)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+
+_WIRE_NAMES = ("update_id", "message", "callback_query", "my_chat_member", "from", "chat", "id", "type", "text", "data")
+_wire_values = st.recursive(
+    json_values | st.sampled_from(["private", "group", "/start", "a:1:0", "kicked", 0, 1, -1, 2**63, True]),
+    lambda inner: st.dictionaries(
+        st.sampled_from([*_WIRE_NAMES, "message_id", "new_chat_member", "status", "is_bot"]), inner, max_size=6
+    ),
+    max_leaves=20,
+)
+
+hostile_bodies: st.SearchStrategy[bytes] = st.one_of(
+    st.binary(max_size=80),
+    st.text(max_size=80).map(lambda text: text.encode("utf-8", "surrogatepass")),
+    json_values.map(lambda value: json.dumps(value).encode()),
+    st.fixed_dictionaries(
+        {"update_id": st.integers(-2, 2**64)},
+        optional=dict.fromkeys(("message", "callback_query", "my_chat_member", "edited_message"), _wire_values),
+    ).map(lambda value: json.dumps(value).encode()),
+)
+"""What somebody may post to the webhook: noise, JSON of any form, and JSON that looks like an update."""

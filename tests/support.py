@@ -1,0 +1,166 @@
+"""The service as tests run it, and learners who use it through the simulator."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+import prefect_flows
+from domain.settings import Settings
+from services import Wiring, open_services
+from tests.factories import some_id
+from tests.serving import serving
+from webhook import create_app
+from worker import Worker
+
+WAIT_SECONDS = 20.0
+Message = dict[str, Any]
+
+
+class Learner:
+    """A person in front of a chat with the bot."""
+
+    def __init__(self, client: httpx.AsyncClient, learner_id: int) -> None:
+        """Take where the simulator is, and who this is."""
+        self._client = client
+        self.id = learner_id
+
+    async def messages(self) -> list[Message]:
+        """Return the chat, oldest first."""
+        reply = await self._client.get(f"/api/learners/{self.id}/messages")
+        reply.raise_for_status()
+        return list(reply.json()["messages"])
+
+    async def say(self, text: str) -> None:
+        """Write to the bot."""
+        (await self._client.post(f"/api/learners/{self.id}/messages", json={"text": text})).raise_for_status()
+
+    async def press(self, message: Message, column: int = 0, row: int = 0) -> None:
+        """Tap a button under a message."""
+        body = {"message_id": message["message_id"], "row": row, "column": column}
+        (await self._client.post(f"/api/learners/{self.id}/taps", json=body)).raise_for_status()
+
+    async def forge(self, message: Message, data: str) -> None:
+        """Send a tap that no button of this chat makes."""
+        body = {"message_id": message["message_id"], "data": data, "forge": True}
+        (await self._client.post(f"/api/learners/{self.id}/taps", json=body)).raise_for_status()
+
+    async def press_labelled(self, message: Message, label: str) -> None:
+        """Tap the button whose text holds a label."""
+        for row, buttons in enumerate(rows(message)):
+            for column, button in enumerate(buttons):
+                if label in button["text"]:
+                    await self.press(message, column, row)
+                    return
+        raise AssertionError(f"no button {label!r} in {rows(message)}")
+
+    async def wait_for(self, condition: Callable[[Message], bool]) -> Message:
+        """Return the latest message of the bot that fulfils a condition, once there is one."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                for message in reversed(await self.messages()):
+                    if not message["out"] and condition(message):
+                        return message
+                await asyncio.sleep(0.03)
+
+    async def ask(self, text: str, reply: str) -> Message:
+        """Write, and return the bot's next message that holds a text."""
+        known = len(await self.messages())
+        await self.say(text)
+        return await self.wait_after(known, lambda message: reply in message.get("text", message.get("caption", "")))
+
+    async def wait_after(self, known: int, condition: Callable[[Message], bool]) -> Message:
+        """Return a message of the bot that came after so many and fulfils a condition."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while True:
+                for message in (await self.messages())[known:]:
+                    if not message["out"] and condition(message):
+                        return message
+                await asyncio.sleep(0.03)
+
+    async def get_question(self) -> Message:
+        """Ask for a question and return it."""
+        known = len(await self.messages())
+        await self.say("/quiz")
+        return await self.wait_after(known, is_question)
+
+    async def answer(self, question: Message, column: int) -> Message:
+        """Answer a question and return its message once it shows the feedback."""
+        await self.press(question, column)
+        return await self.wait_for(
+            lambda message: message["message_id"] == question["message_id"] and message["edited"]
+        )
+
+
+def rows(message: Message) -> list[list[Message]]:
+    """Return a message's buttons."""
+    return list((message.get("reply_markup") or {}).get("inline_keyboard", []))
+
+
+def is_question(message: Message) -> bool:
+    """Say whether a message asks a question."""
+    return [button["text"] for row in rows(message) for button in row] == ["A", "B", "C", "D"]
+
+
+@dataclass(slots=True)
+class Service:
+    """The bot and a worker, running in this process."""
+
+    wiring: Wiring
+    url: str
+    telegram: httpx.AsyncClient
+
+    async def new_learner(self, *, registered: bool = True) -> Learner:
+        """Return somebody new, who has pressed START unless told otherwise."""
+        reply = await self.telegram.post("/api/learners", json={"id": some_id()})
+        learner = Learner(self.telegram, reply.json()["id"])
+        if registered:
+            await learner.ask("/start", "Welcome")
+        return learner
+
+    async def requests(self, method: str) -> list[Message]:
+        """Return the bot's calls of a method."""
+        reply = await self.telegram.get("/api/requests", params={"method": method, "limit": 10_000})
+        return list(reply.json())
+
+    async def settled(self) -> None:
+        """Return when nothing waits: not at the simulator, not in the database."""
+        async with asyncio.timeout(WAIT_SECONDS * 3):
+            while True:
+                pending = (await self.telegram.get("/api/updates")).json()["pending"]
+                waiting, _ = await self.wiring.repository.count_waiting_updates()
+                if not pending and not waiting:
+                    return
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def running_service(settings: Settings, port: int) -> AsyncIterator[Service]:
+    """Run the webhook on a port and a worker beside it, and yield them once the webhook is set."""
+    settings = settings.model_copy(update={"webhook_port": port, "webhook_url": f"http://127.0.0.1:{port}"})
+    async with (
+        httpx.AsyncClient(base_url=settings.telegram_api_base_url, timeout=20) as telegram,
+        serving(create_app(settings), port) as url,
+        open_services(settings) as wiring,
+    ):
+        prefect_flows.use_services(wiring.services)
+        worker = Worker(wiring)
+        running = asyncio.create_task(worker.run())
+        try:
+            await _webhook_set(telegram)
+            yield Service(wiring, url, telegram)
+        finally:
+            worker.stop()
+            await running
+            prefect_flows.use_services(None)
+
+
+async def _webhook_set(telegram: httpx.AsyncClient) -> None:
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not any(bot["mode"] == "webhook" for bot in (await telegram.get("/api/state")).json()["bots"]):
+            await asyncio.sleep(0.02)

@@ -1,0 +1,173 @@
+"""A learner's way through the service: real webhook, real Postgres, real Prefect server, the simulator as Telegram."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+
+from domain.catalog import QuizState
+from domain.ids import LearnerId, QuizId
+from tests.support import Learner, Service, is_question, rows
+
+
+def quiz_of(question: dict) -> QuizId:
+    return QuizId(int(rows(question)[0][0]["callback_data"].split(":")[1]))
+
+
+async def right_column(service: Service, question: dict) -> int:
+    [quiz] = await service.wiring.repository.get_quizzes([quiz_of(question)])
+    return quiz.option_order.index(quiz.question.correct_index)
+
+
+@pytest.mark.prefect
+async def test_a_question_is_asked_answered_and_explained_and_prefect_shows_it(service_with_prefect: Service) -> None:
+    service = service_with_prefect
+    learner = await service.new_learner()
+    question = await learner.get_question()
+    feedback = await learner.answer(question, await right_column(service, question))
+    assert "Right!" in feedback["text"]
+    assert "Streak: 1 day" in feedback["text"]
+    assert "1/6 to Advanced" in feedback["text"]
+    assert rows(feedback)[0][0]["text"] == "Next question ›"
+
+    [quiz] = await service.wiring.repository.get_quizzes([quiz_of(question)])
+    assert quiz.state is QuizState.GRADED
+    state = await service.wiring.repository.get_user_state(LearnerId(learner.id))
+    assert state is not None
+    assert (state.points, state.streak_days) == (1, 1)
+    assert {f"quiz {learner.id}", "grade 1 answer"} <= await completed_runs()
+
+
+async def completed_runs() -> set[str]:
+    async with get_client() as client:
+        for _ in range(50):
+            runs = await client.read_flow_runs(sort="EXPECTED_START_TIME_DESC", limit=20)
+            names = {run.name for run in runs if run.state_name == "Completed"}
+            if "grade 1 answer" in names:
+                return names
+            await asyncio.sleep(0.1)
+    return names
+
+
+async def test_a_wrong_answer_shows_which_one_was_right_and_why(service: Service) -> None:
+    learner = await service.new_learner()
+    question = await learner.get_question()
+    right = await right_column(service, question)
+    feedback = await learner.answer(question, (right + 1) % 4)
+    assert f"Not quite: it is {'ABCD'[right]}." in feedback["text"]
+    assert "Your answer:" in feedback["text"]
+    assert "3 right answers make good the last miss" in feedback["text"]
+
+
+async def test_the_next_question_comes_by_its_button(service: Service) -> None:
+    learner = await service.new_learner()
+    feedback = await learner.answer(await learner.get_question(), 0)
+    known = len(await learner.messages())
+    await learner.press(feedback)
+    assert is_question(await learner.wait_after(known, is_question))
+
+
+async def test_two_wrong_answers_in_a_row_lower_the_level(service: Service) -> None:
+    learner = await service.new_learner()
+    for _ in range(2):
+        question = await learner.get_question()
+        feedback = await learner.answer(question, (await right_column(service, question) + 1) % 4)
+    assert "Back to Beginner" in feedback["text"]
+    assert "Beginner" in (await learner.get_question())["text"]
+
+
+async def test_every_update_delivered_three_more_times_in_any_order_changes_nothing(service: Service) -> None:
+    learners = [await service.new_learner() for _ in range(3)]
+    for _ in range(2):
+        await asyncio.gather(*(answer_one(learner) for learner in learners))
+    before = {learner.id: await learner.messages() for learner in learners}
+    await service.settled()
+    grades = await count_grades(service)
+    await service.telegram.post("/api/redeliveries", json={"times": 3, "seed": random.randrange(10**6)})
+    await service.settled()
+    await asyncio.sleep(0.5)
+    assert await count_grades(service) == grades == {learner.id: 2 for learner in learners}
+    assert {learner.id: await learner.messages() for learner in learners} == before
+
+
+async def answer_one(learner: Learner) -> None:
+    await learner.answer(await learner.get_question(), random.randrange(4))
+
+
+async def count_grades(service: Service) -> dict[int, int]:
+    pool = service.wiring.repository.database._pool  # noqa: SLF001 - a look behind the scenes
+    rows = await pool.fetch("SELECT learner_id, count(*) AS grades FROM answers GROUP BY learner_id")
+    return {row["learner_id"]: row["grades"] for row in rows}
+
+
+async def test_taps_that_arrive_together_count_once(service: Service) -> None:
+    learner = await service.new_learner()
+    question = await learner.get_question()
+    await asyncio.gather(*(learner.press(question, column) for column in (0, 1, 2, 3)))
+    await learner.wait_for(lambda message: message["edited"])
+    await service.settled()
+    assert await count_grades(service) == {learner.id: 1}
+
+
+async def toasts(service: Service) -> list[str]:
+    return [request["values"].get("text", "") for request in await service.requests("answerCallbackQuery")]
+
+
+async def test_somebody_elses_tap_gets_a_toast_and_has_no_effect(service: Service) -> None:
+    owner, stranger = await service.new_learner(), await service.new_learner()
+    question = await owner.get_question()
+    await stranger.forge((await stranger.messages())[-1], rows(question)[0][0]["callback_data"])
+    await service.settled()
+    assert any("belongs to somebody else" in toast for toast in await toasts(service))
+    assert await count_grades(service) == {}
+    assert not (await owner.messages())[-1]["edited"]
+
+
+@pytest.mark.parametrize(
+    "data", ["a:999999999:0", "a:1:9", "a:1", "a:-1:0", "x:2", "nonsense", "a:1:0:0", "z:../../etc"]
+)
+async def test_a_forged_tap_does_nothing(service: Service, data: str) -> None:
+    learner = await service.new_learner()
+    before = await learner.messages()
+    await learner.forge(before[-1], data)
+    await service.settled()
+    assert await learner.messages() == before
+    assert await count_grades(service) == {}
+
+
+async def test_an_answered_question_answers_a_second_tap_with_a_toast(service: Service) -> None:
+    learner = await service.new_learner()
+    question = await learner.get_question()
+    feedback = await learner.answer(question, 0)
+    await learner.forge(feedback, rows(question)[0][1]["callback_data"])
+    await service.settled()
+    assert any("answered this one already" in toast for toast in await toasts(service))
+    assert await count_grades(service) == {learner.id: 1}
+
+
+async def test_asking_again_before_answering_shows_the_same_question(service: Service) -> None:
+    learner = await service.new_learner()
+    first, second = await learner.get_question(), await learner.get_question()
+    assert first["text"] == second["text"]
+    assert quiz_of(first) == quiz_of(second)
+    assert "edited" in await learner.answer(second, 1)
+
+
+async def test_who_has_not_started_is_told_how(service: Service) -> None:
+    learner = await service.new_learner(registered=False)
+    assert "/start begins" in (await learner.ask("/quiz", "don't know you"))["text"]
+
+
+@pytest.mark.prefect
+async def test_runs_are_found_by_the_learner_they_serve(service_with_prefect: Service) -> None:
+    learner = await service_with_prefect.new_learner()
+    await learner.get_question()
+    await service_with_prefect.settled()
+    async with get_client() as client:
+        wanted = FlowRunFilter(name=FlowRunFilterName(any_=[f"quiz {learner.id}"]))
+        runs = await client.read_flow_runs(flow_run_filter=wanted)
+    assert [(run.name, run.tags) for run in runs] == [(f"quiz {learner.id}", ["on demand"])]

@@ -1,0 +1,154 @@
+"""The data behind buttons: what packing makes is unpacked, and nothing else is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bot.callbacks import (
+    MAX_BYTES,
+    AnswerTap,
+    Callback,
+    ChooseHour,
+    ChooseZone,
+    NextQuestion,
+    OpenSettings,
+    ToggleTopic,
+    quiz_of,
+    unpack,
+)
+from domain.errors import ForgedCallbackError
+from tests.strategies import callbacks
+
+pieces = st.sampled_from(
+    ["a", "n", "s", "h", "o", "z", "t", "ta", "d", "x", ":", "0", "1", "4", "23", "-", "+", " ", "\n", "main", "streaming", "٣"]
+)
+almost_data = st.lists(pieces, max_size=10).map("".join)
+"""Texts made of the parts of real data."""
+
+
+@given(callbacks)
+def test_what_is_packed_is_unpacked(callback: Callback) -> None:
+    assert unpack(callback.pack()) == callback
+
+
+@given(callbacks)
+def test_packed_data_fits_into_telegrams_limit(callback: Callback) -> None:
+    assert 1 <= len(callback.pack().encode()) <= MAX_BYTES
+
+
+@given(callbacks, callbacks)
+def test_no_two_buttons_share_their_data(one: Callback, other: Callback) -> None:
+    assert (one.pack() == other.pack()) == (one == other)
+
+
+@given(st.text(max_size=80) | almost_data)
+@example("a:1:2\n")
+@example("d:1\n")
+def test_whatever_is_unpacked_would_be_packed_the_same(data: str) -> None:
+    try:
+        callback = unpack(data)
+    except ForgedCallbackError:
+        return
+    assert callback.pack() == data
+
+
+@given(callbacks, st.integers(0, 63), st.characters(codec="utf-8"))
+def test_data_changed_in_one_place_is_refused_or_means_just_that(callback: Callback, place: int, new: str) -> None:
+    data = callback.pack()
+    changed = data[: place % len(data)] + new + data[place % len(data) + 1 :]
+    try:
+        unpacked = unpack(changed)
+    except ForgedCallbackError:
+        return
+    assert unpacked.pack() == changed
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "",
+        ":",
+        "a",
+        "a:",
+        "a:1",
+        "a:1:",
+        "a:1:2:3",
+        "a:0:1",
+        "a:-1:1",
+        "a:1:4",
+        "a:1:-1",
+        "a:01:1",
+        "a:+1:1",
+        "a: 1:1",
+        "a:1.0:1",
+        "a:1e3:1",
+        "a:0x1:1",
+        "a:١:1",
+        "a:1_0:1",
+        "a:9999999999999999999:1",
+        "A:1:1",
+        " a:1:1",
+        "n:",
+        "n:1",
+        "nn",
+        "s",
+        "s:everything",
+        "s:MAIN",
+        "h:24",
+        "h:-1",
+        "h:ten",
+        "d:2",
+        "d:true",
+        "d:-1",
+        "x:",
+        "t:cooking",
+        "ta:1",
+        "o:",
+        "o:1.5",
+        "quiz:1:1",
+        "__class__",
+        "{}",
+        "a:1:1;DROP TABLE learners",
+        "z:" + "x" * 63,
+        "z:" + "é" * 32,
+    ],
+)
+def test_forged_data_is_refused(data: str) -> None:
+    with pytest.raises(ForgedCallbackError):
+        unpack(data)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: AnswerTap(0, 1),
+        lambda: AnswerTap(1, 4),
+        lambda: AnswerTap(1, -1),
+        lambda: ChooseHour(24),
+        lambda: ChooseHour(-1),
+        lambda: OpenSettings("other"),
+        lambda: ToggleTopic("cooking"),
+    ],
+)
+def test_a_button_that_means_nothing_cannot_be_made(make: object) -> None:
+    assert callable(make)
+    with pytest.raises(ForgedCallbackError):
+        make()
+
+
+def test_data_that_does_not_fit_is_never_sent() -> None:
+    with pytest.raises(ValueError, match="at most 64 fit"):
+        ChooseZone("x" * 63).pack()
+    assert len(ChooseZone("x" * 62).pack()) == MAX_BYTES
+
+
+@given(st.integers(1, 10**18 - 1), st.integers(0, 3))
+def test_an_answers_data_names_its_quiz(quiz_id: int, place: int) -> None:
+    assert quiz_of(AnswerTap(quiz_id, place).pack()) == quiz_id
+
+
+@pytest.mark.parametrize("data", [NextQuestion().pack(), ChooseHour(7).pack(), "a:x:1", "", "nonsense"])
+def test_other_data_names_no_quiz(data: str) -> None:
+    assert quiz_of(data) is None

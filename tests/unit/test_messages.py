@@ -1,0 +1,307 @@
+"""What learners read: fits, balances, escapes, and says what is true."""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import replace
+from datetime import time
+from functools import cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot import messages
+from difficulty_adapter import POINTS, Answer
+from domain.catalog import Level, QuizKind, Topic
+from domain.models import Question, Quiz, Statistics, StoredOption, TopicScore
+from question_bank.loader import Located, load_bank
+from simulator.formatting import TEXT_LIMIT, Formatted, read_formatted
+from simulator.html_parser import parse_html
+from simulator.params import Params
+from tests.factories import make_grade, make_learner, make_question, make_quiz
+from tests.strategies import hostile_texts, levels, limits, zones
+
+SOURCE_LIMIT = 2**15
+MOST_ENTITIES = 100
+"""Telegram drops what is marked beyond these."""
+
+_TAG = re.compile(r"<(/?)([a-z-]+)[^<>]*>")
+
+
+def as_shown(html: str) -> Formatted:
+    """Return what a learner's Telegram shows, after checking the markup by a count of our own."""
+    open_tags: list[str] = []
+    for closing, name in _TAG.findall(html):
+        if closing:
+            assert open_tags.pop() == name
+        else:
+            open_tags.append(name)
+    assert open_tags == []
+    assert len(html.encode()) < SOURCE_LIMIT
+    shown = read_formatted(Params({"text": html, "parse_mode": "HTML"}), "text", "entities", may_be_empty=False)
+    assert shown.length <= TEXT_LIMIT
+    assert len(shown.entities) < MOST_ENTITIES
+    return shown
+
+
+def plain(text: str) -> str:
+    """Return a text of the bank as a reader sees it."""
+    return re.sub(r"`([^`\n]+)`", r"\1", " ".join(text.split()))
+
+
+@cache
+def bank() -> tuple[Located, ...]:
+    """Return the real bank."""
+    return tuple(load_bank().questions)
+
+
+def stored(located: Located) -> Question:
+    """Return a question of the bank as the storage would."""
+    question = located.question
+    return make_question(
+        key=question.id,
+        topic=located.topic,
+        level=question.level,
+        prompt=question.prompt,
+        code=question.code,
+        language=question.language,
+        options=tuple(StoredOption(option.text, option.why) for option in question.options),
+        correct_index=question.correct_index,
+        explanation=question.explanation,
+        reference_title=question.reference.title,
+        reference_url=question.reference.url,
+    )
+
+
+# ---------------------------------------------------------------- the real bank
+
+
+@pytest.mark.parametrize("topic", list(Topic))
+def test_every_question_of_the_bank_fits_and_shows_all_of_it(topic: Topic) -> None:
+    asked = [stored(located) for located in bank() if located.topic is topic]
+    assert asked
+    for question in asked:
+        quiz = make_quiz(question=question, kind=QuizKind.DAILY)
+        shown = as_shown(messages.question_text(quiz))
+        assert plain(question.prompt) in shown.text
+        for letter, index in zip(messages.LETTERS, quiz.option_order, strict=True):
+            assert f"{letter}  {plain(question.options[index].text)}" in shown.text
+        if question.code:
+            assert question.code.rstrip() in shown.text
+
+
+@pytest.mark.parametrize("topic", list(Topic))
+def test_every_feedback_of_the_bank_fits_and_explains_whatever_was_chosen(topic: Topic) -> None:
+    for question in (stored(located) for located in bank() if located.topic is topic):
+        for chosen, option in enumerate(question.options):
+            quiz = make_quiz(question=question, chosen=chosen)
+            shown = as_shown(messages.feedback_text(quiz, make_grade(correct=quiz.is_correct)))
+            assert plain(question.explanation) in shown.text
+            assert plain(option.why) in shown.text
+            links = [entity["url"] for entity in shown.entities if entity["type"] == "text_link"]
+            assert [link.rstrip("/") for link in links] == [question.reference_url.rstrip("/")]
+
+
+# ---------------------------------------------------------------- hostile texts
+
+
+@given(hostile_texts)
+def test_a_text_is_shown_as_it_is_whatever_stands_in_it(text: str) -> None:
+    shown, entities = parse_html(messages.rich(text))
+    assert shown == plain(text)
+    assert {entity.type for entity in entities} <= {"code"}
+
+
+@given(hostile_texts, hostile_texts, hostile_texts, hostile_texts, st.integers(0, 3))
+def test_a_hostile_question_stays_inside_its_message(
+    prompt: str, code: str, option: str, title: str, chosen: int
+) -> None:
+    question = make_question(
+        prompt=prompt,
+        code=code,
+        language='sql"><b>',
+        options=tuple(StoredOption(f"{place}{option}", f"{place}{option}") for place in range(4)),
+        explanation=prompt,
+        reference_title=f"t{title}",
+        reference_url='https://example.org/?a="><b>&amp;',
+    )
+    quiz = make_quiz(question=question, chosen=chosen)
+    _, question_entities = parse_html(messages.question_text(quiz))
+    assert "text_link" not in {entity.type for entity in question_entities}
+    shown, entities = parse_html(messages.feedback_text(quiz, make_grade(correct=quiz.is_correct)))
+    assert [entity.argument for entity in entities if entity.type == "text_link"] == [question.reference_url]
+    assert plain(prompt) in shown
+    assert code in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("use `a < b` & `c`", "use <code>a &lt; b</code> &amp; <code>c</code>"),
+        ("one ` alone", "one ` alone"),
+        ("empty `` pair", "empty `` pair"),
+        ("`a` `b", "<code>a</code> `b"),
+        ("a  \n b", "a b"),
+        ('"quoted"', '"quoted"'),
+        ("&lt;", "&amp;lt;"),
+    ],
+)
+def test_words_in_backticks_are_set_in_monospace(text: str, html: str) -> None:
+    assert messages.rich(text) == html
+
+
+def test_code_is_shown_in_its_language_with_its_spaces() -> None:
+    quiz = make_quiz(question=make_question(code="if a < b:\n    pass", language="python"))
+    shown = as_shown(messages.question_text(quiz))
+    (block,) = [entity for entity in shown.entities if entity["type"] == "pre"]
+    assert block["language"] == "python"
+    assert "if a < b:\n    pass" in shown.text
+
+
+# ---------------------------------------------------------------- question and feedback
+
+
+def test_options_stand_in_the_order_of_the_quiz() -> None:
+    quiz = make_quiz(option_order=(2, 0, 3, 1))
+    text = as_shown(messages.question_text(quiz)).text
+    assert [text.index(f"{letter}  option {index}") for letter, index in zip("ABCD", (2, 0, 3, 1), strict=True)] == sorted(
+        text.index(f"option {index}") for index in range(4)
+    )
+
+
+def test_a_question_tells_its_topic_and_level_but_not_its_answer() -> None:
+    question = make_question(topic=Topic.STREAMING, level=Level.EXPERT)
+    text = messages.question_text(make_quiz(question=question))
+    assert "Streaming" in text
+    assert "Expert" in text
+    for secret in ("because", question.explanation, question.reference_url, "✅"):
+        assert secret not in text
+
+
+def test_only_a_daily_quiz_says_so() -> None:
+    quiz = make_quiz(kind=QuizKind.DAILY)
+    assert "Daily quiz" in messages.question_text(quiz)
+    assert "Daily quiz" not in messages.question_text(replace(quiz, kind=QuizKind.ON_DEMAND))
+
+
+def test_a_right_answer_is_called_right() -> None:
+    quiz = make_quiz(question=make_question(correct_index=1), option_order=(3, 1, 0, 2), chosen=1)
+    text = as_shown(messages.feedback_text(quiz, make_grade(correct=True))).text
+    assert "Right!" in text
+    assert "✅ B  option 1" in text
+    assert "❌" not in text
+
+
+@given(st.permutations(range(4)), st.integers(0, 3), st.integers(1, 3))
+def test_a_wrong_answer_names_the_letter_that_was_right(order: list[int], correct: int, step: int) -> None:
+    chosen = (correct + step) % 4
+    quiz = make_quiz(question=make_question(correct_index=correct), option_order=tuple(order), chosen=chosen)
+    text = as_shown(messages.feedback_text(quiz, make_grade(correct=False))).text
+    right, tapped = (messages.LETTERS[order.index(index)] for index in (correct, chosen))
+    assert f"Not quite: it is {right}." in text
+    assert f"✅ {right}  option {correct}" in text
+    assert f"❌ {tapped}  option {chosen}" in text
+    assert f"Your answer: because {chosen}" in text
+
+
+# ---------------------------------------------------------------- levels and streaks
+
+
+@given(levels, limits, st.data())
+def test_a_level_line_tells_how_far_it_is(level: Level, limit: int, data: st.DataObject) -> None:
+    top = limit if level is Level.EXPERT else limit - 1
+    points = data.draw(st.integers(-limit, top))
+    line = as_shown(messages.level_line(level, points, limit)).text
+    assert level.label in line
+    if points < 0:
+        assert f"{-points} right answer" in line
+    elif level is Level.EXPERT:
+        assert "the top" in line
+    else:
+        assert line.count("▰") == points
+        assert line.count("▱") == limit - points
+        assert f"{points}/{limit} to {Level(level + 1).label}" in line
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (Level.BEGINNER, Level.INTERMEDIATE, "Up to Intermediate!"),
+        (Level.EXPERT, Level.ADVANCED, "Back to Advanced for now: 6 right in a row lead up."),
+        (Level.ADVANCED, Level.ADVANCED, "1/6 to Expert"),
+    ],
+)
+def test_feedback_tells_what_became_of_the_level(before: Level, after: Level, words: str) -> None:
+    grade = make_grade(level_before=before, level_after=after, points_after=0 if before is not after else 1)
+    assert words in as_shown(messages.progress_text(grade)).text
+
+
+@pytest.mark.parametrize(("days", "words"), [(0, "0 days"), (1, "1 day"), (2, "2 days"), (365, "365 days")])
+def test_a_streak_is_told_in_days(days: int, words: str) -> None:
+    assert as_shown(messages.progress_text(make_grade(streak_after=days))).text.startswith(f"🔥 Streak: {words}\n")
+
+
+NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven"}
+
+
+@pytest.mark.parametrize("limit", range(2, 21))
+def test_help_tells_the_rules_as_they_are(limit: int) -> None:
+    """The number of wrong answers that lower a level follows from the limit, which an operator may change."""
+    wrong = -(-limit // -POINTS[Answer.WRONG])
+    text = as_shown(messages.help_text(limit)).text
+    assert f"{limit} right in a row" in text
+    assert re.search(rf"\b({wrong}|{NUMBERS[wrong]}) wrong\b", text)
+
+
+# ---------------------------------------------------------------- the other pages
+
+
+@given(levels, st.integers(0, 23), zones, st.booleans(), st.booleans(), st.lists(st.sampled_from(list(Topic)), unique=True))
+def test_every_page_about_a_learner_is_well_formed(
+    level: Level, hour: int, zone: str, enabled: bool, is_new: bool, topics: list[Topic]  # noqa: FBT001 - drawn
+) -> None:
+    learner = make_learner(level=level, daily_at=time(hour), timezone=zone, daily_enabled=enabled, topics=tuple(topics))
+    assert level.label in as_shown(messages.welcome_text(learner, is_new=True)).text
+    for html in (messages.welcome_text(learner, is_new=is_new), messages.resumed_text(learner), messages.settings_text(learner)):
+        assert f"{hour:02}:00" in as_shown(html).text
+    settings = as_shown(messages.settings_text(learner)).text
+    assert zone in settings
+    assert all(topic.label in settings for topic in topics)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name in dir(messages) if name.isupper() and isinstance(getattr(messages, name), str) and name != "LETTERS"],
+)
+def test_every_fixed_text_is_well_formed(name: str) -> None:
+    assert as_shown(getattr(messages, name)).text
+
+
+def test_every_command_is_explained_in_help() -> None:
+    text = messages.help_text()
+    for name, about in messages.COMMANDS:
+        assert re.fullmatch(r"[a-z0-9_]{1,32}", name)
+        assert f"/{name} – {about}" in text
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**6), st.floats(0, 1)), min_size=1, max_size=12), st.integers(0, 5000))
+def test_statistics_fit_and_add_up(topics: list[tuple[int, float]], streak: int) -> None:
+    chosen = random.sample(list(Topic), len(topics))
+    scores = tuple(
+        TopicScore(topic, answered, int(answered * share)) for topic, (answered, share) in zip(chosen, topics, strict=True)
+    )
+    answered, correct = sum(score.answered for score in scores), sum(score.correct for score in scores)
+    statistics = Statistics(answered, correct, min(answered, 9), streak, scores)
+    text = as_shown(messages.stats_text(make_learner(), statistics, streak)).text
+    assert f"Right: {correct} of {answered} ({correct / answered:.0%})" in text
+    for score in scores:
+        line = next(line for line in text.splitlines() if score.topic.label in line)
+        assert line.endswith(f"{score.correct}/{score.answered}")
+        assert line.count("▰") + line.count("▱") == 5
+
+
+def test_statistics_of_nobody_invite_to_a_quiz() -> None:
+    text = as_shown(messages.stats_text(make_learner(), Statistics(0, 0, 0, 0, ()), 0)).text
+    assert "No answers yet" in text

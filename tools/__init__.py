@@ -1,0 +1,1 @@
+"""Commands of the Makefile that write what the repository holds."""
