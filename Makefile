@@ -30,11 +30,21 @@ run: setup ## Start the whole service on this machine
 test: $(VENV)/dev compile ## Run every test
 	@$(BIN)/python -m pytest
 
-lint: $(VENV)/dev ## Check style, types and the question bank
+lint: $(VENV)/dev ## Check style, types, the question bank and the seed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy .
 	@$(BIN)/python -m question_bank
+	@$(BIN)/python -m tools.seed_schema --check
+
+bench: $(VENV)/dev compile ## Measure throughput and latency, and write docs/performance.md (about 10 minutes)
+	@$(BIN)/python -m benchmarks
+
+pictures: $(VENV)/dev compile ## Take the screenshots of the docs anew (needs chromium and a colour emoji font)
+	@PICTURES=docs/images $(BIN)/python -m pytest tests/stack/test_browser.py
+
+seed: $(VENV)/run ## Write the starter bank into schema.sql
+	@$(BIN)/python -m tools.seed_schema
 
 lock: ## Compile requirements*.in to pinned, hashed requirements*.txt (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url requirements.in -o requirements.txt
@@ -43,4 +53,4 @@ lock: ## Compile requirements*.in to pinned, hashed requirements*.txt (needs uv)
 clean: ## Remove the environment and all local data
 	rm -rf $(VENV) .data build
 
-.PHONY: help compile setup run test lint lock clean
+.PHONY: help compile setup run test lint bench pictures seed lock clean

@@ -184,13 +184,13 @@ def present(figures: Figures) -> Section:
         tables=[_times(figures), _costs(figures)],
         notes=[
             (
-                "A distribution deals its learners into at most 50 runs of the learners' flow, so that up to 50 learners "
-                "each have a run of their own; then Prefect's cost for a run, not Telegram's rate, sets the time. With "
-                "more learners, the runs stay 50 and what one learner costs falls."
+                "A distribution deals its learners into at most 50 runs of the learners' flow, so that up to 50 "
+                "learners each have a run of their own; then Prefect's cost for a run, not Telegram's rate, sets the "
+                "time. With more learners, the runs stay 50 and what one learner costs falls."
             ),
             (
-                f"The idle Prefect server takes {idle:.2f} of a core all the time; the table shows what it took with and "
-                "without that share."
+                f"The idle Prefect server takes {idle:.2f} of a core all the time; the table shows what it took with "
+                "and without that share."
             ),
         ],
         limits=[

@@ -7,8 +7,7 @@ import json
 import random
 import statistics
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,6 @@ from benchmarks.watch import SimulatorClient, count_runs, read_metrics
 from bot.callbacks import AnswerTap
 from domain.catalog import OPTION_COUNT
 from domain.models import Quiz
-from local import servers
 
 TELEGRAM_RATE = 30
 """Messages and edits a second that Telegram takes from one bot; the simulator refuses more."""
@@ -33,6 +31,9 @@ PAUSE_SECONDS = 0.3
 LOOK_SECONDS = 0.05
 FEEDBACK_WITHIN = 120.0
 """How long to wait for the last feedback before saying that it is missing."""
+
+BREAKER_SECONDS = 7.0
+"""A little more than the worker takes from one look at the Prefect server to the next."""
 
 CONNECTIONS = 8
 FLOW = "grade_answers"
@@ -153,14 +154,29 @@ async def measure(size: Size, say: Say) -> Figures:
         simulator = ground.start_simulator(rate=TELEGRAM_RATE, chat_rate=1)
         say("starting the Prefect server, the bot and the worker")
         prefect = ground.start_prefect()
-        ground.start_bot()
+        _, bot_port = ground.start_bot()
+        worker, metrics_port = ground.start_worker(bot_port)
+        api = ground.environment["PREFECT_API_URL"]
         async with httpx.AsyncClient(timeout=30) as client:
-            async with _mode(ground, simulator, prefect) as mode:
-                with_prefect = await _measure_mode(mode, client, quizzes[: size.answers], size, say)
-            prefect.stop()
-            async with _mode(ground, simulator, None) as mode:
-                without = await _measure_mode(mode, client, quizzes[size.answers :], size, say)
+            await _wait_for_breaker(client, metrics_port, away=0)
+            mode = Mode("with Prefect", simulator, worker, metrics_port, prefect, api)
+            with_prefect = await _measure_mode(mode, client, quizzes[: size.answers], size, say)
+            say("stopping the Prefect server")
+            await asyncio.to_thread(prefect.stop)
+            await _wait_for_breaker(client, metrics_port, away=1)
+            mode = Mode("Prefect away", simulator, worker, metrics_port, None, None)
+            without = await _measure_mode(mode, client, quizzes[size.answers :], size, say)
         return {"seconds_of_load": size.seconds, "telegram_rate": TELEGRAM_RATE, "modes": [with_prefect, without]}
+
+
+async def _wait_for_breaker(client: httpx.AsyncClient, port: int, *, away: int) -> None:
+    """Return when the worker knows whether the Prefect server answers."""
+    await asyncio.sleep(BREAKER_SECONDS)  # the gauge begins at 0, before the worker has looked for the first time
+    end = time.monotonic() + FEEDBACK_WITHIN
+    while (await read_metrics(client, port))["quiz_prefect_away"] != away:
+        if time.monotonic() > end:
+            raise RuntimeError("the worker does not notice that the Prefect server came or went")
+        await asyncio.sleep(0.5)
 
 
 async def _prepare(ground: Ground, count: int, say: Say) -> list[Quiz]:
@@ -172,18 +188,6 @@ async def _prepare(ground: Ground, count: int, say: Say) -> list[Quiz]:
         quizzes = await give_questions(wiring, await register(simulator, wiring, count), say)
     simulator.started.stop()
     return quizzes
-
-
-@asynccontextmanager
-async def _mode(ground: Ground, simulator: Simulator, prefect: Started | None) -> AsyncIterator[Mode]:
-    if prefect:
-        name, api, extra = "with Prefect", ground.environment["PREFECT_API_URL"], {}
-    else:
-        name, api = "Prefect away", None
-        extra = {"PREFECT_API_URL": f"http://{servers.LOOPBACK}:{servers.free_port()}/api"}
-    worker, port = ground.start_worker(extra)
-    yield Mode(name, simulator, worker, port, prefect, api)
-    await asyncio.to_thread(worker.stop)
 
 
 async def _measure_mode(mode: Mode, client: httpx.AsyncClient, quizzes: list[Quiz], size: Size, say: Say) -> Figures:
@@ -333,8 +337,8 @@ def present(figures: Figures) -> Section:
             "simulator. Everything is real and in processes of its own: simulator, webhook, PostgreSQL, Valkey, "
             "worker and Prefect server. *One at a time*: a learner taps when the one before has the feedback. Under "
             f"load, learners tap evenly spaced for {figures['seconds_of_load']:g} s, each their own question, whether "
-            "or not earlier ones have been answered. The same once more with `PREFECT_API_URL` pointing at a closed "
-            "port: then the worker grades without flow runs."
+            "or not earlier ones have been answered. The same once more, with the same worker, after the Prefect "
+            "server was stopped: then it grades without flow runs."
         ),
         tables=[_latencies(figures), _costs(figures)],
         notes=[

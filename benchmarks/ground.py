@@ -197,16 +197,15 @@ class Ground:
         servers.wait_until_ready(f"http://{servers.LOOPBACK}:{port}/health", started.process, started.log, "webhook")
         return started, port
 
-    def start_worker(self, extra: dict[str, str] | None = None) -> tuple[Started, int]:
-        """Start the worker role and return it with the port of its metrics.
+    def start_worker(self, bot_port: int) -> tuple[Started, int]:
+        """Start the worker role, wait until learners can be served, and return it with the port of its metrics.
 
         Args:
-            extra: environment variables of its own.
+            bot_port: of the bot role, which knows when everything is ready.
         """
         port = servers.free_port()
-        own = {"WORKER_METRICS_PORT": str(port)} | (extra or {})
-        started = self.start("worker", [str(ROOT / "main.py"), "worker"], own)
-        servers.wait_until_ready(f"http://{servers.LOOPBACK}:{port}/metrics", started.process, started.log, "worker")
+        started = self.start("worker", [str(ROOT / "main.py"), "worker"], {"WORKER_METRICS_PORT": str(port)})
+        servers.wait_until_ready(f"http://{servers.LOOPBACK}:{bot_port}/ready", started.process, started.log, "worker")
         return started, port
 
     def settings(self, **fields: object) -> Settings:

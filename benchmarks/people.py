@@ -17,6 +17,7 @@ from quiz_session import serve_quizzes
 from services import Wiring, open_services
 
 AT_ONCE = 200
+SHOWN_EVERY = 1000
 UNPACED = 1000.0
 """Messages a second while learners are prepared, which is not measured."""
 
@@ -30,7 +31,7 @@ async def preparing(ground: Ground) -> AsyncIterator[Wiring]:
     """
     async with open_services(ground.settings(telegram_rate_per_second=UNPACED)) as wiring:
         await wiring.repository.database.prepare_schema()
-        await sync_bank(wiring.repository)
+        await sync_bank(wiring.repository, wiring.settings.question_bank_dir)
         yield wiring
 
 
@@ -68,7 +69,8 @@ async def give_questions(wiring: Wiring, learner_ids: Sequence[LearnerId], say: 
             msg = f"only {len(sent)} of {len(some)} questions could be sent"
             raise RuntimeError(msg)
         quizzes += await wiring.repository.get_quizzes(sent)
-        say(f"{len(quizzes)} of {len(learner_ids)} learners have a question")
+        if len(quizzes) % SHOWN_EVERY == 0 or len(quizzes) == len(learner_ids):
+            say(f"{len(quizzes)} of {len(learner_ids)} learners have a question")
     return quizzes
 
 

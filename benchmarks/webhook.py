@@ -247,14 +247,14 @@ def present(figures: Figures) -> Section:
                 "are woken, by one NOTIFY for whatever has come in the meantime."
             ),
             (
-                f"Durable: `fsync = {durable['fsync']}`, `synchronous_commit = {durable['synchronous_commit']}`. Answered "
-                f"with 200 and found as rows afterwards: webhook {plain(durable['webhook_answered'])} and "
+                f"Durable: `fsync = {durable['fsync']}`, `synchronous_commit = {durable['synchronous_commit']}`. "
+                f"Answered with 200 and found as rows afterwards: webhook {plain(durable['webhook_answered'])} and "
                 f"{plain(durable['webhook_rows'])}, bare {plain(durable['bare_answered'])} and "
                 f"{plain(durable['bare_rows'])}."
             ),
             (
-                "The generator is not the bottleneck as long as its share of a core stays well under 1 and the endpoint "
-                "that does nothing is answered much faster than the others."
+                "The generator is not the bottleneck as long as its share of a core stays well under 1 and the "
+                "endpoint that does nothing is answered much faster than the others."
             ),
         ],
         limits=[

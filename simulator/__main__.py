@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import sys
 from pathlib import Path
 from types import FrameType
@@ -81,7 +82,12 @@ def main() -> int:
     except OSError as error:
         print(f"simulator: cannot listen on {arguments.host}:{arguments.port}: {error.strerror}", file=sys.stderr)  # noqa: T201
         return 1
-    app = create_app(_options(arguments))
+    try:
+        app = create_app(_options(arguments))
+    except (OSError, sqlite3.Error) as error:
+        listener.close()
+        print(f"simulator: cannot use the folder {arguments.data}: {error}", file=sys.stderr)  # noqa: T201
+        return 1
     config = uvicorn.Config(
         app,
         log_level="warning",

@@ -53,8 +53,9 @@ async def get_updates(simulator: Simulator, bot: Bot, params: Params) -> list[Js
     if bot.webhook.url:
         raise conflict(WEBHOOK_ACTIVE)
     _set_allowed(bot, params)
+    if bot.polled is None:
+        simulator.hub.publish("bot")
     bot.polled = simulator.clock.monotonic()
-    simulator.hub.publish("bot")
     updates = await simulator.outboxes[bot.id].poll(
         params.integer("offset"),
         params.integer("limit", 100, 1, 100),

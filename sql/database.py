@@ -28,21 +28,15 @@ COMMAND_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
 
 
-_AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.DiskFullError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.QueryCanceledError,
-)
-"""What the driver raises when the database, not the query, is at fault: the same call may work later."""
+_AWAY_STATES = ("08", "53", "57", "58", "25006", "55000")
+"""SQLSTATE classes and codes that blame the database, not the query: the same call may work later. In order: connection
+lost, out of disk or connections, shut down or cancelled, system error, read-only, not accepting connections."""
+
+
+def _is_away(error: BaseException) -> bool:
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate or "").startswith(_AWAY_STATES)
+    return isinstance(error, (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError))
 
 
 @contextmanager
@@ -54,8 +48,10 @@ def translated_errors() -> Iterator[None]:
     """
     try:
         yield
-    except _AWAY as error:
-        raise StorageUnavailableError(f"{type(error).__name__}: {error}") from error
+    except Exception as error:
+        if _is_away(error):
+            raise StorageUnavailableError(f"{type(error).__name__}: {error}") from error
+        raise
 
 
 class Database:

@@ -146,14 +146,21 @@ async def running_service(settings: Settings, port: int) -> AsyncIterator[Servic
     async with (
         httpx.AsyncClient(base_url=settings.telegram_api_base_url, timeout=20) as telegram,
         serving(create_app(settings), port) as url,
-        open_services(settings) as wiring,
+        running_worker(settings) as wiring,
     ):
+        await _webhook_set(telegram)
+        yield Service(wiring, url, telegram)
+
+
+@asynccontextmanager
+async def running_worker(settings: Settings) -> AsyncIterator[Wiring]:
+    """Run a worker in this process."""
+    async with open_services(settings) as wiring:
         prefect_flows.use_services(wiring.services)
         worker = Worker(wiring)
         running = asyncio.create_task(worker.run())
         try:
-            await _webhook_set(telegram)
-            yield Service(wiring, url, telegram)
+            yield wiring
         finally:
             worker.stop()
             await running

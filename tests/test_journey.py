@@ -127,13 +127,14 @@ async def test_somebody_elses_tap_gets_a_toast_and_has_no_effect(service: Servic
     assert not (await owner.messages())[-1]["edited"]
 
 
-@pytest.mark.parametrize(
-    "data", ["a:999999999:0", "a:1:9", "a:1", "a:-1:0", "x:2", "nonsense", "a:1:0:0", "z:../../etc"]
-)
-async def test_a_forged_tap_does_nothing(service: Service, data: str) -> None:
+FORGERIES = ["a:999999999:0", "a:1:9", "a:1", "a:-1:0", "x:2", "nonsense", "a:1:0:0", "z:../../etc"]
+
+
+async def test_a_forged_tap_does_nothing(service: Service) -> None:
     learner = await service.new_learner()
     before = await learner.messages()
-    await learner.forge(before[-1], data)
+    for data in FORGERIES:
+        await learner.forge(before[-1], data)
     await service.settled()
     assert await learner.messages() == before
     assert await count_grades(service) == {}

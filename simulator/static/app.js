@@ -5,7 +5,7 @@ import { actions, dayName, listTime, messageNode, node, summary } from "./render
 const $ = (id) => document.getElementById(id);
 const state = {
   bot: null, bots: [], learners: new Map(), selected: null, messages: new Map(), nodes: new Map(),
-  waiting: new Map(), typing: new Map(), reached: false, below: 0, opening: 0,
+  waiting: new Map(), typing: new Map(), reached: false, below: 0, opening: 0, fetching: 0, backlog: [],
 };
 const NEAR_BOTTOM = 120;
 const ANSWER_PATIENCE = 20_000;
@@ -42,8 +42,7 @@ function markRead() {
   const one = learner();
   if (!one || !state.bot || document.hidden || !chatIsOpen()) return;
   const newest = Math.max(0, ...(one.bot_message_ids ?? []));
-  if (newest > Number(localStorage.getItem(readKey(one.id)) ?? 0)) localStorage.setItem(readKey(one.id), newest);
-  if (newest < Number(localStorage.getItem(readKey(one.id)))) localStorage.setItem(readKey(one.id), newest);
+  localStorage.setItem(readKey(one.id), newest);
   drawLearner(one);
 }
 
@@ -106,12 +105,14 @@ async function select(id, { focus = true } = {}) {
 
 function drawBot() {
   const bot = state.bot;
+  // Telegram keeps the last error for ever; it matters only while something waits.
+  const failing = bot?.webhook_error && bot.pending_updates > 0;
   const modes = {
-    webhook: () => (bot.webhook_error ? `webhook ${bot.webhook_url} · last error: ${bot.webhook_error}` : `webhook ${bot.webhook_url}`),
+    webhook: () => (failing ? `webhook ${bot.webhook_url} · last error: ${bot.webhook_error}` : `webhook ${bot.webhook_url}`),
     polling: () => "polling",
     idle: () => "not connected",
   };
-  $("bot-dot").className = `dot ${!bot || bot.mode === "idle" ? "" : bot.mode === "webhook" && bot.webhook_error ? "warn" : "good"}`;
+  $("bot-dot").className = `dot ${!bot || bot.mode === "idle" ? "" : bot.mode === "webhook" && failing ? "warn" : "good"}`;
   $("bot-name").textContent = bot && state.bots.length < 2 ? `${bot.name} @${bot.username} ·` : "";
   $("bot-state").textContent = bot
     ? `${modes[bot.mode]()}${bot.pending_updates ? ` · ${bot.pending_updates} waiting` : ""}`
@@ -183,7 +184,7 @@ function drawMessages() {
   for (const message of messages) addMessage(message, false);
 }
 
-async function openChat() {
+const openChat = () => fetching(async () => {
   const id = state.selected;
   const opening = ++state.opening;
   const answer = state.bot ? await call("GET", `learners/${id}/messages?limit=300`) : { messages: [] };
@@ -195,7 +196,7 @@ async function openChat() {
   toBottom();
   markRead();
   if (learner()) drawLearner(learner());
-}
+});
 
 const atBottom = () => $("pane").scrollHeight - $("pane").scrollTop - $("pane").clientHeight < NEAR_BOTTOM;
 const keepBottom = () => { if (state.reached) toBottom(); };
@@ -237,9 +238,7 @@ function drawComposer() {
   $("send").disabled = !field.value.trim();
 }
 
-function say(text) {
-  return attempt(call("POST", `learners/${state.selected}/messages`, { text })).then(() => toBottom());
-}
+const say = (text) => attempt(call("POST", `learners/${state.selected}/messages`, { text })).then(() => toBottom());
 
 function drawCommands(filter) {
   const list = $("commands");
@@ -273,9 +272,10 @@ function closePopups() {
 function composerKey(event) {
   if (event.isComposing) return;
   const open = !$("commands").hidden;
-  if (open && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (open && step) {
     event.preventDefault();
-    moveCommand(event.key === "ArrowDown" ? 1 : -1);
+    moveCommand(step);
   } else if (open && (event.key === "Enter" || event.key === "Tab") && !event.shiftKey) {
     event.preventDefault();
     const chosen = $("commands").querySelector('[aria-selected="true"]');
@@ -325,7 +325,7 @@ function onMessage(event) {
   if (!one) return;
   one.last_message = event.message;
   if (event.message.out) one.started = true;
-  else one.bot_message_ids = [event.message.message_id, ...(one.bot_message_ids ?? [])].slice(0, 100);
+  else one.bot_message_ids = [...new Set([event.message.message_id, ...(one.bot_message_ids ?? [])])].slice(0, 100);
   if (!event.message.out) stopTyping(one.id);
   if (one.id === state.selected) {
     const stay = atBottom() || event.message.out;
@@ -368,7 +368,7 @@ const handlers = {
   answer: (event) => {
     release(event.query_id);
     if (event.learner !== state.selected || !event.text) return;
-    if (!event.alert) { toast(event.text); return; }
+    if (!event.alert) return void toast(event.text);
     $("alert-text").textContent = event.text;
     if (!$("alert").open) $("alert").showModal();
   },
@@ -395,20 +395,32 @@ const handlers = {
   },
 };
 
-function listen() {
-  const source = new EventSource("api/events");
-  let opened = false;
-  source.onopen = () => { if (opened) load(); opened = true; };
-  source.onerror = () => { $("bot-dot").className = "dot warn"; $("bot-state").textContent = "The simulator is away; waiting for it…"; };
-  source.onmessage = (incoming) => {
-    const events = JSON.parse(incoming.data);
-    if (events.some((event) => event.type === "resync")) { load(); return; }
-    for (const event of events) if (event.bot === undefined || event.bot === state.bot?.id) handlers[event.type]?.(event);
-    if (events.some((event) => event.type === "bot")) attempt(refreshBot());
-  };
+function receive(events) {
+  // What happens while state is being fetched would be overwritten by it: it waits, and is idempotent if fetched too.
+  if (state.fetching) { state.backlog.push(...events); return; }
+  if (events.some((event) => event.type === "resync")) { attempt(load()); return; }
+  for (const event of events) if (event.bot === undefined || event.bot === state.bot?.id) handlers[event.type]?.(event);
+  if (events.some((event) => event.type === "bot")) attempt(refreshBot());
 }
 
-async function load() {
+async function fetching(work) {
+  state.fetching += 1;
+  try {
+    return await work();
+  } finally {
+    state.fetching -= 1;
+    if (!state.fetching) receive(state.backlog.splice(0));
+  }
+}
+
+function listen() {
+  const source = new EventSource("api/events");
+  source.onopen = () => attempt(load());
+  source.onerror = () => { $("bot-dot").className = "dot warn"; $("bot-state").textContent = "The simulator is away; waiting for it…"; };
+  source.onmessage = (incoming) => receive(JSON.parse(incoming.data));
+}
+
+const load = () => fetching(async () => {
   const fresh = await call("GET", "state");
   Object.assign(state, { bots: fresh.bots, bot: fresh.bot, learners: new Map(fresh.learners.map((one) => [one.id, one])) });
   $("prefect-link").hidden = !/^https?:/.test(fresh.prefect_ui_url);
@@ -416,7 +428,7 @@ async function load() {
   if (!state.learners.has(state.selected)) state.selected = fresh.learners[0]?.id ?? null;
   drawLearners(fresh.learner_count);
   await openChat();
-}
+});
 
 // --- Wiring --------------------------------------------------------------------------------------------------------
 
@@ -469,9 +481,9 @@ $("back").addEventListener("click", () => {
   $("columns").classList.remove("chat-open");
   $("learner-list").querySelector('[aria-current="true"]')?.focus();
 });
-$("bot-select").addEventListener("change", async (event) => {
+$("bot-select").addEventListener("change", (event) => {
   state.bot = state.bots.find((one) => one.id === Number(event.target.value));
-  await load();
+  attempt(load());
 });
 $("to-bottom").addEventListener("click", toBottom);
 $("pane").addEventListener("scroll", drawBelow, { passive: true });
@@ -480,11 +492,8 @@ document.addEventListener("visibilitychange", markRead);
 document.addEventListener("click", (event) => {
   if (!event.target.closest(".popup, #more, #menu, #composer")) closePopups();
 });
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape") closePopups();
-});
+document.addEventListener("keydown", (event) => { if (event.key === "Escape") closePopups(); });
 addEventListener("resize", keepBottom);
-
 state.selected = Number(sessionStorage.getItem("learner")) || null;
-await load();
 listen();
+setInterval(() => { if (!document.hidden) refreshBot().catch(() => {}); }, 5000);

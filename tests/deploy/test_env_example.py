@@ -51,9 +51,13 @@ def test_each_value_is_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_a_default_that_exists_is_written_out() -> None:
-    absent = (None, (), "")
     written = {match["name"]: match["value"] for match in assignments()}
-    assert [name for name, field in SETTINGS.items() if field.default not in absent and not written[name]] == []
+    assert [name for name, field in SETTINGS.items() if _can_be_written(field.default) and not written[name]] == []
+
+
+def _can_be_written(default: object) -> bool:
+    """Say whether a default is something, and the same on every machine."""
+    return default not in (None, (), "") and not (isinstance(default, Path) and default.is_absolute())
 
 
 def test_an_untouched_copy_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

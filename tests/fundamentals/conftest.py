@@ -19,7 +19,7 @@ async def shared_database_url(postgres_url: Callable[[str], str], template_datab
     """Return the URL of a copy of the template for tests that need a learner of their own, not a database."""
     name = f"shared_{some_id()}"
     admin = await asyncpg.connect(postgres_url("postgres"))
-    await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}" STRATEGY FILE_COPY')
+    await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
     await admin.close()
     return postgres_url(name)
 

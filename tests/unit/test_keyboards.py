@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time
+from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from telegram import InlineKeyboardMarkup
 
@@ -21,6 +22,8 @@ from tests.strategies import moments
 
 MOST_BUTTONS, MOST_IN_ROW, MOST_BYTES = 100, 8, 64
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+_KEPT = [ZoneInfo(zone) for zone in ZONES]  # else ZoneInfo, which keeps eight, reads them again and again
 
 
 def data_of(keyboard: InlineKeyboardMarkup) -> list[str]:
@@ -77,6 +80,7 @@ def test_every_topic_can_be_chosen_and_the_chosen_ones_are_marked(chosen: set[To
     assert marked == ({f"✅ {topic.label}" for topic in chosen} or {"✅ All topics"})
 
 
+@settings(max_examples=20)
 @given(moments)
 def test_every_zone_can_be_reached_through_what_its_clock_shows(now: datetime) -> None:
     offsets = [callback.minutes for callback in map(unpack, data_of(keyboards.offset_keyboard(now))) if isinstance(callback, ChooseOffset)]

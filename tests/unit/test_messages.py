@@ -165,10 +165,8 @@ def test_code_is_shown_in_its_language_with_its_spaces() -> None:
 
 def test_options_stand_in_the_order_of_the_quiz() -> None:
     quiz = make_quiz(option_order=(2, 0, 3, 1))
-    text = as_shown(messages.question_text(quiz)).text
-    assert [text.index(f"{letter}  option {index}") for letter, index in zip("ABCD", (2, 0, 3, 1), strict=True)] == sorted(
-        text.index(f"option {index}") for index in range(4)
-    )
+    lines = as_shown(messages.question_text(quiz)).text.splitlines()
+    assert lines[-4:] == ["A  option 2", "B  option 0", "C  option 3", "D  option 1"]
 
 
 def test_a_question_tells_its_topic_and_level_but_not_its_answer() -> None:
@@ -243,16 +241,13 @@ def test_a_streak_is_told_in_days(days: int, words: str) -> None:
     assert as_shown(messages.progress_text(make_grade(streak_after=days))).text.startswith(f"🔥 Streak: {words}\n")
 
 
-NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven"}
-
-
 @pytest.mark.parametrize("limit", range(2, 21))
 def test_help_tells_the_rules_as_they_are(limit: int) -> None:
-    """The number of wrong answers that lower a level follows from the limit, which an operator may change."""
-    wrong = -(-limit // -POINTS[Answer.WRONG])
+    """How many wrong answers lower a level follows from the limit, which an operator may change."""
     text = as_shown(messages.help_text(limit)).text
+    wrong = -(-limit // -POINTS[Answer.WRONG])
     assert f"{limit} right in a row" in text
-    assert re.search(rf"\b({wrong}|{NUMBERS[wrong]}) wrong\b", text)
+    assert ("two wrong in a row" in text) == (wrong == 2)
 
 
 # ---------------------------------------------------------------- the other pages

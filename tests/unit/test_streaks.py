@@ -103,7 +103,7 @@ def test_a_streak_survives_every_change_of_the_clocks(at: time) -> None:
         learner, info = make_learner(timezone=zone), ZoneInfo(zone)
         for change in changes(zone):
             week = [change + n * A_DAY for n in range(-3, 4)]
-            instants = [datetime.combine(day, at, info).astimezone(UTC) for day in week]
+            instants = [instant_of(day, at, info) for day in week]
             if streak_after([learner.local_day(instant) for instant in instants])[0] != len(week):
                 broken.append((zone, change))
     assert broken == []

@@ -1,0 +1,79 @@
+"""Percentiles are values that were measured, and a page keeps what earlier runs found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from benchmarks.numbers import Figures, latency_figures, percentile, spread
+from benchmarks.section import Section, Table
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "expected"),
+    [
+        ([7.0], 0.5, 7.0),
+        ([7.0], 0.99, 7.0),
+        ([1.0, 2.0], 0.5, 1.0),
+        ([1.0, 2.0, 3.0], 0.5, 2.0),
+        ([float(n) for n in range(1, 101)], 0.95, 95.0),
+        ([float(n) for n in range(1, 101)], 0.99, 99.0),
+        ([float(n) for n in range(1, 101)], 1.0, 100.0),
+    ],
+)
+def test_a_percentile_is_the_nearest_rank(values: list[float], share: float, expected: float) -> None:
+    assert percentile(values, share) == expected
+
+
+def test_latencies_are_told_in_milliseconds_whatever_their_order() -> None:
+    assert latency_figures([0.003, 0.001, 0.002]) == {
+        "count": 3,
+        "p50_ms": 2.0,
+        "p95_ms": 3.0,
+        "p99_ms": 3.0,
+        "max_ms": 3.0,
+    }
+
+
+def test_a_spread_shows_how_far_repeated_measurements_differ() -> None:
+    assert spread([3, 1, 10]) == {"median": 3, "least": 1, "greatest": 10}
+
+
+def make_section(title: str) -> Section:
+    table = Table("Speeds", ["name", "ratio"], [["ours", "**0.50**"]])
+    return Section(title, "About it.", [table], ["A note."], ["The network."])
+
+
+def make_figures(*, quick: bool) -> Figures:
+    return {"run": report.describe_run(quick=quick), "result": {"speed": 1}}
+
+
+def test_one_benchmark_run_again_keeps_the_others_on_the_page(tmp_path: Path) -> None:
+    report.write(tmp_path, {"first": make_figures(quick=False)}, {"first": make_section("First")})
+    figures = report.read_figures(tmp_path) | {"second": make_figures(quick=False)}
+    report.write(tmp_path, figures, {"first": make_section("First"), "second": make_section("Second")})
+    kept = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    page = (tmp_path / "performance.md").read_text(encoding="utf-8")
+    assert kept.keys() == {"first", "second"}
+    assert page.index("## First") < page.index("## Second")
+    assert "| ours | **0.50** |" in page
+    assert "no measurement" not in page
+
+
+def test_a_page_of_quick_figures_says_so(tmp_path: Path) -> None:
+    report.write(tmp_path, {"first": make_figures(quick=True)}, {"first": make_section("First")})
+    assert "no measurement" in (tmp_path / "performance.md").read_text(encoding="utf-8")
+
+
+def test_the_page_names_the_machine_and_the_versions(tmp_path: Path) -> None:
+    figures = make_figures(quick=False)
+    report.write(tmp_path, {"first": figures}, {"first": make_section("First")})
+    page = (tmp_path / "performance.md").read_text(encoding="utf-8")
+    machine = figures["run"]["machine"]
+    assert f"{machine['cores']} cores" in page
+    for name in ("python", "postgres", "prefect"):
+        assert str(machine[name]) in page
+        assert str(machine[name])[0].isdigit()

@@ -1,0 +1,123 @@
+"""Each benchmark runs at a tiny size, on servers of its own, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+RUN_SECONDS = 240
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Yield a folder for temporary files, its name short enough for a socket in it."""
+    with tempfile.TemporaryDirectory(prefix="qb-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def start(folder: Path, *names: str) -> subprocess.Popen[str]:
+    """Start benchmarks at quick size, in an environment whose settings would lead them astray."""
+    (folder / "tmp").mkdir()
+    astray = {"DATABASE_URL": "postgresql://nowhere.invalid/quiz", "TELEGRAM_RATE_PER_SECOND": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmarks", *names, "--quick", "--out", str(folder / "out")],
+        cwd=ROOT,
+        env={**os.environ, **astray, "TMPDIR": str(folder / "tmp")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(folder: Path, name: str) -> dict[str, Any]:
+    """Run a benchmark to its end and return its figures."""
+    process = start(folder, name)
+    printed, _ = process.communicate(timeout=RUN_SECONDS)
+    assert process.returncode == 0, printed
+    figures = json.loads((folder / "out" / "figures.json").read_text(encoding="utf-8"))
+    assert figures.keys() == {name}
+    assert figures[name]["run"]["quick"]
+    return dict(figures[name]["result"])
+
+
+def left_behind(folder: Path) -> list[str]:
+    """Return the files and processes that a benchmark should have ended with itself."""
+    working = []
+    for process in psutil.process_iter():
+        try:
+            if Path(process.cwd()).is_relative_to(folder):
+                working.append(f"{process.pid} {process.name()}")
+        except psutil.Error:
+            continue  # it ended meanwhile, or is somebody else's
+    return working + [path.name for path in (folder / "tmp").glob("quiz-bench-*")]
+
+
+def test_every_update_that_the_webhook_answers_with_200_is_a_row(folder: Path) -> None:
+    result = run(folder, "webhook")
+    durable = result["durable"]
+    assert durable["webhook_answered"] == durable["webhook_rows"] > 0
+    assert durable["bare_answered"] == durable["bare_rows"] > 0
+    assert durable["fsync"] == durable["synchronous_commit"] == "on"
+    for at in result["at"]:
+        assert all(at[name]["failed"] == 0 for name in ("webhook", "bare", "nothing"))
+        assert at["ratio"]["least"] <= at["ratio"]["median"] <= at["ratio"]["greatest"]
+    assert "What this does not show" in (folder / "out" / "performance.md").read_text(encoding="utf-8")
+    assert left_behind(folder) == []
+
+
+@pytest.mark.prefect
+def test_every_tap_gets_its_feedback_with_the_prefect_server_and_without_it(folder: Path) -> None:
+    result = run(folder, "feedback")
+    for mode, runs_flows in zip(result["modes"], (True, False), strict=True):
+        for phase in mode["phases"]:
+            assert phase["tap_to_feedback_ms"]["count"] > 0
+            assert phase["without_feedback"] == phase["too_many_requests"] == 0
+            assert (phase["flow_runs"] > 0) is runs_flows
+    assert left_behind(folder) == []
+
+
+@pytest.mark.prefect
+def test_everybody_who_is_due_gets_one_message(folder: Path) -> None:
+    result = run(folder, "distribution")
+    for distribution in result["runs"]:
+        for sender in ("flow", "plain"):
+            told = distribution[sender]
+            assert told["sent"] == distribution["learners"]
+            assert told["too_many_requests"] == told["duplicates"] == told["missing"] == 0
+        assert distribution["flow"]["runs"]["completed"] == 1 + distribution["learners"]
+        assert distribution["plain"]["runs"]["completed"] == 0
+    assert left_behind(folder) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_benchmark_stops_what_it_started(folder: Path, number: signal.Signals) -> None:
+    process = start(folder, "webhook")
+    end = time.monotonic() + RUN_SECONDS
+    while not list((folder / "tmp").glob("*/bare.log")):  # the last process that it starts
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert left_behind(folder) == []
+    assert not (folder / "out").exists()
+
+
+def test_a_benchmark_that_is_not_there_is_refused(folder: Path) -> None:
+    process = start(folder, "speed")
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "there is no benchmark speed" in printed

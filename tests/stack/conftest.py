@@ -1,0 +1,130 @@
+"""The whole service, started as `make run` starts it, once for all tests of this folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from domain.settings import Settings
+from local import servers
+
+ROOT = Path(__file__).parent.parent.parent
+START_SECONDS = 150.0
+STOP_SECONDS = 40.0
+
+
+@dataclass
+class RunningStack:
+    """`python main.py` on ports and a data folder of its own."""
+
+    data: Path
+    webhook_port: int = field(default_factory=servers.free_port)
+    prefect_port: int = field(default_factory=servers.free_port)
+    simulator_port: int = field(default_factory=servers.free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def chat(self) -> str:
+        return f"http://127.0.0.1:{self.simulator_port}"
+
+    @property
+    def prefect(self) -> str:
+        return f"http://127.0.0.1:{self.prefect_port}"
+
+    @property
+    def webhook(self) -> str:
+        return f"http://127.0.0.1:{self.webhook_port}"
+
+    @property
+    def output(self) -> str:
+        return (self.data / "output").read_text(errors="replace")
+
+    def environment(self) -> dict[str, str]:
+        """Return a clean environment: nothing of this machine's settings, all ports free ones."""
+        ours = {name.upper() for name in Settings.model_fields}
+        kept = {name: value for name, value in os.environ.items() if name not in ours and "PREFECT" not in name}
+        return kept | {
+            "DATA_DIR": str(self.data / "data"),
+            "WEBHOOK_PORT": str(self.webhook_port),
+            "PREFECT_PORT": str(self.prefect_port),
+            "SIMULATOR_PORT": str(self.simulator_port),
+            "WORKER_METRICS_PORT": "0",
+            "DISTRIBUTION_INTERVAL_MINUTES": "1",
+        }
+
+    def launch(self) -> None:
+        """Start it without waiting."""
+        with (self.data / "output").open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "main.py"], cwd=ROOT, env=self.environment(), stdout=output, stderr=subprocess.STDOUT
+            )
+
+    def start(self) -> None:
+        """Start it and wait for the screen with the addresses."""
+        self.launch()
+        wait_until(lambda: "is running" in self.output or self.ended(), START_SECONDS, self.describe)
+        assert not self.ended(), self.output
+
+    def describe(self) -> str:
+        return self.output
+
+    def ended(self) -> bool:
+        return self.process is None or self.process.poll() is not None
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Stop it as Ctrl-C does and return its exit status."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.process.wait(STOP_SECONDS)
+
+    def descendants(self) -> list[psutil.Process]:
+        """Return every process that belongs to it, the database's included."""
+        assert self.process is not None
+        folder = str(self.data)
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        strangers = [p for p in psutil.process_iter(["cmdline"]) if folder in " ".join(p.info["cmdline"] or [])]
+        return list({p.pid: p for p in [*family, *strangers]}.values())
+
+    def runs(self, **wanted: Any) -> list[dict[str, Any]]:
+        """Return Prefect's flow runs."""
+        body = {"flow_runs": wanted, "limit": 200, "sort": "START_TIME_DESC"}
+        reply = httpx.post(f"{self.prefect}/api/flow_runs/filter", json=body, timeout=20)
+        reply.raise_for_status()
+        return list(reply.json())
+
+
+def wait_until(happened: Callable[[], Any], seconds: float, describe: Callable[[], str] = str) -> None:
+    """Return when something has happened, or fail with a description."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, describe()
+        time.sleep(0.2)
+
+
+@pytest.fixture(scope="package")
+def stack() -> Iterator[RunningStack]:
+    """Yield a running stack."""
+    with tempfile.TemporaryDirectory(prefix="quiz-stack-", ignore_cleanup_errors=True) as folder:
+        stack = RunningStack(Path(folder))
+        stack.start()
+        yield stack
+        if not stack.ended():
+            stack.stop()
+
+
+def plain(text: str) -> str:
+    """Return a terminal's output without its colours."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)

@@ -1,0 +1,152 @@
+"""A learner in the browser, and an operator beside them: Chromium on the chat page and on the Prefect UI."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from tests.stack.conftest import RunningStack, wait_until
+
+pytestmark = [pytest.mark.browser, pytest.mark.stack]
+
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PICTURES = os.environ.get("PICTURES")
+"""The folder that `make pictures` wants screenshots in."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert path, "these tests need Chromium: install Debian's package `chromium`"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1200, "height": 860})
+    page.set_default_timeout(20_000)
+    yield page
+    page.close()
+
+
+def picture(page: Page, name: str) -> None:
+    if PICTURES:
+        page.wait_for_timeout(600)
+        page.screenshot(path=Path(PICTURES) / f"{name}.png")
+
+
+def last_message(page: Page) -> Locator:
+    return page.get_by_test_id("message").last
+
+
+def send(page: Page, text: str) -> None:
+    page.get_by_test_id("composer").fill(text)
+    page.get_by_test_id("send").click()
+
+
+def answer(page: Page, *, right: bool, stack: RunningStack) -> None:
+    """Answer the question at the end of the chat, rightly or wrongly."""
+    question = last_message(page)
+    number = question.get_attribute("data-message-id")
+    place = right_place(stack, page, int(number or 0))
+    buttons = question.get_by_test_id("keyboard-button")
+    expect(buttons).to_have_count(4)
+    buttons.nth(place if right else (place + 1) % 4).click()
+    expect(page.get_by_test_id("toast")).to_contain_text("checking")
+    expect(question).to_contain_text("Right!" if right else "Not quite: it is")
+    expect(question).to_contain_text("Streak: 1 day")
+    expect(question.get_by_test_id("keyboard-button")).to_have_text("Next question ›")
+
+
+def right_place(stack: RunningStack, page: Page, message_id: int) -> int:
+    """Look the right button up where learners cannot: in the database."""
+    import asyncio
+
+    import asyncpg
+
+    async def look() -> int:
+        connection = await asyncpg.connect(f"postgresql://postgres@/quiz?host={stack.data / 'data' / 'postgres'}")
+        try:
+            return int(
+                await connection.fetchval(
+                    "SELECT array_position(z.option_order, q.correct_index) - 1 FROM quizzes z "
+                    "JOIN questions q ON q.id = z.question_id WHERE z.message_id = $1",
+                    message_id,
+                )
+            )
+        finally:
+            await connection.close()
+
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor() as pool:
+        return pool.submit(asyncio.run, look()).result()
+
+
+def test_a_learner_starts_answers_changes_settings_and_opts_out(stack: RunningStack, page: Page) -> None:
+    page.goto(stack.chat)
+    page.get_by_test_id("learner-1001").click()
+    page.get_by_role("button", name=re.compile("^start$", re.IGNORECASE)).click()
+    expect(last_message(page)).to_contain_text("Welcome to the daily quiz for data engineers!")
+    last_message(page).get_by_test_id("keyboard-button").click()
+    for right in (True, False, True):
+        expect(last_message(page).get_by_test_id("keyboard-button")).to_have_count(4)
+        if right:
+            picture(page, "chat-question")
+        answer(page, right=right, stack=stack)
+        if not right:
+            picture(page, "chat-feedback")
+        last_message(page).get_by_test_id("keyboard-button").click()
+    send(page, "/stats")
+    expect(last_message(page)).to_contain_text("2 of 3")
+    picture(page, "chat-stats")
+
+    send(page, "/settings")
+    expect(last_message(page)).to_contain_text("Hour: 10:00")
+    last_message(page).get_by_text("Hour", exact=False).last.click()
+    expect(last_message(page)).to_contain_text("On your own clock")
+    last_message(page).get_by_test_id("keyboard-button").filter(has_text="18:00").click()
+    expect(last_message(page)).to_contain_text("Hour: 18:00")
+    picture(page, "chat-settings")
+
+    send(page, "/stop")
+    expect(last_message(page)).to_contain_text("Daily quizzes are off")
+
+
+def test_an_operator_sees_the_learners_runs(stack: RunningStack, page: Page) -> None:
+    wait_until(lambda: stack.runs(name={"any_": ["quiz 1001"]}, state={"type": {"any_": ["COMPLETED"]}}), 30)
+    page.set_viewport_size({"width": 1200, "height": 1250})
+    page.goto(f"{stack.prefect}/runs")
+    expect(page.get_by_text("grade 1 answer").first).to_be_visible()
+    expect(page.get_by_text("quiz 1001").first).to_be_visible()
+    picture(page, "prefect-runs")
+
+
+def test_the_chat_page_serves_a_phone_as_well(stack: RunningStack, browser: Browser) -> None:
+    phone = browser.new_page(viewport={"width": 390, "height": 844})
+    phone.goto(stack.chat)
+    phone.get_by_test_id("learner-1001").click()
+    expect(phone.get_by_test_id("composer")).to_be_visible()
+    width = phone.evaluate("document.documentElement.scrollWidth")
+    assert width <= 390
+    if PICTURES:
+        phone.wait_for_timeout(600)
+        phone.screenshot(path=Path(PICTURES) / "chat-phone.png")
+    phone.close()

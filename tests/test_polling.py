@@ -1,0 +1,29 @@
+"""Polling, for a developer with a real token and no public address."""
+
+from __future__ import annotations
+
+import httpx
+
+from domain.settings import Settings, TelegramMode
+from local import servers
+from tests.factories import some_id
+from tests.serving import serving
+from tests.support import Learner, running_worker
+from webhook import create_app
+
+
+async def test_a_learner_is_served_by_polling(settings: Settings) -> None:
+    port = servers.free_port()
+    settings = settings.model_copy(update={"telegram_mode": TelegramMode.POLLING, "webhook_port": port})
+    async with (
+        httpx.AsyncClient(base_url=settings.telegram_api_base_url, timeout=20) as telegram,
+        serving(create_app(settings), port),
+        running_worker(settings),
+    ):
+        reply = await telegram.post("/api/learners", json={"id": some_id()})
+        learner = Learner(telegram, reply.json()["id"])
+        await learner.ask("/start", "Welcome")
+        feedback = await learner.answer(await learner.get_question(), 1)
+        assert "Streak" in feedback["text"]
+        requests = (await telegram.get("/api/requests", params={"method": "answerCallbackQuery"})).json()
+        assert requests[-1]["values"]["text"] == "Got it, checking…"

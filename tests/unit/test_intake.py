@@ -1,0 +1,293 @@
+"""From Telegram's JSON to what is kept of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.intake import ALLOWED_UPDATES, TOASTS, NotAnUpdateError, accept_update, parse_update
+from domain.models import Incoming, TapVerdict, UpdateKind
+from tests.factories import BOT_ID, some_id
+from tests.fundamentals.classroom import Classroom
+from tests.strategies import BIGGEST_ID, hostile_bodies
+
+LEARNER = 700_000_001
+USER = {
+    "id": LEARNER,
+    "is_bot": False,
+    "first_name": "Zzfirst",
+    "last_name": "Zzlast",
+    "username": "zzuser",
+    "language_code": "zz",
+    "is_premium": True,
+}
+CHAT = {"id": LEARNER, "type": "private", "first_name": "Zzfirst", "last_name": "Zzlast", "username": "zzuser"}
+BOT = {"id": 424242, "is_bot": True, "first_name": "Quiz", "username": "quiz_bot"}
+GROUP = {"id": -1001234567890, "type": "supergroup", "title": "Zztitle"}
+DATE = 1_795_300_000
+
+
+def message(text: str | None = "hello", **fields: object) -> dict[str, object]:
+    """Return a message in a private chat."""
+    return {"message_id": 7, "date": DATE, "from": USER, "chat": CHAT, "text": text} | fields
+
+
+def tap(data: str | None = "a:1:2", **fields: object) -> dict[str, object]:
+    """Return a tap on a button of the bot's message."""
+    shown = message("Zztext of the question", **{"from": BOT, "message_id": 8})
+    return {"id": "4382bfdwdsb323b2d9", "from": USER, "chat_instance": "1", "message": shown, "data": data} | fields
+
+
+def member(status: str, **fields: object) -> dict[str, object]:
+    """Return a change of whether the bot may write."""
+    new = {"user": BOT, "status": status, "until_date": 0}
+    return {"chat": CHAT, "from": USER, "date": DATE, "old_chat_member": new, "new_chat_member": new} | fields
+
+
+def parse(**update: object) -> Incoming | None:
+    """Parse an update with these parts."""
+    return parse_update(json.dumps({"update_id": 10_000} | update))
+
+
+# ---------------------------------------------------------------- what is understood
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("/start", "start"),
+        ("/start deep-link", "start"),
+        ("/QUIZ", "quiz"),
+        ("/quiz@Some_Bot", "quiz"),
+        ("/quiz@Some_Bot now", "quiz"),
+        ("/quiz\nnow", "quiz"),
+        ("/no_such_command", "no_such_command"),
+    ],
+)
+def test_a_command_is_kept_by_its_name_alone(text: str, name: str) -> None:
+    assert parse(message=message(text)) == Incoming(10_000, LEARNER, UpdateKind.COMMAND, name, 7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["hello", "", None, " /quiz", "/", "//quiz", "/quiz!", "/" + "q" * 33, "quiz", "/квиз"])
+def test_everything_else_that_is_written_is_only_counted(text: str | None) -> None:
+    assert parse(message=message(text)) == Incoming(10_000, LEARNER, UpdateKind.TEXT, "", 7)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("extra", [{"photo": [{"file_id": "x"}], "caption": "Zzcaption"}, {"sticker": {}}, {"location": {"latitude": 1.5}}])
+def test_pictures_and_places_are_only_counted(extra: dict[str, object]) -> None:
+    fields = {name: value for name, value in message().items() if name != "text"} | extra
+    assert parse(message=fields) == Incoming(10_000, LEARNER, UpdateKind.TEXT, "", 7)  # type: ignore[arg-type]
+
+
+def test_a_tap_keeps_its_data_its_message_and_what_acknowledges_it() -> None:
+    expected = Incoming(10_000, LEARNER, UpdateKind.TAP, "a:1:2", 8, "4382bfdwdsb323b2d9")  # type: ignore[arg-type]
+    assert parse(callback_query=tap()) == expected
+
+
+def test_a_tap_on_a_message_too_old_to_be_shown_still_counts() -> None:
+    old = parse(callback_query=tap(message={"chat": CHAT, "message_id": 8, "date": 0}))
+    gone = parse(callback_query=tap(message=None))
+    assert old is not None
+    assert gone is not None
+    assert (old.message_id, gone.message_id) == (8, None)
+
+
+def test_a_tap_from_an_inline_message_or_a_game_is_ignored() -> None:
+    assert parse(callback_query=tap(None, game_short_name="chess")) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [("kicked", UpdateKind.BLOCKED), ("left", UpdateKind.BLOCKED), ("member", UpdateKind.UNBLOCKED)],
+)
+def test_blocking_and_unblocking_are_understood(status: str, kind: UpdateKind) -> None:
+    assert parse(my_chat_member=member(status)) == Incoming(10_000, LEARNER, kind)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"message": message("/quiz", chat=GROUP)},
+        {"message": message("/quiz", chat=GROUP | {"type": "group"})},
+        {"message": message("/quiz", chat=GROUP | {"type": "channel"})},
+        {"callback_query": tap(message=message(chat=GROUP))},
+        {"my_chat_member": member("kicked", chat=GROUP)},
+        {"message": {name: value for name, value in message("/quiz").items() if name != "from"}},
+        {"message": message("/quiz", **{"from": BOT})},
+    ],
+)
+def test_groups_channels_and_bots_are_ignored(update: dict[str, object]) -> None:
+    assert parse(**update) is None
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "edited_message", "channel_post", "edited_channel_post", "business_message", "message_reaction", "inline_query",
+        "chosen_inline_result", "shipping_query", "pre_checkout_query", "poll", "poll_answer", "chat_member",
+        "chat_join_request", "chat_boost", "something_of_next_year",
+    ],
+)  # fmt: skip
+def test_updates_of_other_kinds_are_ignored(kind: str) -> None:
+    assert kind not in ALLOWED_UPDATES
+    assert parse(**{kind: message("/quiz")}) is None
+
+
+# ---------------------------------------------------------------- what is kept
+
+
+@pytest.mark.parametrize(
+    "update",
+    [{"message": message("/start Zzpayload")}, {"message": message("Zzsecret")}, {"callback_query": tap()}, {"my_chat_member": member("kicked")}],
+)
+def test_nothing_personal_is_left_but_the_user_id(update: dict[str, object]) -> None:
+    incoming = parse(**update)
+    assert incoming is not None
+    assert "zz" not in json.dumps(asdict(incoming)).lower()
+    assert str(LEARNER) in json.dumps(asdict(incoming))
+
+
+def test_incoming_has_no_room_for_more() -> None:
+    assert [field.name for field in fields(Incoming)] == [
+        "update_id", "learner_id", "kind", "content", "message_id", "callback_id",
+    ]  # fmt: skip
+    assert not hasattr(parse(message=message()), "__dict__")
+
+
+@given(st.text(max_size=40))
+def test_what_a_learner_writes_is_never_kept(text: str) -> None:
+    incoming = parse(message=message(f"x{text}"))
+    assert incoming is not None
+    assert incoming.content == ""
+
+
+@given(st.text(max_size=64))
+def test_a_taps_data_can_be_stored_whatever_it_is(data: str) -> None:
+    incoming = parse(callback_query=tap(data))
+    assert incoming is not None
+    assert incoming.content == data.replace("\x00", "")
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@given(hostile_bodies)
+def test_hostile_bodies_raise_nothing_but_our_own_error(body: bytes) -> None:
+    try:
+        incoming = parse_update(body)
+    except NotAnUpdateError as error:
+        assert "\n" not in str(error)
+        return
+    if incoming is not None:
+        assert 1 <= incoming.learner_id <= BIGGEST_ID
+        assert 0 <= incoming.update_id <= BIGGEST_ID
+        assert incoming.message_id is None or 0 <= incoming.message_id <= BIGGEST_ID
+        assert len(incoming.content) <= 256
+        assert "\x00" not in incoming.content
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b" ", b"{", b"[]", b"null", b"1", b'"update"', b"{}", b"\xff\xfe", b"[" * 100_000, b'{"update_id": ' + b"9" * 5000 + b"}",
+     b'{"update_id": NaN}', b'{"update_id": "1"}', b'{"update_id": 1.5}', b'{"update_id": true}', b'{"update_id": null}',
+     b'{"update_id": 1, "message": []}', b'{"update_id": 1, "message": {"text": "\\ud800"}}'],
+)  # fmt: skip
+def test_what_is_no_update_is_refused(body: bytes) -> None:
+    with pytest.raises(NotAnUpdateError, match="not a Telegram update"):
+        parse_update(body)
+
+
+@pytest.mark.parametrize("number", [0, -1, BIGGEST_ID + 1, 2**64, 1.0, "700000001", True, None, [1]])
+def test_a_user_id_out_of_range_is_refused(number: object) -> None:
+    for update in ({"message": message(**{"from": USER | {"id": number}})}, {"callback_query": tap(**{"from": USER | {"id": number}})}):
+        with pytest.raises(NotAnUpdateError):
+            parse(**update)
+
+
+@pytest.mark.parametrize("number", [-1, BIGGEST_ID + 1, "7", 1.5, None])
+def test_other_numbers_out_of_range_are_refused(number: object) -> None:
+    with pytest.raises(NotAnUpdateError):
+        parse(update_id=number)
+    with pytest.raises(NotAnUpdateError):
+        parse(message=message(message_id=number))
+
+
+def test_the_largest_ids_are_taken() -> None:
+    largest = parse(update_id=BIGGEST_ID, message=message(**{"from": USER | {"id": BIGGEST_ID}, "message_id": BIGGEST_ID}))
+    assert largest is not None
+    assert (largest.update_id, largest.learner_id, largest.message_id) == (BIGGEST_ID, BIGGEST_ID, BIGGEST_ID)
+
+
+def test_data_longer_than_a_button_can_hold_is_refused() -> None:
+    with pytest.raises(NotAnUpdateError, match="data"):
+        parse(callback_query=tap("x" * 257))
+
+
+def test_an_error_names_the_field_and_repeats_nothing_personal() -> None:
+    with pytest.raises(NotAnUpdateError) as caught:
+        parse(message=message("Zzsecret", **{"from": USER | {"id": "Zzid"}}))
+    assert "message.from.id" in str(caught.value)
+    assert "Zz" not in str(caught.value)
+
+
+# ---------------------------------------------------------------- what acknowledges a tap
+
+
+def test_every_verdict_has_its_toast_within_telegrams_limit() -> None:
+    assert set(TOASTS) == set(TapVerdict)
+    assert all(len(toast) <= 200 for toast in TOASTS.values() if toast)
+
+
+async def test_the_largest_update_can_be_stored(classroom: Classroom) -> None:
+    largest = parse(
+        update_id=BIGGEST_ID - some_id(),
+        callback_query=tap("\x00" + "é" * 255, **{"from": USER | {"id": BIGGEST_ID - some_id()}, "message": message(message_id=BIGGEST_ID)}),
+    )
+    assert largest is not None
+    assert (await accept_update(classroom.repository, BOT_ID, largest)).is_new
+
+
+async def test_a_tap_is_told_at_once_what_it_amounts_to(classroom: Classroom) -> None:
+    learner, other = await classroom.join(), await classroom.join()
+    quiz = await classroom.ask(learner)
+
+    async def toast(learner_id: int, data: str) -> str | None:
+        update = parse(update_id=some_id(), callback_query=tap(data, **{"from": USER | {"id": learner_id}}))
+        assert update is not None
+        return (await accept_update(classroom.repository, BOT_ID, update)).toast
+
+    assert await toast(learner.id, f"a:{quiz.id}:0") == TOASTS[TapVerdict.FRESH]
+    assert await toast(other.id, f"a:{quiz.id}:0") == TOASTS[TapVerdict.FOREIGN]
+    assert await toast(learner.id, f"a:{10**15}:0") == TOASTS[TapVerdict.UNKNOWN]
+    assert await toast(learner.id, "n") is None
+    assert await classroom.tap(quiz, right=True)
+    assert await toast(learner.id, f"a:{quiz.id}:1") == TOASTS[TapVerdict.ANSWERED]
+
+
+async def test_a_redelivered_tap_is_acknowledged_as_the_first_time(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    quiz = await classroom.ask(learner)
+    update = parse(update_id=some_id(), callback_query=tap(f"a:{quiz.id}:0", **{"from": USER | {"id": learner.id}}))
+    assert update is not None
+    first = await accept_update(classroom.repository, BOT_ID, update)
+    await classroom.tap(quiz, right=True)
+    again = await accept_update(classroom.repository, BOT_ID, update)
+    assert (first.is_new, again.is_new) == (True, False)
+    assert first.toast == again.toast == TOASTS[TapVerdict.FRESH]
+
+
+async def test_a_tap_on_a_quiz_that_failed_is_not_promised_an_answer(classroom: Classroom) -> None:
+    """Sending was given up, but a copy may have arrived: the tap will never be graded, so it must not look taken."""
+    learner = await classroom.join()
+    quiz = await classroom.ask(learner)
+    await classroom.repository.begin_sending(quiz.id, again=True)
+    await classroom.repository.mark_send_failed(quiz.id, "no answer", for_good=True)
+    update = parse(update_id=some_id(), callback_query=tap(f"a:{quiz.id}:0", **{"from": USER | {"id": learner.id}}))
+    assert update is not None
+    toast = (await accept_update(classroom.repository, BOT_ID, update)).toast
+    counts = await classroom.tap(quiz, right=True)
+    assert (toast == TOASTS[TapVerdict.FRESH]) == counts

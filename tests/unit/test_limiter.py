@@ -1,0 +1,291 @@
+"""Telegram's rate: kept within one process, shared by several through a real Valkey, and kept without it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from bot import limiter
+from bot.limiter import BROADCAST_BURST, LocalBucket, Priority, RateLimiter
+from local import servers
+from tests.conftest import ROOT
+from tests.factories import some_id
+
+BROADCAST, INTERACTIVE = Priority.BROADCAST, Priority.INTERACTIVE
+SLACK = 1e-6
+
+rates = st.floats(0.1, 1000)
+asks = st.lists(st.tuples(st.floats(0, 2), st.sampled_from(list(Priority))), min_size=1, max_size=80)
+"""Seconds since the ask before, and who asks."""
+
+
+def send_times(bucket: LocalBucket, given_asks: list[tuple[float, Priority]], start: float = 100.0) -> list[float]:
+    """Return when those who are granted a slot send; a broadcast that is refused does not come again."""
+    now, times = start, []
+    for pause, priority in given_asks:
+        now += pause
+        slot = bucket.take(priority, now)
+        assert slot.wait >= 0
+        if slot.granted:
+            times.append(now + slot.wait)
+    return times
+
+
+# ---------------------------------------------------------------- within one process, by a clock of our own
+
+
+@given(rates, asks)
+def test_no_stretch_of_time_sees_more_than_rate_and_burst(rate: float, given_asks: list[tuple[float, Priority]]) -> None:
+    times = sorted(send_times(LocalBucket(rate), given_asks))
+    for (i, begin), (j, end) in itertools.combinations(enumerate(times), 2):
+        assert j - i + 1 <= rate * (end - begin) + BROADCAST_BURST + SLACK * rate
+
+
+@given(rates, st.floats(0, 10**6))
+def test_whoever_comes_after_a_rest_sends_at_once(rate: float, now: float) -> None:
+    bucket = LocalBucket(rate)
+    assert bucket.take(BROADCAST, now + 1) == limiter.Slot(0.0, granted=True)
+
+
+@given(rates, st.integers(1, 50))
+def test_an_interactive_reply_always_gets_the_next_slot(rate: float, waiting: int) -> None:
+    bucket = LocalBucket(rate)
+    slots = [bucket.take(INTERACTIVE, 100.0) for _ in range(waiting)]
+    assert all(slot.granted for slot in slots)
+    assert slots[-1].wait == pytest.approx(max(0, waiting - BROADCAST_BURST) / rate, abs=SLACK)
+
+
+@given(rates, st.integers(BROADCAST_BURST + 1, 30))
+def test_a_broadcast_never_stands_before_a_reply(rate: float, replies: int) -> None:
+    bucket = LocalBucket(rate)
+    for _ in range(replies):
+        bucket.take(INTERACTIVE, 100.0)
+    refused = bucket.take(BROADCAST, 100.0)
+    assert not refused.granted
+    assert bucket.take(INTERACTIVE, 100.0).wait == pytest.approx(refused.wait, abs=SLACK)
+    assert not bucket.take(BROADCAST, 100.0 + refused.wait).granted
+
+
+@given(rates)
+def test_a_refused_broadcast_is_told_when_to_come_again(rate: float) -> None:
+    bucket, now = LocalBucket(rate), 100.0
+    while (slot := bucket.take(BROADCAST, now)).granted:
+        pass
+    assert 0 < slot.wait <= 1 / rate + SLACK
+    assert bucket.take(BROADCAST, now + slot.wait + SLACK).granted
+
+
+@given(rates, st.lists(st.floats(0, 60), min_size=1, max_size=5), st.sampled_from(list(Priority)))
+def test_a_pause_holds_everybody_back_and_the_longest_one_counts(
+    rate: float, pauses: list[float], priority: Priority
+) -> None:
+    bucket = LocalBucket(rate)
+    for seconds in pauses:
+        bucket.pause(seconds, 100.0)
+    longest = max(pauses)
+    if longest > SLACK:
+        slot = bucket.take(priority, 100.0)
+        assert not slot.granted
+        assert slot.wait == pytest.approx(longest, abs=SLACK)
+    assert bucket.take(priority, 100.0 + longest + SLACK).granted
+
+
+# ---------------------------------------------------------------- through a real Valkey
+
+
+@asynccontextmanager
+async def client_of(url: str) -> AsyncIterator[Redis]:
+    """Yield a client as the service makes it."""
+    redis = Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2)
+    try:
+        yield redis
+    finally:
+        await redis.aclose()
+
+
+async def times_of(limiters: list[RateLimiter], each: int, priority: Priority) -> list[float]:
+    """Return when each of several limiters, used at once, let its callers send, in order."""
+
+    async def send(one: RateLimiter) -> float:
+        await one.wait(priority)
+        return time.monotonic()
+
+    return sorted(await asyncio.gather(*(send(one) for one in limiters for _ in range(each))))
+
+
+@pytest.mark.parametrize("priority", list(Priority))
+async def test_two_clients_share_one_rate(valkey_url: str, priority: Priority) -> None:
+    bot_id, rate = some_id(), 50
+    async with client_of(valkey_url) as one, client_of(valkey_url) as other:
+        times = await times_of([RateLimiter(one, bot_id, rate), RateLimiter(other, bot_id, rate)], 20, priority)
+    shortest = (40 - BROADCAST_BURST) / rate
+    assert shortest - 0.05 <= times[-1] - times[0] < 6 * shortest
+
+
+async def test_two_bots_have_a_rate_each(valkey_url: str) -> None:
+    async with client_of(valkey_url) as redis:
+        slow, quick = RateLimiter(redis, some_id(), 0.1), RateLimiter(redis, some_id(), 1000)
+        for _ in range(BROADCAST_BURST):
+            await slow.wait(INTERACTIVE)
+        began = time.monotonic()
+        for _ in range(BROADCAST_BURST):
+            await quick.wait(INTERACTIVE)
+        assert time.monotonic() - began < 1
+
+
+PROCESS = """
+import asyncio, sys, time
+from redis.asyncio import Redis
+from bot.limiter import Priority, RateLimiter
+
+async def main(url, bot_id, rate, count):
+    redis = Redis.from_url(url)
+    limiter = RateLimiter(redis, int(bot_id), float(rate))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for _ in range(int(count)):
+        await limiter.wait(Priority.INTERACTIVE)
+        print(time.monotonic(), flush=True)
+    await redis.aclose()
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_two_processes_share_one_rate(valkey_url: str) -> None:
+    arguments = [sys.executable, "-c", PROCESS, valkey_url, str(some_id()), "40", "30"]
+    processes = [
+        subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    outputs = []
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        outputs.append(process.communicate(timeout=30)[0].split())
+        assert process.returncode == 0
+    times = sorted(float(text) for output in outputs for text in output)
+    assert len(times) == 60
+    alone = (30 - BROADCAST_BURST) / 40
+    assert times[-1] - times[0] >= 2 * alone - 0.1
+
+
+async def test_a_reply_does_not_stand_behind_a_broadcast(valkey_url: str) -> None:
+    bot_id, rate = some_id(), 20
+    async with client_of(valkey_url) as one, client_of(valkey_url) as other:
+        sending, replying = RateLimiter(one, bot_id, rate), RateLimiter(other, bot_id, rate)
+        crowd = [asyncio.create_task(sending.wait(BROADCAST)) for _ in range(30)]
+        await asyncio.sleep(0.3)
+        began = time.monotonic()
+        await replying.wait(INTERACTIVE)
+        waited = time.monotonic() - began
+        assert sum(task.done() for task in crowd) < len(crowd)
+        assert waited < 10 / rate
+        for task in crowd:
+            task.cancel()
+        await asyncio.gather(*crowd, return_exceptions=True)
+
+
+async def test_a_pause_of_one_client_holds_the_other(valkey_url: str) -> None:
+    bot_id = some_id()
+    async with client_of(valkey_url) as one, client_of(valkey_url) as other:
+        began = time.monotonic()
+        await RateLimiter(one, bot_id, 1000).pause(0.6)
+        await RateLimiter(other, bot_id, 1000).wait(INTERACTIVE)
+        assert 0.55 <= time.monotonic() - began < 3
+
+
+async def test_a_later_shorter_pause_does_not_cut_a_longer_one(valkey_url: str) -> None:
+    bot_id = some_id()
+    async with client_of(valkey_url) as one, client_of(valkey_url) as other:
+        pausing = RateLimiter(one, bot_id, 1000)
+        began = time.monotonic()
+        await pausing.pause(0.8)
+        await pausing.pause(0.05)
+        await RateLimiter(other, bot_id, 1000).wait(INTERACTIVE)
+        assert time.monotonic() - began >= 0.75
+
+
+async def test_a_rate_below_one_a_minute_is_kept(valkey_url: str) -> None:
+    """The bucket must not be forgotten before its slot has passed."""
+    bot_id = some_id()
+    async with client_of(valkey_url) as redis:
+        await RateLimiter(redis, bot_id, 0.001).wait(INTERACTIVE)
+        (key,) = [key async for key in redis.scan_iter(f"*{bot_id}*")]
+        assert await redis.ttl(key) >= 999
+
+
+# ---------------------------------------------------------------- without Valkey
+
+
+async def test_without_a_store_the_whole_rate_is_this_process_own() -> None:
+    times = await times_of([RateLimiter(None, 1, 100)], 23, INTERACTIVE)
+    assert 0.18 <= times[-1] - times[0] < 2
+
+
+async def test_while_the_store_is_away_half_the_rate_is_kept_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    async with client_of(f"redis://127.0.0.1:{servers.free_port()}/0") as redis:
+        one = RateLimiter(redis, some_id(), 100)
+        with caplog.at_level(logging.WARNING, "bot.limiter"):
+            times = [(await times_of([one], 1, INTERACTIVE))[0] for _ in range(23)]
+    assert times[-1] - times[0] >= (23 - BROADCAST_BURST) / 50 - 0.05
+    assert "Redis is away (ConnectionError): sending at half the rate" in caplog.text
+    assert len(caplog.records) == 1
+
+
+async def test_a_pause_holds_even_while_the_store_is_away() -> None:
+    async with client_of(f"redis://127.0.0.1:{servers.free_port()}/0") as redis:
+        one = RateLimiter(redis, some_id(), 1000)
+        began = time.monotonic()
+        await one.pause(0.4)
+        await one.wait(BROADCAST)
+        assert time.monotonic() - began >= 0.38
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Callable[[int], subprocess.Popen[bytes]]:
+    """Return what starts a Valkey of the test's own."""
+
+    def start(port: int) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(servers.valkey_command(port, tmp_path), stdout=subprocess.DEVNULL)
+        servers.wait_until_listening(port, process, tmp_path, "Valkey")
+        return process
+
+    return start
+
+
+async def test_a_store_that_comes_back_is_used_again(
+    valkey: Callable[[int], subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limiter, "RETRY_REDIS_SECONDS", 0.1)
+    port, bot_id = servers.free_port(), some_id()
+    process = valkey(port)
+    async with client_of(f"redis://127.0.0.1:{port}/0") as redis:
+        one = RateLimiter(redis, bot_id, 1000)
+        await one.wait(INTERACTIVE)
+        process.kill()
+        process.wait()
+        await one.wait(INTERACTIVE)
+        assert "Redis is away" in caplog.text
+        process = valkey(port)
+        await asyncio.sleep(0.15)
+        await one.wait(INTERACTIVE)
+        assert [key async for key in redis.scan_iter(f"*{bot_id}*:free")]
+    process.terminate()
+    process.wait()

@@ -1,0 +1,93 @@
+"""The bank that the service ships: enough of everything, and nothing in its form gives an answer away."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from domain.catalog import OPTION_COUNT, Level, QuestionForm, QuestionSource, Topic
+from question_bank.lint import lint
+from question_bank.loader import BANK_FOLDER, Bank, load_bank
+from quiz_generator import question_columns, sync_bank
+from repository import Repository
+
+PER_TOPIC, PER_CELL = 60, 15
+
+
+@pytest.fixture(scope="module")
+def bank() -> Bank:
+    """Return the whole bank."""
+    return load_bank()
+
+
+def test_no_file_has_a_problem(bank: Bank) -> None:
+    assert [str(problem) for problem in bank.problems] == []
+
+
+def test_there_are_as_many_questions_as_promised(bank: Bank) -> None:
+    assert len(bank.questions) == 720
+    assert Counter(located.topic for located in bank.questions) == dict.fromkeys(Topic, PER_TOPIC)
+    cells = Counter((located.topic, located.question.level) for located in bank.questions)
+    assert cells == {(topic, level): PER_CELL for topic in Topic for level in Level}
+
+
+def test_each_question_stands_in_the_file_of_its_topic_and_level(bank: Bank) -> None:
+    for located in bank.questions:
+        level = located.question.level
+        assert located.path == BANK_FOLDER / located.topic / f"{level}-{level.name.lower()}.yaml"
+
+
+def test_no_id_stands_twice(bank: Bank) -> None:
+    assert [key for key, count in Counter(located.question.id for located in bank.questions).items() if count > 1] == []
+
+
+def test_no_rule_over_many_questions_is_broken(bank: Bank) -> None:
+    """Near duplicates, definitions by file, and lengths that show."""
+    assert [str(problem) for problem in lint(bank.questions)] == []
+
+
+def test_at_most_a_third_asks_for_definitions(bank: Bank) -> None:
+    forms = Counter(located.question.form for located in bank.questions)
+    assert forms[QuestionForm.DEFINITION] * 3 <= len(bank.questions)
+
+
+@pytest.mark.parametrize("extreme", [max, min], ids=["longest", "shortest"])
+@pytest.mark.parametrize("level", list(Level))
+def test_length_gives_nothing_away(bank: Bank, level: Level, extreme: Callable[[list[int]], int]) -> None:
+    """Whoever always taps the longest option, or always the shortest, is right no more often than chance."""
+    questions = [located.question for located in bank.questions if located.question.level is level]
+    hits = 0.0
+    for question in questions:
+        lengths = [len(option.text) for option in question.options]
+        picked = [place for place, length in enumerate(lengths) if length == extreme(lengths)]
+        hits += (question.correct_index in picked) / len(picked)
+    assert hits / len(questions) <= 1 / OPTION_COUNT
+
+
+def test_right_options_are_spread_over_the_places(bank: Bank) -> None:
+    places = Counter(located.question.correct_index for located in bank.questions)
+    for place in range(OPTION_COUNT):
+        assert 0.15 < places[place] / len(bank.questions) < 0.35
+
+
+def test_every_topic_has_questions_whose_answer_was_executed(bank: Bank) -> None:
+    checked = Counter(located.topic for located in bank.questions if located.question.check)
+    assert set(checked) == set(Topic)
+
+
+def test_references_lead_to_documents_not_to_front_pages(bank: Bank) -> None:
+    bare = [located.question.id for located in bank.questions if located.question.reference.url.count("/") < 3]
+    assert bare == []
+
+
+async def test_loading_the_bank_twice_changes_nothing(repository: Repository) -> None:
+    await sync_bank(repository, BANK_FOLDER)
+    counts = await repository.count_questions()
+    assert counts == {(topic, level): PER_CELL for topic in Topic for level in Level}
+    columns = {
+        located.question.id: question_columns(located.question, located.topic, QuestionSource.STATIC)
+        for located in load_bank().questions
+    }
+    assert await repository.sync_static_questions(columns, ()) == (0, 0)

@@ -1,0 +1,252 @@
+"""Executing what a question shows, and the rules over many questions."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from domain.catalog import CheckEngine, QuestionForm, Topic
+from question_bank import __main__ as command
+from question_bank import checks
+from question_bank.checks import RUNNERS, render_rows, run_duckdb, run_python, wrong_answer
+from question_bank.format import Check, Option, Question
+from question_bank.lint import MIN_LENGTH_THAT_SHOWS, lint, near_duplicates
+from question_bank.loader import Located
+from tests.factories import make_bank_question
+
+
+def make_checked(engine: CheckEngine, run: str, right: str, setup: str = "") -> Question:
+    """Return a question whose marked option is `right`."""
+    texts = [right, f"{right} and one", f"{right} and two", f"{right} and three"]
+    return make_bank_question(
+        options=[Option(text=text, why="So it is.", correct=place == 0) for place, text in enumerate(texts)],
+        check=Check(engine=engine, setup=setup, run=run),
+    )
+
+
+def verdict(question: Question) -> str | None:
+    """Return what executing a question's check finds wrong."""
+    assert question.check
+    return wrong_answer(question, question.check, RUNNERS[question.check.engine])
+
+
+# ---------------------------------------------------------------- results as text
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        ([], "(no rows)"),
+        ([(None,)], "NULL"),
+        ([(True, False)], "true, false"),
+        ([(1, "a"), (2, "b")], "1, a / 2, b"),
+        ([(1.0,), (2.5,), (0.1,)], "1 / 2.5 / 0.1"),
+        ([(Decimal("10.50"),), (Decimal(100),)], "10.5 / 100"),
+        ([("",)], ""),
+    ],
+)
+def test_rows_are_written_as_options_are(rows: list[tuple[object, ...]], text: str) -> None:
+    assert render_rows(rows) == text
+
+
+# ---------------------------------------------------------------- DuckDB
+
+
+def test_duckdb_runs_the_question_after_its_setup() -> None:
+    assert run_duckdb("CREATE TABLE t (a INT); INSERT INTO t VALUES (1), (NULL);", "SELECT count(a), count(*) FROM t") == "1, 2"
+
+
+def test_duckdb_starts_empty_each_time() -> None:
+    run_duckdb("CREATE TABLE t (a INT)", "SELECT * FROM t")
+    assert run_duckdb("", "SELECT * FROM t") == "error: CatalogException"
+
+
+def test_duckdb_names_the_class_of_an_error() -> None:
+    assert run_duckdb("", "SELECT CAST('x' AS INT)") == "error: ConversionException"
+
+
+def test_duckdb_reads_no_files_of_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "secret.csv").write_text("a\n1\n", encoding="utf-8")
+    assert run_duckdb("", f"SELECT * FROM '{tmp_path}/secret.csv'").startswith("error: ")
+    assert run_duckdb("", f"COPY (SELECT 1) TO '{tmp_path}/out.csv'").startswith("error: ")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_duckdb_keeps_utc() -> None:
+    assert run_duckdb("", "SELECT current_setting('TimeZone')") == "UTC"
+
+
+# ---------------------------------------------------------------- Python
+
+
+def test_python_prints_its_answer() -> None:
+    assert run_python("x = [3, 1]", "print(sorted(x))\nprint(len(x))") == "[1, 3] / 2"
+
+
+def test_python_that_prints_nothing_says_so() -> None:
+    assert run_python("", "x = 1") == "(nothing)"
+
+
+def test_python_names_the_class_of_an_error() -> None:
+    assert run_python("", "print('before')\n{}['key']") == "error: KeyError"
+    assert run_python("", "print(") == "error: SyntaxError"
+
+
+@pytest.mark.parametrize("run", ["while True: pass", "import time; time.sleep(60)"], ids=["busy", "asleep"])
+def test_python_without_an_end_is_ended(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "PYTHON_SECONDS", 1)
+    began = time.monotonic()
+    assert run_python("", run) in {"error: timeout", "error: killed"}
+    assert time.monotonic() - began < 10
+
+
+def test_python_gets_so_much_memory_and_no_more() -> None:
+    assert run_python("", f"x = bytearray({checks.PYTHON_BYTES})\nprint(len(x))") == "error: MemoryError"
+    assert run_python("", f"x = bytearray({checks.PYTHON_BYTES // 4})\nprint('fits')") == "fits"
+
+
+def test_python_writes_small_files_and_only_for_the_moment(tmp_path: Path) -> None:
+    run = textwrap.dedent("""\
+        import os, pathlib
+        pathlib.Path("small").write_bytes(b"x" * 1000)
+        print(os.path.getsize("small"), os.listdir())
+        print(os.getcwd())
+    """)
+    sizes, folder = run_python("", run).split(" / ")
+    assert sizes == "1000 ['small']"
+    assert not Path(folder).exists()
+    assert run_python("", "open('big', 'wb').write(b'x' * (2 << 20))") == "error: OSError"
+
+
+def test_python_sees_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "424242:secret")
+    assert run_python("", "import os; print(os.environ.get('TELEGRAM_BOT_TOKEN'))") == "None"
+    assert run_python("", "import question_bank") == "error: ModuleNotFoundError"
+    assert os.environ["TELEGRAM_BOT_TOKEN"] == "424242:secret"
+
+
+# ---------------------------------------------------------------- wrong keys
+
+
+@pytest.mark.parametrize(
+    ("engine", "run", "right"),
+    [(CheckEngine.DUCKDB, "SELECT 40 + 2", "42"), (CheckEngine.PYTHON, "print(40 + 2)", "42")],
+)
+def test_a_right_key_passes_and_a_wrong_one_is_caught(engine: CheckEngine, run: str, right: str) -> None:
+    assert verdict(make_checked(engine, run, right)) is None
+    wrong = make_checked(engine, run, "43")
+    assert verdict(wrong) == f"{wrong.id}: marked '43', but running it gives '42'"
+
+
+def test_the_value_counts_where_the_text_is_for_readers() -> None:
+    options = [
+        Option(text=f"{number} rows", value=str(number), why="Counted.", correct=number == 2) for number in range(4)
+    ]
+    question = make_bank_question(
+        options=options, code="SELECT count(*) FROM range(2)", language="sql", check=Check(engine=CheckEngine.DUCKDB)
+    )
+    assert verdict(question) is None
+
+
+def test_an_error_can_be_the_answer() -> None:
+    assert verdict(make_checked(CheckEngine.PYTHON, "[][0]", "error: IndexError")) is None
+
+
+# ---------------------------------------------------------------- the command
+
+
+FILE = """\
+topic: streaming
+questions:
+  - id: stream-sum
+    level: 1
+    form: practical
+    prompt: What is 40 + 2?
+    options:
+      - {{text: "42", why: Yes., correct: {first}}}
+      - {{text: "43", why: No., correct: {second}}}
+      - {{text: "44", why: No.}}
+      - {{text: "45", why: No.}}
+    explanation: It is 42.
+    reference: {{title: "Arithmetic, first chapter", url: "https://example.org/numbers"}}
+    tags: [numbers]
+    check: {{engine: duckdb, setup: "{setup}", run: "SELECT 40 + 2"}}
+"""
+
+
+def run_command(folder: Path, **parts: str) -> int:
+    """Run the command on one file."""
+    path = folder / "1-beginner.yaml"
+    path.write_text(FILE.format(**{"first": "true", "second": "false", "setup": ""} | parts), encoding="utf-8")
+    return command.main([str(path)])
+
+
+def test_the_command_is_content_with_a_right_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(tmp_path) == 0
+    assert "1 questions, 1 executed, 0 need Postgres, 0 problems" in capsys.readouterr().out
+
+
+def test_the_command_names_a_wrong_key_with_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(tmp_path, first="false", second="true") == 1
+    assert "1-beginner.yaml:3: stream-sum: marked '43', but running it gives '42'" in capsys.readouterr().out
+
+
+def test_the_command_names_a_setup_that_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(tmp_path, setup="CREATE TABEL t (a INT)") == 1
+    assert "1-beginner.yaml:3: stream-sum" in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------- rules over many questions
+
+
+def locate(*questions: Question, path: str = "streaming/2-intermediate.yaml") -> list[Located]:
+    """Return questions as if they were read from a file, ten lines each."""
+    return [Located(question, Topic.STREAMING, Path(path), 3 + 10 * place) for place, question in enumerate(questions)]
+
+
+def make_lengths(right: int, wrong: tuple[int, int, int]) -> Question:
+    """Return a question whose options have these lengths."""
+    lengths = (right, *wrong)
+    options = [Option(text="abcd"[place] * length, why="So.", correct=place == 0) for place, length in enumerate(lengths)]
+    return make_bank_question(options=options)
+
+
+def test_questions_without_a_fault_pass() -> None:
+    assert lint(locate(*(make_bank_question() for _ in range(5)))) == []
+
+
+def test_a_right_option_that_shows_by_its_length_is_told() -> None:
+    (problem,) = lint(locate(make_bank_question(), make_lengths(70, (30, 31, 32))))
+    assert (problem.line, "the right option has 70 characters, the wrong ones [30, 31, 32]" in problem.reason) == (13, True)
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(60, (30, 31, 32)), (MIN_LENGTH_THAT_SHOWS, (2, 3, 4)), (30, (90, 91, 92))])
+def test_lengths_that_give_nothing_away_pass(right: int, wrong: tuple[int, int, int]) -> None:
+    assert lint(locate(make_lengths(right, wrong))) == []
+
+
+@pytest.mark.parametrize(("definitions", "problems"), [(2, 0), (3, 1)])
+def test_at_most_a_third_of_a_file_asks_for_definitions(definitions: int, problems: int) -> None:
+    forms = [QuestionForm.DEFINITION] * definitions + [QuestionForm.PRACTICAL] * (6 - definitions)
+    found = lint(locate(*(make_bank_question(form=form) for form in forms)))
+    assert [problem.line for problem in found] == [1] * problems
+    assert all("50% of the questions ask for a definition" in problem.reason for problem in found)
+
+
+def test_the_share_of_definitions_is_counted_file_by_file() -> None:
+    definition = make_bank_question(form=QuestionForm.DEFINITION)
+    others = [make_bank_question() for _ in range(5)]
+    assert lint([*locate(definition, path="a/1.yaml"), *locate(*others, path="a/2.yaml")])
+
+
+def test_two_questions_that_ask_the_same_are_told_at_the_later_one() -> None:
+    prompt = "A topic has six partitions and the group has eight consumers. How many of them stand idle all day?"
+    one = make_bank_question(prompt=prompt)
+    twin = one.model_copy(update={"id": "twin", "prompt": prompt.replace("all day", "now")})
+    (problem,) = near_duplicates(locate(one, make_bank_question(), twin))
+    assert (problem.line, problem.reason) == (23, f"twin: asks the same as {one.id}")

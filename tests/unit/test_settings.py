@@ -1,0 +1,259 @@
+"""Settings: their defaults, where they come from, and one line for each thing that is wrong."""
+
+from __future__ import annotations
+
+import os
+from datetime import time
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from domain.catalog import Level, Topic
+from domain.errors import StartupError
+from domain.settings import LogFormat, Settings, TelegramMode, load_settings
+from question_bank.loader import BANK_FOLDER
+
+DEFAULTS: dict[str, object] = {
+    "telegram_bot_token": None,
+    "telegram_api_base_url": "https://api.telegram.org",
+    "telegram_mode": None,
+    "webhook_url": None,
+    "webhook_host": "127.0.0.1",
+    "webhook_port": 8080,
+    "telegram_webhook_secret": None,
+    "telegram_rate_per_second": 30,
+    "telegram_timeout_seconds": 10,
+    "database_url": None,
+    "database_replica_url": None,
+    "database_pooler": False,
+    "database_pool_size": 10,
+    "redis_url": None,
+    "data_dir": Path(".data"),
+    "prefect_api_url": None,
+    "prefect_port": 4200,
+    "prefect_work_pool": "quiz",
+    "max_flow_runs_per_distribution": 50,
+    "distribution_interval_minutes": 15,
+    "openai_api_key": None,
+    "openai_base_url": None,
+    "openai_model": "gpt-5-mini",
+    "openai_timeout_seconds": 8,
+    "quiz_schedule_time": time(10),
+    "quiz_timezone": "UTC",
+    "default_difficulty": Level.INTERMEDIATE,
+    "correct_threshold_for_promotion": 6,
+    "preferred_topics": (),
+    "quiz_expires_after_hours": 48,
+    "updates_kept_days": 7,
+    "question_bank_dir": BANK_FOLDER,
+    "simulator_port": 8081,
+    "worker_metrics_port": 9108,
+    "log_level": "INFO",
+    "log_format": LogFormat.TEXT,
+}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder without a .env file, and return it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def set_variables(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    """Set environment variables."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+
+# ---------------------------------------------------------------- defaults
+
+
+def test_each_default_is_what_the_documents_say() -> None:
+    settings = load_settings()
+    assert {name: getattr(settings, name) for name in Settings.model_fields} == DEFAULTS
+
+
+def test_a_variable_that_is_empty_counts_as_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, **{name.upper(): "" for name in DEFAULTS})
+    assert {name: getattr(load_settings(), name) for name in DEFAULTS} == DEFAULTS
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_settings().webhook_port = 1  # type: ignore[misc]
+
+
+# ---------------------------------------------------------------- where they come from
+
+
+def test_environment_beats_the_file_and_the_file_beats_the_default(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / ".env").write_text("WEBHOOK_PORT=8001\nPREFECT_PORT=4201\n# a comment\nOTHER=thing\n", encoding="utf-8")
+    set_variables(monkeypatch, WEBHOOK_PORT="8002")
+    settings = load_settings()
+    assert (settings.webhook_port, settings.prefect_port, settings.simulator_port) == (8002, 4201, 8081)
+
+
+def test_an_override_beats_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, WEBHOOK_PORT="8002")
+    assert load_settings(webhook_port=8003).webhook_port == 8003
+
+
+def test_the_file_may_quote_and_leave_blank(folder: Path) -> None:
+    text = "QUIZ_TIMEZONE='Europe/Berlin'\nQUIZ_SCHEDULE_TIME=\"07:30\"\nDATABASE_URL=\n\nexport LOG_FORMAT=json\n"
+    (folder / ".env").write_text(text, encoding="utf-8")
+    settings = load_settings()
+    assert (settings.quiz_timezone, settings.quiz_schedule_time) == ("Europe/Berlin", time(7, 30))
+    assert settings.database_url is None
+    assert settings.log_format is LogFormat.JSON
+
+
+def test_a_file_that_is_no_text_is_told_in_one_line(folder: Path) -> None:
+    (folder / ".env").write_bytes(b"OPENAI_MODEL=caf\xe9\n")
+    with pytest.raises(StartupError, match=r"\.env"):
+        load_settings()
+
+
+def test_names_may_be_written_in_small_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, webhook_port="8004")
+    assert load_settings().webhook_port == 8004
+
+
+# ---------------------------------------------------------------- what they take
+
+
+@pytest.mark.parametrize(
+    ("text", "topics"),
+    [
+        ("streaming", (Topic.STREAMING,)),
+        ("streaming,data_quality", (Topic.STREAMING, Topic.DATA_QUALITY)),
+        (" streaming , data_quality ,", (Topic.STREAMING, Topic.DATA_QUALITY)),
+        (",", ()),
+        (",".join(Topic), tuple(Topic)),
+    ],
+)
+def test_preferred_topics_are_separated_by_commas(
+    text: str, topics: tuple[Topic, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_variables(monkeypatch, PREFERRED_TOPICS=text)
+    assert load_settings().preferred_topics == topics
+
+
+def test_every_kind_of_value_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(
+        monkeypatch,
+        QUIZ_SCHEDULE_TIME="08:15",
+        QUIZ_TIMEZONE="Asia/Kathmandu",
+        DEFAULT_DIFFICULTY="4",
+        DATABASE_POOLER="true",
+        TELEGRAM_RATE_PER_SECOND="0.5",
+        TELEGRAM_MODE="polling",
+        DATA_DIR="/tmp/elsewhere",  # noqa: S108 - only read
+    )
+    settings = load_settings()
+    assert settings.quiz_schedule_time == time(8, 15)
+    assert settings.quiz_timezone == "Asia/Kathmandu"
+    assert settings.default_difficulty is Level.EXPERT
+    assert settings.database_pooler is True
+    assert settings.telegram_rate_per_second == 0.5
+    assert settings.mode is TelegramMode.POLLING
+    assert settings.data_dir == Path("/tmp/elsewhere")  # noqa: S108
+
+
+@pytest.mark.parametrize("name", ["TELEGRAM_API_BASE_URL", "WEBHOOK_URL", "PREFECT_API_URL"])
+def test_a_slash_at_the_end_of_an_address_does_no_harm(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, **{name: "https://quiz.example.org/"})
+    assert getattr(load_settings(), name.lower()) == "https://quiz.example.org"
+
+
+@pytest.mark.parametrize(
+    ("variables", "mode"),
+    [
+        ({}, TelegramMode.POLLING),
+        ({"WEBHOOK_URL": "https://quiz.example.org"}, TelegramMode.WEBHOOK),
+        ({"TELEGRAM_API_BASE_URL": "http://127.0.0.1:8081"}, TelegramMode.WEBHOOK),
+        ({"TELEGRAM_MODE": "polling", "WEBHOOK_URL": "https://quiz.example.org"}, TelegramMode.POLLING),
+        ({"TELEGRAM_MODE": "webhook"}, TelegramMode.WEBHOOK),
+    ],
+)
+def test_how_updates_come_in_follows_from_what_is_set(
+    variables: dict[str, str], mode: TelegramMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_variables(monkeypatch, **variables)
+    assert load_settings().mode is mode
+
+
+# ---------------------------------------------------------------- what is wrong
+
+WRONG: dict[str, list[str]] = {
+    "TELEGRAM_MODE": ["carrier pigeon", "WEBHOOK!"],
+    "WEBHOOK_PORT": ["0", "65536", "-1", "http", "80.5"],
+    "PREFECT_PORT": ["0", "x"],
+    "SIMULATOR_PORT": ["0", "x"],
+    "WORKER_METRICS_PORT": ["-1", "65536"],
+    "TELEGRAM_RATE_PER_SECOND": ["0", "-1", "1001", "nan", "inf", "fast"],
+    "TELEGRAM_TIMEOUT_SECONDS": ["0", "61"],
+    "DATABASE_POOLER": ["perhaps"],
+    "DATABASE_POOL_SIZE": ["1", "101"],
+    "MAX_FLOW_RUNS_PER_DISTRIBUTION": ["0", "501"],
+    "DISTRIBUTION_INTERVAL_MINUTES": ["0", "61"],
+    "OPENAI_TIMEOUT_SECONDS": ["0", "61"],
+    "QUIZ_SCHEDULE_TIME": ["10", "25:00", "ten", "10:60"],
+    "QUIZ_TIMEZONE": ["Berlin", "Europe/Atlantis", "../etc/passwd", "/etc/localtime", "Europe", "UTC+1"],
+    "DEFAULT_DIFFICULTY": ["0", "5", "expert"],
+    "CORRECT_THRESHOLD_FOR_PROMOTION": ["1", "21", "six"],
+    "PREFERRED_TOPICS": ["cooking", "streaming,cooking", "streaming;data_quality"],
+    "QUIZ_EXPIRES_AFTER_HOURS": ["0", "721"],
+    "UPDATES_KEPT_DAYS": ["1", "91"],
+    "LOG_LEVEL": ["LOUD", "info"],
+    "LOG_FORMAT": ["xml"],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_bad_value_gives_one_line_that_names_its_variable(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_variables(monkeypatch, **{name: value})
+    with pytest.raises(StartupError) as caught:
+        load_settings()
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.startswith("The service cannot start: ")
+    assert name in line
+
+
+def test_all_bad_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, WEBHOOK_PORT="x", LOG_LEVEL="LOUD", QUIZ_TIMEZONE="Atlantis")
+    with pytest.raises(StartupError) as caught:
+        load_settings()
+    assert all(name in str(caught.value) for name in ("WEBHOOK_PORT", "LOG_LEVEL", "QUIZ_TIMEZONE"))
+    assert "use a name such as Europe/Berlin" in str(caught.value)
+
+
+def test_a_bad_value_in_the_file_is_told_as_well(folder: Path) -> None:
+    (folder / ".env").write_text("DEFAULT_DIFFICULTY=hard\n", encoding="utf-8")
+    with pytest.raises(StartupError, match="DEFAULT_DIFFICULTY"):
+        load_settings()
+
+
+# ---------------------------------------------------------------- secrets
+
+
+def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret_names = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
+    assert len(secret_names) == 6
+    set_variables(monkeypatch, **{name.upper(): f"hidden-{name}" for name in secret_names})
+    settings = load_settings()
+    for name in secret_names:
+        value = getattr(settings, name)
+        assert isinstance(value, SecretStr)
+        assert value.get_secret_value() == f"hidden-{name}"
+    assert "hidden-" not in f"{settings!r} {settings} {settings.model_dump()}"
+
+
+def test_no_test_of_this_file_reads_this_machines_settings() -> None:
+    assert not {name for name in os.environ if name.lower() in Settings.model_fields}
