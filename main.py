@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 from domain.errors import QuizServiceError, StartupError
@@ -156,9 +157,10 @@ async def run_worker(settings: Settings) -> None:
 
     if settings.worker_metrics_port:
         start_http_server(settings.worker_metrics_port, addr=settings.webhook_host)
-    async with open_services(settings) as wiring, AsyncClientContext.get_or_create():
-        await wiring.repository.database.prepare_schema()
-        await sync_bank(wiring.repository, settings.question_bank_dir)
+    async with open_services(settings) as opened, AsyncClientContext.get_or_create():
+        await opened.repository.database.prepare_schema()
+        await sync_bank(opened.repository, settings.question_bank_dir)
+        wiring = replace(opened, services=replace(opened.services, forget_runs=prefect_flows.forget_runs))
         prefect_flows.use_services(wiring.services)
         worker = Worker(wiring)
         running = asyncio.create_task(worker.run())

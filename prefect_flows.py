@@ -19,6 +19,7 @@ from uuid import UUID
 
 from prefect import flow, get_client, runtime, tags, task
 from prefect.artifacts import acreate_progress_artifact, acreate_table_artifact, aupdate_progress_artifact
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.client.schemas.objects import StateType
 from prefect.deployments.runner import RunnerDeployment
 from prefect.runner.storage import LocalStorage
@@ -26,6 +27,7 @@ from prefect.tasks import exponential_backoff
 from pydantic import Field
 
 import quiz_session
+import quiz_upkeep
 from bot.limiter import Priority
 from domain.catalog import QuizKind
 from domain.ids import LearnerId, QuizId
@@ -250,9 +252,9 @@ async def grade_answers_flow(quiz_ids: Annotated[list[int], Field(min_length=1)]
 
 
 @task(name="tidy", **_RETRIES)
-async def tidy() -> quiz_session.UpkeepReport:
-    """Recover what is stuck, expire and forget; see `quiz_session.tidy`."""
-    return await quiz_session.tidy(_current())
+async def tidy() -> quiz_upkeep.UpkeepReport:
+    """Recover what is stuck, expire and forget; see `quiz_upkeep.tidy`."""
+    return await quiz_upkeep.tidy(_current())
 
 
 @flow(name="upkeep", flow_run_name="upkeep")
@@ -356,6 +358,22 @@ async def _rename(name: str) -> None:
         with contextlib.suppress(Exception):  # a run with a dull name still serves learners
             async with get_client() as client:
                 await client.update_flow_run(UUID(run_id), name=name)
+
+
+async def forget_runs(learner_id: LearnerId) -> None:
+    """Delete the runs that are named after a learner.
+
+    Args:
+        learner_id: who erased everything.
+
+    Raises:
+        httpx.HTTPError: the Prefect server does not answer.
+    """
+    own = FlowRunFilter(name=FlowRunFilterName(any_=[f"quiz {learner_id}"]))
+    async with get_client() as client:
+        while runs := await client.read_flow_runs(flow_run_filter=own, limit=100):
+            for run in runs:
+                await client.delete_flow_run(run.id)
 
 
 # ---------------------------------------------------------------- deployments

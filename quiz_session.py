@@ -83,6 +83,8 @@ class Services:
     repository: Repository
     generator: QuestionGenerator
     messenger: Messenger
+    forget_runs: Callable[[LearnerId], Awaitable[None]] | None = None
+    """Deletes the run records that are named after a learner, where there is something that keeps them."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     rng: random.Random = field(default_factory=random.SystemRandom)
 
@@ -478,54 +480,3 @@ async def serve_quizzes(services: Services, learner_ids: Sequence[LearnerId], ki
     on_demand = kind is QuizKind.ON_DEMAND
     priority = Priority.INTERACTIVE if on_demand else Priority.BROADCAST
     return prepared.skipped + await deliver_quizzes(services, prepared.quiz_ids, priority, again=on_demand)
-
-
-# ---------------------------------------------------------------- upkeep
-
-
-@dataclass(frozen=True, slots=True)
-class UpkeepReport:
-    """What the upkeep found and did."""
-
-    expired: int
-    purged_updates: int
-    sent_again: int
-    graded_late: int
-    told_late: int
-
-
-STALLED_AFTER = timedelta(seconds=60)
-UNTOLD_AFTER = timedelta(seconds=30)
-RECOVERED_AT_ONCE = 500
-
-
-async def recover(services: Services) -> tuple[int, int, int]:
-    """Finish what a crash left in the middle: unsent quizzes, ungraded answers, untold grades.
-
-    Args:
-        services: what to work with.
-
-    Returns:
-        How many quizzes were sent, answers graded and grades told.
-    """
-    repository = services.repository
-    stalled = await repository.find_stalled_quizzes(STALLED_AFTER, RECOVERED_AT_ONCE)
-    sent = await deliver_quizzes(services, [quiz for quiz, _ in stalled], Priority.BROADCAST, again=True)
-    ungraded = await repository.find_ungraded_quizzes(UNTOLD_AFTER, RECOVERED_AT_ONCE)
-    await grade_answers(services, ungraded)
-    untold = await repository.find_untold_grades(UNTOLD_AFTER, RECOVERED_AT_ONCE)
-    told = await give_feedback(services, untold)
-    return sum(delivery.outcome is Outcome.SENT for delivery in sent), len(ungraded), len(told)
-
-
-async def tidy(services: Services) -> UpkeepReport:
-    """Recover what is stuck, close what nobody answered, forget what nobody needs.
-
-    Args:
-        services: what to work with.
-    """
-    sent, graded, told = await recover(services)
-    expired = await services.repository.expire_quizzes()
-    purged = await services.repository.purge_updates(timedelta(days=services.settings.updates_kept_days))
-    await services.repository.drop_old_heartbeats()
-    return UpkeepReport(expired, purged, sent, graded, told)

@@ -31,6 +31,7 @@ from domain.errors import ForgedCallbackError, MessageGoneError
 from domain.ids import LearnerId, QuizId
 from domain.models import ClaimedUpdate, Delivery, Grade, Learner, Quiz, UpdateKind
 from quiz_session import NO_QUESTION, NOT_REGISTERED, Services, Tap, record_tap
+from quiz_upkeep import erase_learner
 
 
 class TelegramMessenger:
@@ -391,4 +392,4 @@ async def _erase(conversation: Conversation, *, confirmed: bool) -> None:
         await conversation.change(messages.ERASE_CANCELLED)
         return
     await conversation.change(messages.ERASED_TEXT)
-    await conversation.services.repository.forget_learner(conversation.learner_id)
+    await erase_learner(conversation.services, conversation.learner_id)

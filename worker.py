@@ -13,6 +13,7 @@ from prefect import tags
 
 import prefect_flows
 import quiz_session
+import quiz_upkeep
 import telegram_bot
 from bot.callbacks import AnswerTap
 from bot.messages import TRY_AGAIN_TEXT
@@ -340,7 +341,7 @@ class Worker:
         while True:
             await asyncio.sleep(RECOVER_SECONDS)
             try:
-                await quiz_session.recover(self._services)
+                await quiz_upkeep.recover(self._services)
             except QuizServiceError as error:
                 logger.warning("recovery has to wait: %s", error)
             except Exception:

@@ -203,7 +203,8 @@ def help_text(limit: int = DEFAULT_LIMIT) -> str:
 PRIVACY_TEXT = (
     "<b>What is stored about you</b>\n\n"
     "• Your Telegram user id, a number. No name, no username, nothing that you write.\n"
-    "• Your settings, your level, the questions you got and your answers to them.\n\n"
+    "• Your settings, your level, the questions you got and your answers to them.\n"
+    "• The logs of the service's runs name your number for a few days.\n\n"
     "It serves to choose your questions and is shared with nobody. /export gives you all of it as a file, "
     "/erase deletes all of it, /stop only ends the daily quizzes."
 )

@@ -94,7 +94,8 @@ def written_question(**changes: object) -> Json:
         changes: fields that differ.
     """
     options = [
-        {"text": f"{count} partitions", "why": f"It would need {count}.", "correct": count == 6} for count in (3, 6, 9, 12)
+        {"text": f"{count} partitions", "why": f"It would need {count}.", "correct": count == 6}
+        for count in (3, 6, 9, 12)
     ]
     question: Json = {
         "prompt": "Six consumers of one group are all busy. How many partitions does the topic have at least?",
@@ -152,6 +153,7 @@ async def _exchange(llm: LlmServer, reader: asyncio.StreamReader, writer: asynci
     await asyncio.sleep(reply.delay)
     writer.write(
         f"HTTP/1.1 {reply.status} X\r\nContent-Type: {reply.content_type}\r\n"
-        f"Content-Length: {len(reply.body)}\r\nConnection: close\r\n\r\n".encode("latin-1") + reply.body
+        f"Content-Length: {len(reply.body)}\r\nConnection: close\r\n\r\n".encode("latin-1")
+        + reply.body
     )
     await writer.drain()

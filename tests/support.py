@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -155,7 +155,9 @@ async def running_service(settings: Settings, port: int) -> AsyncIterator[Servic
 @asynccontextmanager
 async def running_worker(settings: Settings) -> AsyncIterator[Wiring]:
     """Run a worker in this process."""
-    async with open_services(settings) as wiring:
+    async with open_services(settings) as opened:
+        forget = prefect_flows.forget_runs if settings.prefect_api_url else None
+        wiring = replace(opened, services=replace(opened.services, forget_runs=forget))
         prefect_flows.use_services(wiring.services)
         worker = Worker(wiring)
         running = asyncio.create_task(worker.run())

@@ -172,3 +172,15 @@ async def test_runs_are_found_by_the_learner_they_serve(service_with_prefect: Se
         wanted = FlowRunFilter(name=FlowRunFilterName(any_=[f"quiz {learner.id}"]))
         runs = await client.read_flow_runs(flow_run_filter=wanted)
     assert [(run.name, run.tags) for run in runs] == [(f"quiz {learner.id}", ["on demand"])]
+
+
+@pytest.mark.prefect
+async def test_runs_named_after_a_learner_go_with_them(service_with_prefect: Service) -> None:
+    learner = await service_with_prefect.new_learner()
+    await learner.get_question()
+    await learner.press_labelled(await learner.ask("/erase", "Erase everything?"), "Yes, erase")
+    await learner.wait_for(lambda message: "is deleted" in message["text"])
+    wanted = FlowRunFilter(name=FlowRunFilterName(any_=[f"quiz {learner.id}"]))
+    async with get_client() as client, asyncio.timeout(20):
+        while await client.read_flow_runs(flow_run_filter=wanted):
+            await asyncio.sleep(0.1)
