@@ -36,6 +36,7 @@ lint: $(VENV)/dev ## Check style, types, the question bank and the seed
 	@$(BIN)/mypy .
 	@$(BIN)/python -m question_bank
 	@$(BIN)/python -m tools.seed_schema --check
+	@$(BIN)/python -m tools.structure --check
 
 bench: $(VENV)/dev compile ## Measure throughput and latency, and write docs/performance.md (about 10 minutes)
 	@$(BIN)/python -m benchmarks
@@ -46,6 +47,9 @@ pictures: $(VENV)/dev compile ## Take the screenshots of the docs anew (needs ch
 seed: $(VENV)/run ## Write the starter bank into schema.sql
 	@$(BIN)/python -m tools.seed_schema
 
+structure: $(VENV)/run ## Write PROJECT_STRUCTURE.md from the files
+	@$(BIN)/python -m tools.structure
+
 lock: ## Compile requirements*.in to pinned, hashed requirements*.txt (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url requirements.in -o requirements.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt requirements-dev.in -o requirements-dev.txt
@@ -53,4 +57,4 @@ lock: ## Compile requirements*.in to pinned, hashed requirements*.txt (needs uv)
 clean: ## Remove the environment and all local data
 	rm -rf $(VENV) .data build
 
-.PHONY: help compile setup run test lint bench pictures seed lock clean
+.PHONY: help compile setup run test lint bench pictures seed structure lock clean

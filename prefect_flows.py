@@ -28,8 +28,7 @@ from pydantic import Field
 
 import quiz_session
 import quiz_upkeep
-from bot.limiter import Priority
-from domain.catalog import QuizKind
+from domain.catalog import Priority, QuizKind
 from domain.ids import LearnerId, QuizId
 from domain.models import Delivery, Outcome
 from domain.settings import Settings, load_settings

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from bot.limiter import Priority
 from difficulty_adapter import Answer, Progress, calculate_adaptation
-from domain.catalog import OPTION_COUNT, QuizKind, QuizState
+from domain.catalog import OPTION_COUNT, Priority, QuizKind, QuizState
 from domain.errors import (
     LearnerUnreachableError,
     StorageUnavailableError,

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bot.limiter import Priority
+from domain.catalog import Priority
 from domain.ids import LearnerId
 from domain.models import Outcome
 from quiz_session import Services, deliver_quizzes, give_feedback, grade_answers

@@ -24,9 +24,8 @@ from bot.callbacks import (
     unpack,
 )
 from bot.gateway import TelegramGateway
-from bot.limiter import Priority
 from bot.zones import ZONES
-from domain.catalog import Topic
+from domain.catalog import Priority, Topic
 from domain.errors import ForgedCallbackError, MessageGoneError
 from domain.ids import LearnerId, QuizId
 from domain.models import ClaimedUpdate, Delivery, Grade, Learner, Quiz, UpdateKind

@@ -19,7 +19,7 @@ from prefect.context import AsyncClientContext
 
 import prefect_flows
 from bot import keyboards, messages
-from bot.limiter import Priority
+from domain.catalog import Priority
 from domain.ids import QuizId
 from domain.models import Quiz
 from domain.settings import load_settings

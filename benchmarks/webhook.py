@@ -36,7 +36,7 @@ class Size:
     learners: int
 
 
-FULL = Size(concurrencies=(1, 16, 64), rounds=6, seconds=3.0, learners=500)
+FULL = Size(concurrencies=(1, 16, 64), rounds=10, seconds=2.0, learners=500)
 QUICK = Size(concurrencies=(1, 8), rounds=2, seconds=0.3, learners=20)
 
 

@@ -20,8 +20,9 @@ from telegram.error import (
 from telegram.error import TelegramError as LibraryError
 from telegram.request import HTTPXRequest
 
-from bot.limiter import Priority, RateLimiter
+from bot.limiter import RateLimiter
 from bot.messages import COMMANDS
+from domain.catalog import Priority
 from domain.errors import (
     LearnerUnreachableError,
     MessageGoneError,

@@ -11,11 +11,11 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from enum import IntEnum
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from domain.catalog import Priority
 from observability import metrics
 
 logger = logging.getLogger(__name__)
@@ -41,13 +41,6 @@ if ARGV[3] == '0' and free > now then return {free - now, 0} end
 redis.call('SET', KEYS[1], string.format('%.0f', free + slot), 'EX', 60)
 return {math.max(free - now, 0), 1}
 """
-
-
-class Priority(IntEnum):
-    """Who waits for whom."""
-
-    BROADCAST = 0
-    INTERACTIVE = 1
 
 
 @dataclass(slots=True)

@@ -100,3 +100,10 @@ class CheckEngine(StrEnum):
     DUCKDB = "duckdb"
     POSTGRES = "postgres"
     PYTHON = "python"
+
+
+class Priority(IntEnum):
+    """Who waits for whom at Telegram's rate."""
+
+    BROADCAST = 0
+    INTERACTIVE = 1

@@ -125,9 +125,9 @@ def prefect_url(data_folder: Path, postgres_url: Callable[[str], str]) -> Iterat
         )
     api = f"http://127.0.0.1:{port}/api"
     servers.wait_until_ready(f"{api}/health", process, log, "Prefect server")
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
-    with temporary_settings({PREFECT_API_URL: api}):
+    with temporary_settings({PREFECT_API_URL: api, PREFECT_LOGGING_TO_API_ENABLED: False}):
         yield api
     process.terminate()
     process.wait(20)

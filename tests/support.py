@@ -72,7 +72,7 @@ class Learner:
         """Write, and return the bot's next message that holds a text."""
         known = len(await self.messages())
         await self.say(text)
-        return await self.wait_after(known, lambda message: reply in message.get("text", message.get("caption", "")))
+        return await self.wait_after(known, lambda message: reply in str(message.get("text", message.get("caption"))))
 
     async def wait_after(self, known: int, condition: Callable[[Message], bool]) -> Message:
         """Return a message of the bot that came after so many and fulfils a condition."""

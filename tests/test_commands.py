@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from datetime import time
 
+from domain import models
 from domain.catalog import Topic
 from domain.ids import LearnerId
 from tests.support import Learner, Service, rows
 
 
-async def state(service: Service, learner: Learner):  # noqa: ANN201 - Learner or None
-    return await service.wiring.repository.get_user_state(LearnerId(learner.id))
+async def state(service: Service, learner: Learner) -> models.Learner:
+    """Return what is stored about a learner."""
+    return (await service.wiring.repository.get_user_states([LearnerId(learner.id)]))[LearnerId(learner.id)]
 
 
 async def test_start_greets_explains_and_offers_a_question(service: Service) -> None:
@@ -94,7 +96,7 @@ async def test_erase_asks_once_more_and_then_leaves_nothing(service: Service) ->
     page = await learner.ask("/erase", "Erase everything?")
     await learner.press_labelled(page, "No, keep it")
     await learner.wait_for(lambda message: "Nothing was deleted" in message["text"])
-    assert await state(service, learner) is not None
+    assert (await state(service, learner)).id == learner.id
     page = await learner.ask("/erase", "Erase everything?")
     await learner.press_labelled(page, "Yes, erase")
     await learner.wait_for(lambda message: "is deleted" in message["text"])

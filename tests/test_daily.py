@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from typing import Any
 
 import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterName
+from prefect.client.schemas.sorting import FlowRunSort
 
 import prefect_flows
 from domain.ids import LearnerId
@@ -53,12 +55,13 @@ async def test_an_operator_reads_the_run_by_its_name_and_its_tables(service_with
     await prefect_flows.distribute_daily_quizzes()
     async with get_client() as client:
         runs = await client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(name=FlowRunFilterName(like_="· 2 learners")), sort="START_TIME_DESC"
+            flow_run_filter=FlowRunFilter(name=FlowRunFilterName(like_="· 2 learners")),
+            sort=FlowRunSort.START_TIME_DESC,
         )
         assert any(run.name.startswith(f"daily {datetime.now(UTC):%Y-%m-%d}") for run in runs)
         own = FlowRunFilter(name=FlowRunFilterName(any_=[f"quiz {learner.id}" for learner in learners]))
         cohorts = await client.read_flow_runs(flow_run_filter=own)
-        assert sorted(run.state_name for run in cohorts) == ["Completed", "Completed"]
+        assert [run.state_name for run in cohorts] == ["Completed", "Completed"]
         assert all(run.parent_task_run_id and run.tags == ["daily"] for run in cohorts)
         for key in ("daily-distribution", "daily-progress"):
             found = await client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
@@ -107,7 +110,7 @@ async def test_a_learner_whom_telegram_refuses_is_reported_with_the_reason(servi
     "parameters", [{"learner_ids": []}, {"learner_ids": [-1]}, {"limit": 0}, {"learner_ids": ["x"]}]
 )
 async def test_wrong_parameters_are_refused_before_anything_is_sent(
-    service_with_prefect: Service, parameters: dict
+    service_with_prefect: Service, parameters: dict[str, Any]
 ) -> None:
     from prefect.exceptions import ParameterTypeError
 

@@ -8,17 +8,18 @@ import random
 import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
+from prefect.client.schemas.sorting import FlowRunSort
 
 from domain.catalog import QuizState
 from domain.ids import LearnerId, QuizId
-from tests.support import Learner, Service, is_question, rows
+from tests.support import Learner, Message, Service, is_question, rows
 
 
-def quiz_of(question: dict) -> QuizId:
+def quiz_of(question: Message) -> QuizId:
     return QuizId(int(rows(question)[0][0]["callback_data"].split(":")[1]))
 
 
-async def right_column(service: Service, question: dict) -> int:
+async def right_column(service: Service, question: Message) -> int:
     [quiz] = await service.wiring.repository.get_quizzes([quiz_of(question)])
     return quiz.option_order.index(quiz.question.correct_index)
 
@@ -45,7 +46,7 @@ async def test_a_question_is_asked_answered_and_explained_and_prefect_shows_it(s
 async def completed_runs() -> set[str]:
     async with get_client() as client:
         for _ in range(50):
-            runs = await client.read_flow_runs(sort="EXPECTED_START_TIME_DESC", limit=20)
+            runs = await client.read_flow_runs(sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=20)
             names = {run.name for run in runs if run.state_name == "Completed"}
             if "grade 1 answer" in names:
                 return names

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import quiz_session
-from bot.limiter import Priority
-from domain.catalog import OPTION_COUNT, QuizKind
+from domain.catalog import OPTION_COUNT, Priority, QuizKind
 from domain.errors import TelegramError
 from domain.ids import LearnerId, QuizId
 from domain.models import Delivery, Grade, Learner, Outcome, Quiz

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -17,9 +18,10 @@ from tests.stack.conftest import ROOT, RunningStack, plain, wait_until
 
 pytestmark = pytest.mark.stack
 
-def distribution_runs(stack: RunningStack, state: str) -> list[dict]:
+
+def distribution_runs(stack: RunningStack, state: str) -> list[dict[str, Any]]:
     runs = stack.runs(state={"type": {"any_": [state]}}, tags={"all_": ["auto-scheduled", "daily"]})
-    return list(runs)
+    return runs
 
 
 def test_the_screen_at_the_end_of_the_start_tells_the_addresses(stack: RunningStack) -> None:
@@ -74,7 +76,7 @@ def test_it_stops_with_all_its_processes_and_the_next_start_finds_the_data(stack
 def is_alive(process: psutil.Process) -> bool:
     """Say whether a process still works; one that ended and that nobody has asked about is a zombie."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

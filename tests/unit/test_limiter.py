@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot import limiter
-from bot.limiter import BROADCAST_BURST, LocalBucket, Priority, RateLimiter
+from bot.limiter import BROADCAST_BURST, LocalBucket, RateLimiter
+from domain.catalog import Priority
 from local import servers
 from tests.conftest import ROOT
 from tests.factories import some_id

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bot import messages
 from difficulty_adapter import POINTS, Answer
 from domain.catalog import Level, QuizKind, Topic
-from domain.models import Question, Quiz, Statistics, StoredOption, TopicScore
+from domain.models import Question, Statistics, StoredOption, TopicScore
 from question_bank.loader import Located, load_bank
 from simulator.formatting import TEXT_LIMIT, Formatted, read_formatted
 from simulator.html_parser import parse_html
