@@ -43,7 +43,7 @@ class Size:
 
 
 FULL = Size(learners=(50, 1000), idle_seconds=10)
-QUICK = Size(learners=(12,), idle_seconds=1)
+QUICK = Size(learners=(4,), idle_seconds=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Size:
 
 
 FULL = Size(idle_taps=40, rates=(15, 30), seconds=60)
-QUICK = Size(idle_taps=4, rates=(10,), seconds=2)
+QUICK = Size(idle_taps=2, rates=(10,), seconds=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ def make_bot(settings: Settings) -> Bot:
     """
     if settings.telegram_bot_token is None:
         raise StartupError("TELEGRAM_BOT_TOKEN is not set")
+    bot_id_of(settings)
     seconds = settings.telegram_timeout_seconds
     request = HTTPXRequest(
         connection_pool_size=32,

@@ -11,6 +11,8 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, Fl
 from prefect.client.schemas.sorting import FlowRunSort
 
 import prefect_flows
+import quiz_session
+from domain.errors import StorageUnavailableError
 from domain.ids import LearnerId
 from tests.support import Learner, Service, is_question
 
@@ -54,8 +56,9 @@ async def test_an_operator_reads_the_run_by_its_name_and_its_tables(service_with
     learners = [await due_learner(service_with_prefect) for _ in range(2)]
     await prefect_flows.distribute_daily_quizzes()
     async with get_client() as client:
+        named = FlowRunFilter(name=FlowRunFilterName(like_="· 2 learners"))
         runs = await client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(name=FlowRunFilterName(like_="· 2 learners")),
+            flow_run_filter=named,
             sort=FlowRunSort.START_TIME_DESC,
         )
         assert any(run.name.startswith(f"daily {datetime.now(UTC):%Y-%m-%d}") for run in runs)
@@ -116,3 +119,39 @@ async def test_wrong_parameters_are_refused_before_anything_is_sent(
 
     with pytest.raises(ParameterTypeError):
         await prefect_flows.distribute_daily_quizzes(**parameters)
+
+
+async def test_a_task_whose_database_hiccups_is_tried_again(
+    service_with_prefect: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = await due_learner(service_with_prefect)
+    failures = [StorageUnavailableError("a hiccup")]
+    really_prepare = quiz_session.prepare_quizzes
+
+    async def prepare(*arguments: Any) -> quiz_session.Prepared:
+        if failures:
+            raise failures.pop()
+        return await really_prepare(*arguments)
+
+    monkeypatch.setattr(quiz_session, "prepare_quizzes", prepare)
+    assert (await prefect_flows.distribute_daily_quizzes())["sent"] == 1
+    assert await questions(learner) == 1
+
+
+async def test_a_failure_stands_in_the_run_with_its_reason(
+    service_with_prefect: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = await due_learner(service_with_prefect)
+
+    async def prepare(*_: Any) -> quiz_session.Prepared:
+        raise StorageUnavailableError("the disk is full")
+
+    monkeypatch.setattr(quiz_session, "prepare_quizzes", prepare)
+    monkeypatch.setattr(prefect_flows.prepare, "retries", 0)
+    assert (await prefect_flows.distribute_daily_quizzes())["failed"] == 1
+    async with get_client() as client:
+        named = FlowRunFilter(name=FlowRunFilterName(any_=[f"quiz {learner.id}"]))
+        [run] = await client.read_flow_runs(flow_run_filter=named)
+    assert run.state is not None
+    assert run.state.name == "Failed"
+    assert "The database cannot be reached: the disk is full" in (run.state.message or "")

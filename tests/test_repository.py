@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from pydantic import SecretStr
 
 from domain.catalog import QuizKind
 from domain.ids import LearnerId
 from domain.settings import Settings
 from repository import Repository
+from sql.database import Database
 from tests.factories import BOT_ID, some_id
 
 
@@ -34,3 +40,62 @@ async def test_questions_repeat_only_when_all_of_the_level_and_topics_were_seen(
         await repository.mark_send_failed(made[learner.id], "test", for_good=True)
     assert len(set(seen)) == 6
     assert (await repository.pick_questions([learner]))[learner.id].key in seen
+
+
+async def test_behind_a_transaction_pooler_no_statement_is_prepared(database_url: str) -> None:
+    settings = Settings(_env_file=None, database_url=SecretStr(database_url), database_pooler=True)
+    repository = await Repository.open(settings)
+    learner, _ = await repository.add_learner(LearnerId(some_id()), BOT_ID, settings)
+    assert await repository.pick_questions([learner])
+    prepared = await repository.database._pool.fetchval("SELECT count(*) FROM pg_prepared_statements")  # noqa: SLF001
+    assert prepared == 0
+    await repository.close()
+
+
+async def test_statistics_are_read_from_the_replica(
+    database_url: str, postgres_url: Callable[[str], str], template_database: str
+) -> None:
+    replica_url = postgres_url("a_replica")
+    replica = await Database.connect(replica_url)
+    await replica.prepare_schema()
+    settings = Settings(
+        _env_file=None, database_url=SecretStr(database_url), database_replica_url=SecretStr(replica_url)
+    )
+    repository = await Repository.open(settings)
+    learner, _ = await repository.add_learner(LearnerId(some_id()), BOT_ID, settings)
+    assert await repository.export_learner(learner.id) is None  # nothing replicates in this test
+    assert (await repository.read_statistics(learner.id)).answered == 0
+    await repository.close()
+    await replica.close()
+
+
+async def test_learners_are_due_at_their_own_hour_and_the_next_day_again(repository: Repository) -> None:
+    settings = Settings(_env_file=None, quiz_schedule_time="10:00", quiz_timezone="Asia/Kolkata")
+    learner, _ = await repository.add_learner(LearnerId(some_id()), BOT_ID, settings)
+    due = await repository.database._pool.fetchval(  # noqa: SLF001
+        "SELECT next_daily_at AT TIME ZONE 'Asia/Kolkata' FROM learners WHERE id = $1", learner.id
+    )
+    assert due.time() == time(10)
+    before, after = due.replace(tzinfo=ZoneInfo("Asia/Kolkata")) - timedelta(seconds=1), due + timedelta(seconds=1)
+    assert await repository.find_due_learners(before, [learner.id], None) == []
+    now_due = after.replace(tzinfo=ZoneInfo("Asia/Kolkata"))
+    assert await repository.find_due_learners(now_due, [learner.id], None) == [learner.id]
+
+
+DST = [
+    # zone, hour, a moment before, the next moment at that hour: skipped and repeated hours in spring and autumn
+    ("Europe/Berlin", time(2, 30), "2026-03-29T00:00Z", "2026-03-29T01:30Z"),
+    ("Europe/Berlin", time(10), "2026-03-28T10:00Z", "2026-03-29T08:00Z"),
+    ("Europe/Berlin", time(10), "2026-10-24T09:00Z", "2026-10-25T09:00Z"),
+    ("America/New_York", time(1, 30), "2026-11-01T04:00Z", "2026-11-01T06:30Z"),
+    ("Pacific/Apia", time(10), "2026-06-01T22:00Z", "2026-06-02T21:00Z"),
+]
+
+
+@pytest.mark.parametrize(("zone", "hour", "after", "expected"), DST)
+async def test_the_next_local_time_holds_over_daylight_saving(
+    repository: Repository, zone: str, hour: time, after: str, expected: str
+) -> None:
+    query = "SELECT next_local_time($1, $2, $3)"
+    found = await repository.database._pool.fetchval(query, zone, hour, datetime.fromisoformat(after))  # noqa: SLF001
+    assert found == datetime.fromisoformat(expected)

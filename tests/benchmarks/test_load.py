@@ -30,9 +30,10 @@ class Endpoint:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         self.bodies.append(await request.body())
+        status = 503 if len(self.bodies) % 3 == 0 else 200
         await asyncio.sleep(0.002)
         self.under_way -= 1
-        return Response("x" * 200_000, 503 if len(self.bodies) % 3 == 0 else 200)
+        return Response("x" * 200_000, status)
 
     def app(self) -> Starlette:
         """Return the application."""

@@ -38,7 +38,10 @@ async def test_a_day_without_an_answer_begins_anew(classroom: Classroom) -> None
 async def test_the_streak_counts_local_days(classroom: Classroom) -> None:
     """Half past three in the afternoon and half past four, in London: in Tokyo midnight lies between them."""
     before, after = datetime(2026, 3, 2, 14, 30, tzinfo=UTC), datetime(2026, 3, 2, 15, 30, tzinfo=UTC)
-    in_tokyo, in_london = await classroom.join(quiz_timezone="Asia/Tokyo"), await classroom.join(quiz_timezone="Europe/London")
+    in_tokyo, in_london = (
+        await classroom.join(quiz_timezone="Asia/Tokyo"),
+        await classroom.join(quiz_timezone="Europe/London"),
+    )
     for learner, streak in ((in_tokyo, 2), (in_london, 1)):
         await classroom.answer(learner, right=True, at=before)
         assert (await classroom.answer(learner, right=True, at=after)).streak_after == streak

@@ -18,14 +18,34 @@ LONG_FILES: dict[str, int] = {}
 NOT_OURS = {".venv", ".git", ".data", "build", "node_modules", "__pycache__"}
 
 ARROWS: dict[str, set[str]] = {
-    "main": {"prefect_flows", "worker", "webhook", "services", "quiz_generator", "repository", "local", "observability", "domain"},
-    "worker": {"prefect_flows", "telegram_bot", "quiz_upkeep", "quiz_session", "services", "repository", "bot", "observability", "domain"},
+    "main": {
+        "prefect_flows",
+        "worker",
+        "webhook",
+        "services",
+        "quiz_generator",
+        "repository",
+        "local",
+        "observability",
+        "domain",
+    },
+    "worker": {
+        "prefect_flows",
+        "telegram_bot",
+        "quiz_upkeep",
+        "quiz_session",
+        "services",
+        "repository",
+        "bot",
+        "observability",
+        "domain",
+    },
     "webhook": {"services", "quiz_generator", "repository", "bot", "observability", "domain"},
-    "prefect_flows": {"services", "quiz_upkeep", "quiz_session", "bot", "observability", "domain"},
+    "prefect_flows": {"services", "quiz_upkeep", "quiz_session", "observability", "domain"},
     "services": {"telegram_bot", "quiz_session", "quiz_generator", "repository", "bot", "observability", "domain"},
     "telegram_bot": {"quiz_upkeep", "quiz_session", "bot", "observability", "domain"},
-    "quiz_upkeep": {"quiz_session", "bot", "domain"},
-    "quiz_session": {"quiz_generator", "difficulty_adapter", "repository", "bot", "observability", "domain"},
+    "quiz_upkeep": {"quiz_session", "observability", "domain"},
+    "quiz_session": {"quiz_generator", "difficulty_adapter", "repository", "observability", "domain"},
     "quiz_generator": {"repository", "question_bank", "observability", "domain"},
     "bot": {"repository", "difficulty_adapter", "observability", "domain"},
     "repository": {"sql", "domain"},
@@ -114,7 +134,14 @@ def test_the_simulator_is_known_to_tests_and_benchmarks_alone() -> None:
 
 def test_only_the_edge_reads_the_clock() -> None:
     """Pure code is given the moment; it never asks for it."""
-    for name in ("difficulty_adapter.py", "bot/messages.py", "bot/keyboards.py", "bot/zones.py", "bot/callbacks.py", "domain/models.py"):
+    for name in (
+        "difficulty_adapter.py",
+        "bot/messages.py",
+        "bot/keyboards.py",
+        "bot/zones.py",
+        "bot/callbacks.py",
+        "domain/models.py",
+    ):
         tree = ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8")))
         calls = {node.func.attr for node in tree if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
         assert not calls & {"now", "today", "utcnow", "monotonic", "time"}, name

@@ -49,7 +49,9 @@ def test_every_case_has_its_row() -> None:
 
 
 @given(st.data(), limits, sequences)
-def test_points_and_level_stay_within_their_bounds(data: st.DataObject, limit: int, given_answers: list[Answer]) -> None:
+def test_points_and_level_stay_within_their_bounds(
+    data: st.DataObject, limit: int, given_answers: list[Answer]
+) -> None:
     for progress in play(data.draw(progresses(limit)), given_answers, limit):
         assert progress.level in set(Level)
         assert -limit <= progress.points <= limit

@@ -31,15 +31,15 @@ GROUP = {"id": -1001234567890, "type": "supergroup", "title": "Zztitle"}
 DATE = 1_795_300_000
 
 
-def message(text: str | None = "hello", **fields: object) -> dict[str, object]:
+def message(text: str | None = "hello", sender: object = USER, **fields: object) -> dict[str, object]:
     """Return a message in a private chat."""
-    return {"message_id": 7, "date": DATE, "from": USER, "chat": CHAT, "text": text} | fields
+    return {"message_id": 7, "date": DATE, "from": sender, "chat": CHAT, "text": text} | fields
 
 
-def tap(data: str | None = "a:1:2", **fields: object) -> dict[str, object]:
+def tap(data: str | None = "a:1:2", sender: object = USER, **fields: object) -> dict[str, object]:
     """Return a tap on a button of the bot's message."""
-    shown = message("Zztext of the question", **{"from": BOT, "message_id": 8})
-    return {"id": "4382bfdwdsb323b2d9", "from": USER, "chat_instance": "1", "message": shown, "data": data} | fields
+    shown = message("Zztext of the question", BOT, message_id=8)
+    return {"id": "4382bfdwdsb323b2d9", "from": sender, "chat_instance": "1", "message": shown, "data": data} | fields
 
 
 def member(status: str, **fields: object) -> dict[str, object]:
@@ -72,12 +72,16 @@ def test_a_command_is_kept_by_its_name_alone(text: str, name: str) -> None:
     assert parse(message=message(text)) == Incoming(10_000, LEARNER, UpdateKind.COMMAND, name, 7)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ["hello", "", None, " /quiz", "/", "//quiz", "/quiz!", "/" + "q" * 33, "quiz", "/квиз"])
+@pytest.mark.parametrize(
+    "text", ["hello", "", None, " /quiz", "/", "//quiz", "/quiz!", "/" + "q" * 33, "quiz", "/квиз"]
+)
 def test_everything_else_that_is_written_is_only_counted(text: str | None) -> None:
     assert parse(message=message(text)) == Incoming(10_000, LEARNER, UpdateKind.TEXT, "", 7)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("extra", [{"photo": [{"file_id": "x"}], "caption": "Zzcaption"}, {"sticker": {}}, {"location": {"latitude": 1.5}}])
+@pytest.mark.parametrize(
+    "extra", [{"photo": [{"file_id": "x"}], "caption": "Zzcaption"}, {"sticker": {}}, {"location": {"latitude": 1.5}}]
+)
 def test_pictures_and_places_are_only_counted(extra: dict[str, object]) -> None:
     fields = {name: value for name, value in message().items() if name != "text"} | extra
     assert parse(message=fields) == Incoming(10_000, LEARNER, UpdateKind.TEXT, "", 7)  # type: ignore[arg-type]
@@ -117,7 +121,7 @@ def test_blocking_and_unblocking_are_understood(status: str, kind: UpdateKind) -
         {"callback_query": tap(message=message(chat=GROUP))},
         {"my_chat_member": member("kicked", chat=GROUP)},
         {"message": {name: value for name, value in message("/quiz").items() if name != "from"}},
-        {"message": message("/quiz", **{"from": BOT})},
+        {"message": message("/quiz", sender=BOT)},
     ],
 )
 def test_groups_channels_and_bots_are_ignored(update: dict[str, object]) -> None:
@@ -142,7 +146,12 @@ def test_updates_of_other_kinds_are_ignored(kind: str) -> None:
 
 @pytest.mark.parametrize(
     "update",
-    [{"message": message("/start Zzpayload")}, {"message": message("Zzsecret")}, {"callback_query": tap()}, {"my_chat_member": member("kicked")}],
+    [
+        {"message": message("/start Zzpayload")},
+        {"message": message("Zzsecret")},
+        {"callback_query": tap()},
+        {"my_chat_member": member("kicked")},
+    ],
 )
 def test_nothing_personal_is_left_but_the_user_id(update: dict[str, object]) -> None:
     incoming = parse(**update)
@@ -179,8 +188,7 @@ def test_a_taps_data_can_be_stored_whatever_it_is(data: str) -> None:
 def test_hostile_bodies_raise_nothing_but_our_own_error(body: bytes) -> None:
     try:
         incoming = parse_update(body)
-    except NotAnUpdateError as error:
-        assert "\n" not in str(error)
+    except NotAnUpdateError:
         return
     if incoming is not None:
         assert 1 <= incoming.learner_id <= BIGGEST_ID
@@ -192,18 +200,25 @@ def test_hostile_bodies_raise_nothing_but_our_own_error(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b" ", b"{", b"[]", b"null", b"1", b'"update"', b"{}", b"\xff\xfe", b"[" * 100_000, b'{"update_id": ' + b"9" * 5000 + b"}",
-     b'{"update_id": NaN}', b'{"update_id": "1"}', b'{"update_id": 1.5}', b'{"update_id": true}', b'{"update_id": null}',
-     b'{"update_id": 1, "message": []}', b'{"update_id": 1, "message": {"text": "\\ud800"}}'],
+    [
+        b"", b" ", b"{", b"[]", b"null", b"1", b'"update"', b"{}", b"\xff\xfe", b"[" * 100_000,
+        b'{"update_id": ' + b"9" * 5000 + b"}", b'{"update_id": NaN}', b'{"update_id": "1"}', b'{"update_id": 1.5}',
+        b'{"update_id": true}', b'{"update_id": null}', b'{"update_id": 1, "message": []}',
+        b'{"update_id": 1, "message": {"text": "\\ud800"}}',
+    ],
 )  # fmt: skip
 def test_what_is_no_update_is_refused(body: bytes) -> None:
-    with pytest.raises(NotAnUpdateError, match="not a Telegram update"):
+    with pytest.raises(NotAnUpdateError, match="not a Telegram update") as caught:
         parse_update(body)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("number", [0, -1, BIGGEST_ID + 1, 2**64, 1.0, "700000001", True, None, [1]])
 def test_a_user_id_out_of_range_is_refused(number: object) -> None:
-    for update in ({"message": message(**{"from": USER | {"id": number}})}, {"callback_query": tap(**{"from": USER | {"id": number}})}):
+    for update in (
+        {"message": message(sender=USER | {"id": number})},
+        {"callback_query": tap(sender=USER | {"id": number})},
+    ):
         with pytest.raises(NotAnUpdateError):
             parse(**update)
 
@@ -217,7 +232,7 @@ def test_other_numbers_out_of_range_are_refused(number: object) -> None:
 
 
 def test_the_largest_ids_are_taken() -> None:
-    largest = parse(update_id=BIGGEST_ID, message=message(**{"from": USER | {"id": BIGGEST_ID}, "message_id": BIGGEST_ID}))
+    largest = parse(update_id=BIGGEST_ID, message=message(sender=USER | {"id": BIGGEST_ID}, message_id=BIGGEST_ID))
     assert largest is not None
     assert (largest.update_id, largest.learner_id, largest.message_id) == (BIGGEST_ID, BIGGEST_ID, BIGGEST_ID)
 
@@ -229,7 +244,7 @@ def test_data_longer_than_a_button_can_hold_is_refused() -> None:
 
 def test_an_error_names_the_field_and_repeats_nothing_personal() -> None:
     with pytest.raises(NotAnUpdateError) as caught:
-        parse(message=message("Zzsecret", **{"from": USER | {"id": "Zzid"}}))
+        parse(message=message("Zzsecret", sender=USER | {"id": "Zzid"}))
     assert "message.from.id" in str(caught.value)
     assert "Zz" not in str(caught.value)
 
@@ -245,7 +260,11 @@ def test_every_verdict_has_its_toast_within_telegrams_limit() -> None:
 async def test_the_largest_update_can_be_stored(classroom: Classroom) -> None:
     largest = parse(
         update_id=BIGGEST_ID - some_id(),
-        callback_query=tap("\x00" + "é" * 255, **{"from": USER | {"id": BIGGEST_ID - some_id()}, "message": message(message_id=BIGGEST_ID)}),
+        callback_query=tap(
+            "\x00" + "é" * 255,
+            sender=USER | {"id": BIGGEST_ID - some_id()},
+            message=message(message_id=BIGGEST_ID),
+        ),
     )
     assert largest is not None
     assert (await accept_update(classroom.repository, BOT_ID, largest)).is_new
@@ -256,7 +275,7 @@ async def test_a_tap_is_told_at_once_what_it_amounts_to(classroom: Classroom) ->
     quiz = await classroom.ask(learner)
 
     async def toast(learner_id: int, data: str) -> str | None:
-        update = parse(update_id=some_id(), callback_query=tap(data, **{"from": USER | {"id": learner_id}}))
+        update = parse(update_id=some_id(), callback_query=tap(data, sender=USER | {"id": learner_id}))
         assert update is not None
         return (await accept_update(classroom.repository, BOT_ID, update)).toast
 
@@ -271,7 +290,7 @@ async def test_a_tap_is_told_at_once_what_it_amounts_to(classroom: Classroom) ->
 async def test_a_redelivered_tap_is_acknowledged_as_the_first_time(classroom: Classroom) -> None:
     learner = await classroom.join()
     quiz = await classroom.ask(learner)
-    update = parse(update_id=some_id(), callback_query=tap(f"a:{quiz.id}:0", **{"from": USER | {"id": learner.id}}))
+    update = parse(update_id=some_id(), callback_query=tap(f"a:{quiz.id}:0", sender=USER | {"id": learner.id}))
     assert update is not None
     first = await accept_update(classroom.repository, BOT_ID, update)
     await classroom.tap(quiz, right=True)
@@ -286,7 +305,7 @@ async def test_a_tap_on_a_quiz_that_failed_is_not_promised_an_answer(classroom: 
     quiz = await classroom.ask(learner)
     await classroom.repository.begin_sending(quiz.id, again=True)
     await classroom.repository.mark_send_failed(quiz.id, "no answer", for_good=True)
-    update = parse(update_id=some_id(), callback_query=tap(f"a:{quiz.id}:0", **{"from": USER | {"id": learner.id}}))
+    update = parse(update_id=some_id(), callback_query=tap(f"a:{quiz.id}:0", sender=USER | {"id": learner.id}))
     assert update is not None
     toast = (await accept_update(classroom.repository, BOT_ID, update)).toast
     counts = await classroom.tap(quiz, right=True)

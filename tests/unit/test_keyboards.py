@@ -83,7 +83,11 @@ def test_every_topic_can_be_chosen_and_the_chosen_ones_are_marked(chosen: set[To
 @settings(max_examples=20)
 @given(moments)
 def test_every_zone_can_be_reached_through_what_its_clock_shows(now: datetime) -> None:
-    offsets = [callback.minutes for callback in map(unpack, data_of(keyboards.offset_keyboard(now))) if isinstance(callback, ChooseOffset)]
+    offsets = [
+        callback.minutes
+        for callback in map(unpack, data_of(keyboards.offset_keyboard(now)))
+        if isinstance(callback, ChooseOffset)
+    ]
     reached = [
         callback.zone
         for minutes in offsets

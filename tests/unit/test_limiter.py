@@ -48,7 +48,9 @@ def send_times(bucket: LocalBucket, given_asks: list[tuple[float, Priority]], st
 
 
 @given(rates, asks)
-def test_no_stretch_of_time_sees_more_than_rate_and_burst(rate: float, given_asks: list[tuple[float, Priority]]) -> None:
+def test_no_stretch_of_time_sees_more_than_rate_and_burst(
+    rate: float, given_asks: list[tuple[float, Priority]]
+) -> None:
     times = sorted(send_times(LocalBucket(rate), given_asks))
     for (i, begin), (j, end) in itertools.combinations(enumerate(times), 2):
         assert j - i + 1 <= rate * (end - begin) + BROADCAST_BURST + SLACK * rate
@@ -149,7 +151,8 @@ async def test_two_bots_have_a_rate_each(valkey_url: str) -> None:
 PROCESS = """
 import asyncio, sys, time
 from redis.asyncio import Redis
-from bot.limiter import Priority, RateLimiter
+from bot.limiter import RateLimiter
+from domain.catalog import Priority
 
 async def main(url, bot_id, rate, count):
     redis = Redis.from_url(url)
@@ -168,7 +171,8 @@ asyncio.run(main(*sys.argv[1:]))
 def test_two_processes_share_one_rate(valkey_url: str) -> None:
     arguments = [sys.executable, "-c", PROCESS, valkey_url, str(some_id()), "40", "30"]
     processes = [
-        subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
+        subprocess.Popen(arguments, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
     ]
     for process in processes:
         assert process.stdout
@@ -240,7 +244,9 @@ async def test_without_a_store_the_whole_rate_is_this_process_own() -> None:
     assert 0.18 <= times[-1] - times[0] < 2
 
 
-async def test_while_the_store_is_away_half_the_rate_is_kept_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+async def test_while_the_store_is_away_half_the_rate_is_kept_and_the_log_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with client_of(f"redis://127.0.0.1:{servers.free_port()}/0") as redis:
         one = RateLimiter(redis, some_id(), 100)
         with caplog.at_level(logging.WARNING, "bot.limiter"):

@@ -67,9 +67,7 @@ def test_a_secret_is_cut_out(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", sorted(SECRETS))
 @pytest.mark.parametrize("log_format", list(LogFormat))
-def test_no_secret_reaches_the_log_in_message_argument_or_traceback(
-    kind: str, log_format: LogFormat
-) -> None:
+def test_no_secret_reaches_the_log_in_message_argument_or_traceback(kind: str, log_format: LogFormat) -> None:
     secret, line = SECRETS[kind]
     text = line.format(secret)
     with logging_to(log_format) as (logger, written):
@@ -110,7 +108,9 @@ def test_redacting_twice_changes_nothing_more(text: str) -> None:
 # ---------------------------------------------------------------- JSON lines
 
 
-pieces = st.sampled_from(["http://", "a:b@", ":", "@", '"', "\\", "\n", "{", "}", " ", "%", TOKEN, KEY, "é", "\x00", "\u2028"])
+pieces = st.sampled_from(
+    ["http://", "a:b@", ":", "@", '"', "\\", "\n", "{", "}", " ", "%", TOKEN, KEY, "é", "\x00", "\u2028"]
+)
 messages = st.lists(pieces | st.text(max_size=4), max_size=15).map("".join)
 
 
@@ -139,7 +139,7 @@ def test_a_json_line_says_when_who_where_and_what() -> None:
 def test_a_traceback_stays_within_its_json_line() -> None:
     with logging_to(LogFormat.JSON) as (logger, written):
         try:
-            raise ValueError("first line\nsecond line")
+            raise ValueError("first line\nsecond line")  # noqa: TRY301
         except ValueError:
             logger.exception("it failed")
     (line,) = written.getvalue().splitlines()
@@ -167,7 +167,9 @@ def test_the_level_decides_what_is_shown(level: str, shown: int) -> None:
 @pytest.mark.parametrize("name", QUIET)
 def test_libraries_that_would_show_the_token_stay_quiet(name: str) -> None:
     with logging_to(LogFormat.TEXT, "DEBUG") as (_, written), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(logging.getLogger(name), "propagate", True)  # Prefect, once imported, takes uvicorn's lines itself
+        patch.setattr(
+            logging.getLogger(name), "propagate", True
+        )  # Prefect, once imported, takes uvicorn's lines itself
         logging.getLogger(name).info("HTTP Request: POST https://api.telegram.org/bot%s/getMe", TOKEN)
         assert written.getvalue() == ""
         logging.getLogger(name).error("it failed")

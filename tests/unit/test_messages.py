@@ -253,13 +253,24 @@ def test_help_tells_the_rules_as_they_are(limit: int) -> None:
 # ---------------------------------------------------------------- the other pages
 
 
-@given(levels, st.integers(0, 23), zones, st.booleans(), st.booleans(), st.lists(st.sampled_from(list(Topic)), unique=True))
+@given(
+    levels, st.integers(0, 23), zones, st.booleans(), st.booleans(), st.lists(st.sampled_from(list(Topic)), unique=True)
+)
 def test_every_page_about_a_learner_is_well_formed(
-    level: Level, hour: int, zone: str, enabled: bool, is_new: bool, topics: list[Topic]  # noqa: FBT001 - drawn
+    level: Level,
+    hour: int,
+    zone: str,
+    enabled: bool,  # noqa: FBT001 - drawn
+    is_new: bool,  # noqa: FBT001
+    topics: list[Topic],
 ) -> None:
     learner = make_learner(level=level, daily_at=time(hour), timezone=zone, daily_enabled=enabled, topics=tuple(topics))
     assert level.label in as_shown(messages.welcome_text(learner, is_new=True)).text
-    for html in (messages.welcome_text(learner, is_new=is_new), messages.resumed_text(learner), messages.settings_text(learner)):
+    for html in (
+        messages.welcome_text(learner, is_new=is_new),
+        messages.resumed_text(learner),
+        messages.settings_text(learner),
+    ):
         assert f"{hour:02}:00" in as_shown(html).text
     settings = as_shown(messages.settings_text(learner)).text
     assert zone in settings
@@ -268,7 +279,11 @@ def test_every_page_about_a_learner_is_well_formed(
 
 @pytest.mark.parametrize(
     "name",
-    [name for name in dir(messages) if name.isupper() and isinstance(getattr(messages, name), str) and name != "LETTERS"],
+    [
+        name
+        for name in dir(messages)
+        if name.isupper() and isinstance(getattr(messages, name), str) and name != "LETTERS"
+    ],
 )
 def test_every_fixed_text_is_well_formed(name: str) -> None:
     assert as_shown(getattr(messages, name)).text
@@ -285,7 +300,8 @@ def test_every_command_is_explained_in_help() -> None:
 def test_statistics_fit_and_add_up(topics: list[tuple[int, float]], streak: int) -> None:
     chosen = random.sample(list(Topic), len(topics))
     scores = tuple(
-        TopicScore(topic, answered, int(answered * share)) for topic, (answered, share) in zip(chosen, topics, strict=True)
+        TopicScore(topic, answered, int(answered * share))
+        for topic, (answered, share) in zip(chosen, topics, strict=True)
     )
     answered, correct = sum(score.answered for score in scores), sum(score.correct for score in scores)
     statistics = Statistics(answered, correct, min(answered, 9), streak, scores)

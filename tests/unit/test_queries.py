@@ -64,8 +64,9 @@ async def test_every_query_is_one_statement_that_the_schema_can_run(name: str, s
 
 
 def test_a_query_ends_where_the_next_one_begins(tmp_path: Path) -> None:
-    text = "-- name: get_one\n-- The first.\nSELECT 1;\n\n-- ==== more\n\n-- name: get_two\n-- The second,\n-- in two lines.\nSELECT 2;\n"
-    assert load_queries(write(tmp_path, text)) == {"get_one": "SELECT 1", "get_two": "SELECT 2"}
+    first = "-- name: get_one\n-- The first.\nSELECT 1;\n\n-- ==== more\n\n"
+    second = "-- name: get_two\n-- The second,\n-- in two lines.\nSELECT 2;\n"
+    assert load_queries(write(tmp_path, first + second)) == {"get_one": "SELECT 1", "get_two": "SELECT 2"}
 
 
 def test_a_name_that_stands_twice_is_refused(tmp_path: Path) -> None:

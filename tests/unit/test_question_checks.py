@@ -58,7 +58,10 @@ def test_rows_are_written_as_options_are(rows: list[tuple[object, ...]], text: s
 
 
 def test_duckdb_runs_the_question_after_its_setup() -> None:
-    assert run_duckdb("CREATE TABLE t (a INT); INSERT INTO t VALUES (1), (NULL);", "SELECT count(a), count(*) FROM t") == "1, 2"
+    assert (
+        run_duckdb("CREATE TABLE t (a INT); INSERT INTO t VALUES (1), (NULL);", "SELECT count(a), count(*) FROM t")
+        == "1, 2"
+    )
 
 
 def test_duckdb_starts_empty_each_time() -> None:
@@ -72,7 +75,7 @@ def test_duckdb_names_the_class_of_an_error() -> None:
 
 def test_duckdb_reads_no_files_of_this_machine(tmp_path: Path) -> None:
     (tmp_path / "secret.csv").write_text("a\n1\n", encoding="utf-8")
-    assert run_duckdb("", f"SELECT * FROM '{tmp_path}/secret.csv'").startswith("error: ")
+    assert run_duckdb("", f"FROM '{tmp_path}/secret.csv'").startswith("error: ")
     assert run_duckdb("", f"COPY (SELECT 1) TO '{tmp_path}/out.csv'").startswith("error: ")
     assert not (tmp_path / "out.csv").exists()
 
@@ -212,7 +215,9 @@ def locate(*questions: Question, path: str = "streaming/2-intermediate.yaml") ->
 def make_lengths(right: int, wrong: tuple[int, int, int]) -> Question:
     """Return a question whose options have these lengths."""
     lengths = (right, *wrong)
-    options = [Option(text="abcd"[place] * length, why="So.", correct=place == 0) for place, length in enumerate(lengths)]
+    options = [
+        Option(text="abcd"[place] * length, why="So.", correct=place == 0) for place, length in enumerate(lengths)
+    ]
     return make_bank_question(options=options)
 
 
@@ -222,10 +227,15 @@ def test_questions_without_a_fault_pass() -> None:
 
 def test_a_right_option_that_shows_by_its_length_is_told() -> None:
     (problem,) = lint(locate(make_bank_question(), make_lengths(70, (30, 31, 32))))
-    assert (problem.line, "the right option has 70 characters, the wrong ones [30, 31, 32]" in problem.reason) == (13, True)
+    assert (problem.line, "the right option has 70 characters, the wrong ones [30, 31, 32]" in problem.reason) == (
+        13,
+        True,
+    )
 
 
-@pytest.mark.parametrize(("right", "wrong"), [(60, (30, 31, 32)), (MIN_LENGTH_THAT_SHOWS, (2, 3, 4)), (30, (90, 91, 92))])
+@pytest.mark.parametrize(
+    ("right", "wrong"), [(60, (30, 31, 32)), (MIN_LENGTH_THAT_SHOWS, (2, 3, 4)), (30, (90, 91, 92))]
+)
 def test_lengths_that_give_nothing_away_pass(right: int, wrong: tuple[int, int, int]) -> None:
     assert lint(locate(make_lengths(right, wrong))) == []
 

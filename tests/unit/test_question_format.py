@@ -79,7 +79,12 @@ BROKEN: dict[str, tuple[str, str, int, str]] = {
     "unknown form": ("form: practical", "form: riddle", 5, "'practical' or 'definition'"),
     "no prompt": ("prompt: Which one?", "prompt: '  '", 6, "prompt: String should have at least 1 character"),
     "prompt too long": ("Which one?", "x" * 421, 6, "prompt: String should have at most 420 characters"),
-    "code too wide": ("SELECT 1;", "x" * (MAX_CODE_COLUMNS + 1), 7, f"code line 1 has 47 columns; {MAX_CODE_COLUMNS} fit"),
+    "code too wide": (
+        "SELECT 1;",
+        "x" * (MAX_CODE_COLUMNS + 1),
+        7,
+        f"code line 1 has 47 columns; {MAX_CODE_COLUMNS} fit",
+    ),
     "code too long": ("      SELECT 1;", LONG_CODE, 7, f"code has 17 lines; 1 to {MAX_CODE_LINES} fit"),
     "code without language": ("    language: sql\n", "", 3, "code needs `language`"),
     "an unquoted number": ('text: "two"', "text: 2", 14, "quote it: YAML reads 2 as int"),
@@ -89,7 +94,12 @@ BROKEN: dict[str, tuple[str, str, int, str]] = {
     "no reason": ("why: It is not.", "why: ''", 15, "options.1.why: String should have at least 1 character"),
     "reason too long": ("It is not.", "x" * 221, 15, "at most 220 characters"),
     "no right option": ("        correct: true\n", "", 10, "exactly one option with `correct: true`, has 0"),
-    "two right options": ("why: It is not.", "why: It is.\n        correct: true", 10, "exactly one option with `correct: true`, has 2"),
+    "two right options": (
+        "why: It is not.",
+        "why: It is.\n        correct: true",
+        10,
+        "exactly one option with `correct: true`, has 2",
+    ),
     "three options": ('      - text: "four"\n        why: Nor this.\n', "", 10, "needs 4 options, has 3"),
     "the same option twice": ('"two"', '" ONE "', 10, "two options say the same"),
     "all of the above": ('"four"', '"All of the above"', 10, "none may refer to others: 'All of the above'"),
@@ -101,7 +111,12 @@ BROKEN: dict[str, tuple[str, str, int, str]] = {
     "a tag in capitals": ("[numbers]", "[Numbers]", 24, "tags.0: String should match pattern"),
     "unknown engine": ("duckdb", "sqlite", 26, "check.engine: Input should be 'duckdb', 'postgres' or 'python'"),
     "nothing to run": ("    code: |\n      SELECT 1;\n", "", 3, "nothing to run: give `check.run` or `code`"),
-    "one value for two options": ('text: "two"', 'text: "two"\n        value: one', 3, "two options stand for the same value"),
+    "one value for two options": (
+        'text: "two"',
+        'text: "two"\n        value: one',
+        3,
+        "two options stand for the same value",
+    ),
     "an unknown field": ("    tags:", "    hint: look\n    tags:", 24, "hint: Extra inputs are not permitted"),
     "no question but a word": (GOOD[GOOD.index("  - id") :], "  - nothing\n", 3, "(not a mapping): Input should be"),
 }
@@ -157,13 +172,19 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def test_every_mistake_of_a_file_is_told_at_once(tmp_path: Path) -> None:
-    problems = problems_of(tmp_path, GOOD.replace("level: 2", "level: 9").replace("[numbers]", "[]").replace("https", "ftp"))
+    problems = problems_of(
+        tmp_path, GOOD.replace("level: 2", "level: 9").replace("[numbers]", "[]").replace("https", "ftp")
+    )
     assert [line for line, _ in problems] == [4, 23, 24]
 
 
 def test_one_wrong_file_leaves_the_rest(tmp_path: Path) -> None:
     write(tmp_path, GOOD, "streaming/1-beginner.yaml")
-    write(tmp_path, GOOD.replace("stream-one", "stream-two").replace("level: 2", "level: 9"), "streaming/2-intermediate.yaml")
+    write(
+        tmp_path,
+        GOOD.replace("stream-one", "stream-two").replace("level: 2", "level: 9"),
+        "streaming/2-intermediate.yaml",
+    )
     write(tmp_path, GOOD.replace("stream-one", "stream-three"), "streaming/3-advanced.yaml")
     bank = load_bank(tmp_path)
     assert [located.question.id for located in bank.questions] == ["stream-one", "stream-three"]

@@ -146,8 +146,17 @@ async def test_a_good_answer_is_stored_and_served(
     learner = make_learner(level=Level.EXPERT, topics=(Topic.STREAMING,))
     question = await draw(generator, learner)
     assert (question.source, question.level, question.topic) == (QuestionSource.LLM, Level.EXPERT, Topic.STREAMING)
-    assert (question.prompt, question.code, question.explanation) == (written["prompt"], "SELECT 1;", written["explanation"])
-    assert [option.text for option in question.options] == ["3 partitions", "6 partitions", "9 partitions", "12 partitions"]
+    assert (question.prompt, question.code, question.explanation) == (
+        written["prompt"],
+        "SELECT 1;",
+        written["explanation"],
+    )
+    assert [option.text for option in question.options] == [
+        "3 partitions",
+        "6 partitions",
+        "9 partitions",
+        "12 partitions",
+    ]
     assert question.options[question.correct_index].text == "6 partitions"
     assert await shared_repository.get_question(question.key) == question
 
@@ -229,8 +238,12 @@ BAD: dict[str, Reply] = {
         json.dumps(written_question(options=[option | {"why": "\x00"} for option in TWO_RIGHT[1:]] + [ALL_OF_THEM[1]]))
     ),
     "no choices": as_json({"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": []}),
-    "choices that are null": as_json({"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": None}),
-    "a choice without a message": as_json({"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [{}]}),
+    "choices that are null": as_json(
+        {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": None}
+    ),
+    "a choice without a message": as_json(
+        {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [{}]}
+    ),
     "another object": as_json({"hello": "world"}),
     "a body that is no JSON": Reply(b"{", 200),
     "a page instead": Reply(b"<html>Please sign in</html>", 200, "text/html"),

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import quiz_session
+import quiz_upkeep
 from domain.catalog import Level, Priority, QuizKind, QuizState, Topic
 from domain.errors import (
     LearnerUnreachableError,

@@ -197,7 +197,7 @@ def test_the_local_bot_keeps_its_token_to_itself(tmp_path: Path) -> None:
     assert re.fullmatch(r"\d{10}:[A-Za-z0-9_-]{36}", token)
     assert servers.local_token(tmp_path) == token
     assert stat.S_IMODE((tmp_path / "simulator-token").stat().st_mode) == 0o600
-    assert bot_id_of(Settings(_env_file=None, telegram_bot_token=token)) == int(token.split(":")[0])  # type: ignore[arg-type]
+    assert bot_id_of(Settings(_env_file=None, telegram_bot_token=token)) == int(token.split(":")[0])
 
 
 def test_a_process_inherits_the_environment_with_additions(monkeypatch: pytest.MonkeyPatch) -> None:

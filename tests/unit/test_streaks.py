@@ -78,9 +78,7 @@ def changes(zone: str) -> list[date]:
     info = ZoneInfo(zone)
     noons = [datetime(YEAR, 1, 1, 12, tzinfo=UTC) + n * A_DAY for n in range(367)]
     offsets = [noon.astimezone(info).utcoffset() for noon in noons]
-    return [
-        noons[n].astimezone(info).date() for n in range(1, len(noons)) if offsets[n] != offsets[n - 1]
-    ]
+    return [noons[n].astimezone(info).date() for n in range(1, len(noons)) if offsets[n] != offsets[n - 1]]
 
 
 def test_there_are_changes_to_test_with() -> None:
@@ -117,7 +115,10 @@ def test_the_hour_that_comes_twice_is_still_one_day() -> None:
 
 def test_a_flight_west_over_the_date_line_loses_nothing() -> None:
     """Leave Tokyo on the 2nd, land in Honolulu on the 1st: the streak waits until the 3rd."""
-    assert streak_after([date(2026, 3, 1), date(2026, 3, 2), date(2026, 3, 1), date(2026, 3, 2)]) == (2, date(2026, 3, 2))
+    assert streak_after([date(2026, 3, 1), date(2026, 3, 2), date(2026, 3, 1), date(2026, 3, 2)]) == (
+        2,
+        date(2026, 3, 2),
+    )
     assert advance_streak(2, date(2026, 3, 2), date(2026, 3, 3)) == (3, date(2026, 3, 3))
 
 

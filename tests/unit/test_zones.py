@@ -32,7 +32,10 @@ def test_no_zone_and_no_city_stands_twice() -> None:
 @pytest.mark.parametrize("moment", [SUMMER, WINTER], ids=["summer", "winter"])
 async def test_postgres_knows_every_zone_and_its_clock(shared_database_url: str, moment: datetime) -> None:
     connection = await asyncpg.connect(shared_database_url)
-    query = "SELECT z, extract(epoch FROM ($2 AT TIME ZONE z) - ($2 AT TIME ZONE 'UTC'))::int / 60 FROM unnest($1::text[]) AS z"
+    query = """
+        SELECT z, extract(epoch FROM ($2 AT TIME ZONE z) - ($2 AT TIME ZONE 'UTC'))::int / 60
+        FROM unnest($1::text[]) AS z
+    """
     try:
         rows = await connection.fetch(query, list(ZONES), moment)
     finally:
