@@ -17,8 +17,7 @@ RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin quiz
 COPY --from=build /opt/venv /opt/venv
 
 WORKDIR /app
-COPY main.py services.py webhook.py worker.py quiz_session.py telegram_bot.py prefect_flows.py ./
-COPY quiz_generator.py repository.py difficulty_adapter.py schema.sql prefect.yaml ./
+COPY *.py schema.sql prefect.yaml ./
 COPY bot bot
 COPY domain domain
 COPY local local

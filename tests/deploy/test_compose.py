@@ -12,6 +12,7 @@ import yaml
 from fastapi.routing import APIRoute
 
 import main
+from bot.messages import PRIVACY_TEXT
 from domain.settings import LogFormat, Settings, TelegramMode
 from local import servers
 from local.stack import PREFECT_CLIENT
@@ -111,10 +112,11 @@ def test_the_browser_asks_the_prefect_api_where_it_is_published() -> None:
     assert service["environment"]["PREFECT_SERVER_UI_API_URL"] == "http://127.0.0.1:4300/api"
 
 
-def test_prefect_forgets_learners_within_a_month() -> None:
+def test_prefect_forgets_learners_within_the_few_days_that_privacy_promises() -> None:
     deployed = compose.environment_of(compose.services()["prefect-server"])
     seconds = int(deployed["PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD"])
-    assert 3600 < seconds <= 30 * 86400
+    assert 3600 < seconds <= 7 * 86400
+    assert "for a few days" in PRIVACY_TEXT
     assert "flow_runs" in deployed["PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED"].split(",")
 
 

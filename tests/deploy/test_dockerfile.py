@@ -40,7 +40,12 @@ def all_of(name: str, stage: int = -1) -> list[str]:
 def copied() -> list[tuple[list[str], str]]:
     """Return sources and destination of what the last stage takes from this repository."""
     parts = [rest.split() for rest in all_of("COPY") if not rest.startswith("--from")]
-    return [(part[:-1], part[-1]) for part in parts]
+    return [([name for source in part[:-1] for name in _found(source)], part[-1]) for part in parts]
+
+
+def _found(source: str) -> list[str]:
+    """Return what a source means: itself, or the files that it fits."""
+    return sorted(path.name for path in ROOT.glob(source)) if "*" in source else [source]
 
 
 def test_every_stage_stands_on_the_same_pinned_python() -> None:

@@ -105,6 +105,19 @@ class RunningStack:
         reply.raise_for_status()
         return list(reply.json())
 
+    def start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
+        """Start a deployment as the Prefect UI does, and return the run's id."""
+        found = httpx.get(f"{self.prefect}/api/deployments/name/{deployment}", timeout=20)
+        found.raise_for_status()
+        url = f"{self.prefect}/api/deployments/{found.json()['id']}/create_flow_run"
+        reply = httpx.post(url, json={"parameters": parameters}, timeout=20)
+        reply.raise_for_status()
+        return str(reply.json()["id"])
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """Return a run of Prefect's."""
+        return dict(httpx.get(f"{self.prefect}/api/flow_runs/{run_id}", timeout=20).json())
+
 
 def wait_until(happened: Callable[[], Any], seconds: float, describe: Callable[[], str] = str) -> None:
     """Return when something has happened, or fail with a description."""

@@ -139,6 +139,22 @@ def test_an_operator_sees_the_learners_runs(stack: RunningStack, page: Page) -> 
     picture(page, "prefect-runs")
 
 
+def test_an_operator_starts_a_distribution_and_reads_its_tables(stack: RunningStack, page: Page) -> None:
+    page.goto(stack.chat)
+    for learner in ("1003", "1004"):
+        page.get_by_test_id(f"learner-{learner}").click()
+        page.get_by_role("button", name=re.compile("^start$", re.IGNORECASE)).click()
+        expect(last_message(page)).to_contain_text("Welcome to the daily quiz")
+    run_id = stack.start_run("distribute_daily_quizzes/daily", {"ignore_hour": True})
+    wait_until(lambda: stack.run(run_id)["state_type"] == "COMPLETED", 90, lambda: str(stack.run(run_id)))
+    assert re.fullmatch(r"daily \d{4}-\d\d-\d\d \d\d:\d\d · 2 learners", stack.run(run_id)["name"])
+    expect(last_message(page)).to_contain_text("Daily quiz")
+    page.goto(f"{stack.prefect}/runs/flow-run/{run_id}")
+    page.get_by_text("Artifacts", exact=True).first.click()
+    expect(page.get_by_text("2 sent, 0 skipped, 0 failed").first).to_be_visible()
+    picture(page, "prefect-distribution")
+
+
 def test_the_chat_page_serves_a_phone_as_well(stack: RunningStack, browser: Browser) -> None:
     phone = browser.new_page(viewport={"width": 390, "height": 844})
     phone.goto(stack.chat)

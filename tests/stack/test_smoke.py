@@ -20,8 +20,7 @@ pytestmark = pytest.mark.stack
 
 
 def distribution_runs(stack: RunningStack, state: str) -> list[dict[str, Any]]:
-    runs = stack.runs(state={"type": {"any_": [state]}}, tags={"all_": ["auto-scheduled", "daily"]})
-    return runs
+    return stack.runs(state={"type": {"any_": [state]}}, tags={"all_": ["auto-scheduled", "daily"]})
 
 
 def test_the_screen_at_the_end_of_the_start_tells_the_addresses(stack: RunningStack) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -79,9 +80,15 @@ def part_of(path: Path) -> str:
 PARTS = {part_of(path) for path in python_files()}
 
 
+@cache
+def syntax_of(path: Path) -> ast.Module:
+    """Return a file's syntax tree."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports_of(path: Path) -> Iterator[tuple[int, str]]:
     """Yield line and part of each import of ours in a file, wherever in the file it stands."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(syntax_of(path)):
         match node:
             case ast.Import(names=names):
                 modules = [alias.name for alias in names]
@@ -116,7 +123,7 @@ def test_a_file_imports_only_what_its_arrows_allow(path: Path) -> None:
 
 @pytest.mark.parametrize("path", PRODUCT, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_import_is_relative(path: Path) -> None:
-    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    tree = ast.walk(syntax_of(path))
     assert [node.lineno for node in tree if isinstance(node, ast.ImportFrom) and node.level] == []
 
 
@@ -142,7 +149,7 @@ def test_only_the_edge_reads_the_clock() -> None:
         "bot/callbacks.py",
         "domain/models.py",
     ):
-        tree = ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8")))
+        tree = ast.walk(syntax_of(ROOT / name))
         calls = {node.func.attr for node in tree if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
         assert not calls & {"now", "today", "utcnow", "monotonic", "time"}, name
 

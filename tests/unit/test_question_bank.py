@@ -82,12 +82,12 @@ def test_references_lead_to_documents_not_to_front_pages(bank: Bank) -> None:
     assert bare == []
 
 
-async def test_loading_the_bank_twice_changes_nothing(repository: Repository) -> None:
+async def test_loading_the_bank_twice_changes_nothing(bank: Bank, repository: Repository) -> None:
     await sync_bank(repository, BANK_FOLDER)
     counts = await repository.count_questions()
     assert counts == {(topic, level): PER_CELL for topic in Topic for level in Level}
     columns = {
         located.question.id: question_columns(located.question, located.topic, QuestionSource.STATIC)
-        for located in load_bank().questions
+        for located in bank.questions
     }
     assert await repository.sync_static_questions(columns, ()) == (0, 0)
