@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import signal
 import sys
 import threading
 from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
 from domain.errors import QuizServiceError, StartupError
 from domain.settings import Settings, load_settings
 from observability.logs import redact, set_up_logs
+
+logger = logging.getLogger(__name__)
 
 ROLES = {
     "all": "everything on this machine; what the settings leave out is started here",
@@ -67,11 +71,11 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
         case "bot":
             from webhook import serve_bot  # noqa: PLC0415
 
-            return serve_bot(_resolved(settings))
+            return serve_bot(_resolved(settings, with_redis=True))
         case "worker":
-            return _run_apart(run_worker(_resolved(settings)))
+            return _run_apart(run_worker(_resolved(settings, with_redis=True)))
         case "prefect":
-            return _run_apart(run_prefect_worker(_resolved(settings)))
+            return _run_apart(run_prefect_worker(_resolved(settings, with_redis=True)))
         case "init":
             return asyncio.run(_initialise(_resolved(settings)))
         case _:
@@ -80,12 +84,14 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
             return asyncio.run(manage_webhook(settings, options.action))
 
 
-def _resolved(settings: Settings) -> Settings:
+def _resolved(settings: Settings, *, with_redis: bool = False) -> Settings:
     """Make sure that a role that runs alone knows where its servers are."""
     needed = {"DATABASE_URL": settings.database_url, "TELEGRAM_BOT_TOKEN": settings.telegram_bot_token}
+    if with_redis:
+        needed["REDIS_URL"] = settings.redis_url
     missing = [name for name, value in needed.items() if value is None]
     if missing:
-        raise StartupError(f"set {' and '.join(missing)}, or run `python main.py` for everything on this machine")
+        raise StartupError(f"set {', '.join(missing)}, or run `python main.py` for everything on this machine")
     return settings
 
 
@@ -147,6 +153,7 @@ async def run_worker(settings: Settings) -> None:
     Args:
         settings: with every address resolved.
     """
+    import httpx  # noqa: PLC0415
     from prefect.context import AsyncClientContext  # noqa: PLC0415
     from prometheus_client import start_http_server  # noqa: PLC0415
 
@@ -157,7 +164,15 @@ async def run_worker(settings: Settings) -> None:
 
     if settings.worker_metrics_port:
         start_http_server(settings.worker_metrics_port, addr=settings.webhook_host)
-    async with open_services(settings) as opened, AsyncClientContext.get_or_create():
+    async with open_services(settings) as opened, AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(AsyncClientContext.get_or_create())
+        except (
+            RuntimeError,
+            OSError,
+            httpx.HTTPError,
+        ) as error:  # it only saves CPU
+            logger.warning("Prefect does not answer at the start: %s", type(error).__name__)
         await opened.repository.database.prepare_schema()
         await sync_bank(opened.repository, settings.question_bank_dir)
         wiring = replace(opened, services=replace(opened.services, forget_runs=prefect_flows.forget_runs))
@@ -188,6 +203,7 @@ async def run_prefect_worker(settings: Settings) -> None:
     repository = await Repository.open(settings)
     beating = asyncio.create_task(keep_beating(repository, "prefect"))
     try:
+        await repository.database.prepare_schema()
         await prefect_flows.register_deployments(settings)
         await ProcessWorker(work_pool_name=settings.prefect_work_pool, name="quiz-worker").start()
     finally:

@@ -190,11 +190,12 @@ async def distribute_daily_quizzes(
         at = services.now()
         among = None if learner_ids is None else [LearnerId(i) for i in learner_ids]
         due = await find_due(datetime.max.replace(tzinfo=UTC) if ignore_hour else at, among, limit)
-        await _rename(f"daily {at:%Y-%m-%d %H:%M} · {len(due)} learner{'' if len(due) == 1 else 's'}")
+        naming = asyncio.create_task(_rename(f"daily {at:%Y-%m-%d %H:%M} · {_learners(len(due))}"))
         if dry_run:
             deliveries = [Delivery(learner_id, Outcome.SKIPPED, "dry run") for learner_id in due]
         else:
             deliveries = await _serve_cohorts(due, services.settings.max_flow_runs_per_distribution)
+        await naming
         await _publish("daily-distribution", deliveries)
         return _count(deliveries)
 
@@ -281,7 +282,8 @@ class Progress:
         self._artifact_id = artifact_id
         self._total = total
         self._done = 0
-        self._moved_at = time.monotonic()
+        self._moved_at = self._asked_at = time.monotonic()
+        self._cancelled = False
 
     @classmethod
     async def begin(cls, total: int) -> Progress:
@@ -312,13 +314,17 @@ class Progress:
     async def is_cancelled(self) -> bool:
         """Return whether an operator cancelled the run, which Prefect does not tell a run in its own process."""
         run_id = runtime.flow_run.id
-        if not run_id:
-            return False
-        with contextlib.suppress(Exception):
-            async with get_client() as client:
-                run = await client.read_flow_run(UUID(run_id))
-            return run.state_type in {StateType.CANCELLING, StateType.CANCELLED}
-        return False
+        if run_id and not self._cancelled and time.monotonic() - self._asked_at >= PROGRESS_SECONDS:
+            self._asked_at = time.monotonic()
+            with contextlib.suppress(Exception):  # an absent server cannot stop a distribution
+                async with get_client() as client:
+                    run = await client.read_flow_run(UUID(run_id))
+                self._cancelled = run.state_type in {StateType.CANCELLING, StateType.CANCELLED}
+        return self._cancelled
+
+
+def _learners(count: int) -> str:
+    return f"{count} learner{'' if count == 1 else 's'}"
 
 
 def _count(deliveries: Sequence[Delivery]) -> dict[str, int]:

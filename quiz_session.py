@@ -432,7 +432,13 @@ async def give_feedback(services: Services, quiz_ids: Sequence[QuizId]) -> list[
     """
     grades = await services.repository.get_grades(quiz_ids)
     quizzes = [quiz for quiz in await services.repository.get_quizzes(grades) if quiz.state is QuizState.GRADED]
-    results = await asyncio.gather(*(_tell(services, quiz, grades[quiz.id]) for quiz in quizzes))
+    turns = asyncio.Semaphore(SENDERS)
+
+    async def tell(quiz: Quiz) -> tuple[Delivery, bool]:
+        async with turns:
+            return await _tell(services, quiz, grades[quiz.id])
+
+    results = await asyncio.gather(*(tell(quiz) for quiz in quizzes))
     told = [quiz.id for quiz, (_, settled) in zip(quizzes, results, strict=True) if settled]
     if told:
         await services.repository.mark_told(told)

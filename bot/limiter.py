@@ -21,7 +21,12 @@ from observability import metrics
 logger = logging.getLogger(__name__)
 
 BROADCAST_BURST = 3
-"""Slots that a broadcast may be ahead, so that a late wake-up does not lose its slot for good."""
+"""Unused slots that a broadcast may still take, so that a late wake-up does not lose them for good."""
+
+INTERACTIVE_BURST = 10
+"""Likewise for replies, which come in batches with pauses between them."""
+
+BURST = {Priority.BROADCAST: BROADCAST_BURST, Priority.INTERACTIVE: INTERACTIVE_BURST}
 
 FALLBACK_SHARE = 0.5
 """The part of the rate that one process takes while Redis is away: at least one other process sends as well."""
@@ -75,11 +80,19 @@ class LocalBucket:
         """
         if now < self._paused_until:
             return Slot(self._paused_until - now, granted=False)
-        free = max(self._free, now - self._slot * (BROADCAST_BURST - 1))
+        free = max(self._free, now - self._slot * (BURST[priority] - 1))
         if priority is Priority.BROADCAST and free > now:
             return Slot(free - now, granted=False)
         self._free = free + self._slot
         return Slot(max(free - now, 0.0), granted=True)
+
+    def is_paused(self, now: float) -> bool:
+        """Return whether Telegram's pause still holds.
+
+        Args:
+            now: a monotonic clock, in seconds.
+        """
+        return now < self._paused_until
 
     def pause(self, seconds: float, now: float) -> None:
         """Grant nothing for a while.
@@ -127,13 +140,13 @@ class RateLimiter:
             slot = await self._take(priority)
             if slot.wait > 0:
                 await asyncio.sleep(slot.wait)
-            if slot.granted:
+            if slot.granted and not self._local.is_paused(time.monotonic()):  # Telegram may have spoken meanwhile
                 return
 
     async def _take(self, priority: Priority) -> Slot:
         if self._script is not None and time.monotonic() >= self._redis_away_until:
             try:
-                micros, granted = await self._script(self._keys, (self._slot, BROADCAST_BURST, int(priority)))
+                micros, granted = await self._script(self._keys, (self._slot, BURST[priority], int(priority)))
                 return Slot(micros / 1e6, bool(granted))
             except (RedisError, OSError, TimeoutError) as error:
                 self._note_redis_away(error)

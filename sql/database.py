@@ -89,6 +89,7 @@ class Database:
                 max_size=size,
                 timeout=CONNECT_SECONDS,
                 command_timeout=COMMAND_SECONDS,
+                reset=_keep_session,
                 statement_cache_size=0 if pooler else 256,
                 server_settings=None if pooler else {"application_name": "quiz", "jit": "off"},
             )
@@ -264,6 +265,14 @@ class Transaction:
             arguments: one tuple of parameters for each run.
         """
         await self._connection.executemany(self._queries[name], arguments)
+
+
+async def _keep_session(_: object) -> None:
+    """Hand a connection back as it is.
+
+    The pool would reset it with a second exchange for each query. There is nothing to reset: locks end with their
+    transactions, and listening has a connection of its own. Without it the webhook takes a fifth more requests.
+    """
 
 
 def _without_transaction(script: str) -> str:

@@ -56,7 +56,7 @@ async def test_init_makes_the_schema_and_loads_the_bank(database_url: str, bank_
 @pytest.mark.parametrize(
     ("arguments", "environment", "expected"),
     [
-        (["bot"], {}, "set DATABASE_URL and TELEGRAM_BOT_TOKEN, or run `python main.py`"),
+        (["bot"], {}, "set DATABASE_URL, TELEGRAM_BOT_TOKEN, REDIS_URL, or run `python main.py`"),
         (["webhook", "set"], {"TELEGRAM_BOT_TOKEN": TOKEN}, "WEBHOOK_URL is not set"),
         (["webhook", "info"], {"TELEGRAM_BOT_TOKEN": "nonsense"}, "is not a bot token"),
         ([], {"QUIZ_TIMEZONE": "Mars/Olympus"}, "QUIZ_TIMEZONE: no such time zone: 'Mars/Olympus'"),

