@@ -118,7 +118,7 @@ CREATE TABLE IF NOT EXISTS quizzes (
                       'answered',                      -- the first tap counted; -> graded
                       'graded',                        -- level and streak follow from it; feedback_at says if it was told
                       'expired',                       -- nobody answered in time
-                      'failed')),                      -- could not be sent; failure says why
+                      'failed')),                      -- could not be sent, failure says why; -> answered if a copy arrived
     option_order smallint[] NOT NULL CHECK (array_length(option_order, 1) = 4),
     message_id   bigint,
     attempts     smallint NOT NULL DEFAULT 0,          -- how often sending began

@@ -18,7 +18,7 @@ MAX_BYTES = 64
 """Telegram's limit."""
 
 _SEPARATOR = ":"
-_INTEGER = re.compile(r"^(0|-?[1-9][0-9]{0,17})$")
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def _pack_value(value: object) -> str:
 def _unpack_value(kind: str, part: str) -> Any:  # noqa: ANN401 - one of the field types
     if kind == "str":
         return part
-    if not _INTEGER.match(part):
+    if not _INTEGER.fullmatch(part):
         raise ForgedCallbackError
     number = int(part)
     if kind == "bool":
@@ -196,7 +196,7 @@ def unpack(data: str) -> Callback:
     """
     prefix, *parts = data.split(_SEPARATOR)
     kind = _BY_PREFIX.get(prefix)
-    if kind is None or len(data.encode()) > MAX_BYTES:
+    if kind is None or len(data.encode(errors="surrogatepass")) > MAX_BYTES:
         raise ForgedCallbackError
     return kind.from_parts(parts)
 

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.callbacks import quiz_of
+from bot.messages import COMMANDS
 from domain.errors import QuizServiceError
 from domain.ids import BotId, LearnerId
 from domain.models import Incoming, TapVerdict, UpdateKind
@@ -18,6 +19,9 @@ from repository import Repository
 MAX_BYTES = 1_000_000
 ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member")
 """The kinds of updates that Telegram is asked for."""
+
+KNOWN = frozenset({"start", *(name for name, _ in COMMANDS)})
+"""Commands that are kept by name; any other is something that a learner wrote, and is not kept."""
 
 _COMMAND = re.compile(r"^/([A-Za-z0-9_]{1,32})(?:@\w+)?(?:\s|$)")
 _BIG = 2**63 - 1
@@ -117,7 +121,8 @@ def _from_message(update_id: int, message: _UserMessage) -> Incoming | None:
     learner = LearnerId(message.sender.id)
     command = _COMMAND.match(message.text or "")
     if command:
-        return Incoming(update_id, learner, UpdateKind.COMMAND, command[1].lower(), message.message_id)
+        name = command[1].lower()
+        return Incoming(update_id, learner, UpdateKind.COMMAND, name if name in KNOWN else "", message.message_id)
     return Incoming(update_id, learner, UpdateKind.TEXT, "", message.message_id)
 
 

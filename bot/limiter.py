@@ -43,7 +43,8 @@ local slot = tonumber(ARGV[1]) * 1000000
 local free = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now - slot * (tonumber(ARGV[2]) - 1))
 if paused > 0 then return {paused, 0} end
 if ARGV[3] == '0' and free > now then return {free - now, 0} end
-redis.call('SET', KEYS[1], string.format('%.0f', free + slot), 'EX', 60)
+local kept = math.ceil((math.max(free - now, 0) + 10 * slot) / 1000000) + 60
+redis.call('SET', KEYS[1], string.format('%.0f', free + slot), 'EX', kept)
 return {math.max(free - now, 0), 1}
 """
 
@@ -56,6 +57,17 @@ class Slot:
     """Seconds to wait."""
     granted: bool
     """Whether the slot is ours after that; if not, ask again."""
+
+
+# KEYS: pause. ARGV: seconds. A pause that is under way may only be made longer.
+_PAUSE = """
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local ends = now + tonumber(ARGV[1]) * 1000000
+if ends > tonumber(redis.call('GET', KEYS[1]) or '0') then
+  redis.call('SET', KEYS[1], string.format('%.0f', ends), 'PX', math.max(1, math.ceil((ends - now) / 1000)))
+end
+"""
 
 
 class LocalBucket:
@@ -163,9 +175,7 @@ class RateLimiter:
         if self._redis is None:
             return
         try:
-            now, micros = await self._redis.time()
-            until = int((now + seconds) * 1e6 + micros)
-            await self._redis.set(self._keys[1], until, px=max(1, int(seconds * 1000)))
+            await self._redis.eval(_PAUSE, 1, self._keys[1], str(seconds))
         except (RedisError, OSError, TimeoutError) as error:
             self._note_redis_away(error)
 

@@ -6,7 +6,7 @@ import re
 from html import escape
 
 from bot.zones import city
-from difficulty_adapter import DEFAULT_LIMIT
+from difficulty_adapter import DEFAULT_LIMIT, POINTS, Answer
 from domain.catalog import Level, QuizKind
 from domain.models import Grade, Learner, Question, Quiz, Statistics
 
@@ -145,6 +145,7 @@ def level_line(level: Level, points: int, limit: int = DEFAULT_LIMIT) -> str:
     if points < 0:
         answers = "answer makes" if points == -1 else "answers make"
         return f"{name} · {-points} right {answers} good the last miss"
+    points = min(points, limit)  # earned before an operator lowered the limit
     bar = "▰" * points + "▱" * (limit - points)
     return f"{name}  {bar}  {points}/{limit} to {Level(level + 1).label}"
 
@@ -193,11 +194,21 @@ def help_text(limit: int = DEFAULT_LIMIT) -> str:
     return (
         "<b>How it works</b>\n\n"
         "Tap A, B, C or D under a question; the first tap counts. "
-        f"{limit} right in a row from zero raise your level, two wrong in a row lower it, "
-        "and three right make good one wrong.\n"
+        f"{limit} right in a row from zero raise your level, {_wrong_in_a_row(limit)}, "
+        f"and {_NUMBERS[_PENALTY]} right make good one wrong.\n"
         "Your streak counts the days on which you answered, right or wrong.\n\n"
         f"{commands}"
     )
+
+
+_NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven")
+_PENALTY = -POINTS[Answer.WRONG]
+
+
+def _wrong_in_a_row(limit: int) -> str:
+    """Say how many wrong answers lower the level of a learner without points."""
+    count = -(-limit // _PENALTY)
+    return "one wrong answer lowers it" if count == 1 else f"{_NUMBERS[count]} wrong in a row lower it"
 
 
 PRIVACY_TEXT = (

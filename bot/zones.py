@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -142,6 +143,12 @@ ZONES: tuple[str, ...] = (
 """IANA names of the places where most people live, west to east."""
 
 
+@functools.cache
+def _zone(name: str) -> ZoneInfo:
+    """Keep every zone: the library itself keeps only a few, and reads the others' files again each time."""
+    return ZoneInfo(name)
+
+
 def offset_minutes(zone: str, now: datetime) -> int:
     """Return how many minutes a zone's clocks are ahead of UTC.
 
@@ -149,7 +156,7 @@ def offset_minutes(zone: str, now: datetime) -> int:
         zone: an IANA name.
         now: an aware moment, since daylight saving changes the answer.
     """
-    offset = now.astimezone(ZoneInfo(zone)).utcoffset() or timedelta()
+    offset = now.astimezone(_zone(zone)).utcoffset() or timedelta()
     return int(offset.total_seconds() // 60)
 
 

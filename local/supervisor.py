@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import threading
@@ -112,7 +113,7 @@ class Supervisor:
                 process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 logger.warning("the %s did not end in %g s and is killed", program.name, STOP_SECONDS)
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # its session: what it started goes with it
                 process.wait()
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
 from domain.settings import LogFormat, Settings
 
-_TOKEN = re.compile(r"\b\d{5,}:[A-Za-z0-9_-]{20,}\b")
-_PASSWORD = re.compile(r"(\w+://[^:/@\s]*:)[^@\s]+@")
+_TOKEN = re.compile(r"\d{5,}:[A-Za-z0-9_-]{20,}")
+_PASSWORD = re.compile(r"(\w+://[^:/@\s]*:)\S*@")
+_PARAMETER = re.compile(r"([?&](?:password|passwd|secret|token|api_?key)=)[^&\s]+", re.IGNORECASE)
 _KEY = re.compile(r"\b(sk-[A-Za-z0-9_-]{4})[A-Za-z0-9_-]+")
 
 QUIET = (
@@ -38,18 +40,23 @@ def redact(text: str) -> str:
     """
     text = _TOKEN.sub("<token>", text)
     text = _PASSWORD.sub(r"\1<password>@", text)
+    text = _PARAMETER.sub(r"\1<secret>", text)
     return _KEY.sub(r"\1<key>", text)
 
 
-class _Redacting(logging.Formatter):
-    """Wraps a formatter, so that tracebacks are redacted as well."""
-
-    def __init__(self, inner: logging.Formatter) -> None:
-        super().__init__()
-        self._inner = inner
+class _RedactedText(logging.Formatter):
+    """Redacts whole lines, so that tracebacks are redacted as well."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(self._inner.format(record))
+        return redact(super().format(record))
+
+
+class _RedactedJson(JsonFormatter):
+    """Redacts each value before it is quoted: a pattern that ran over quotes would break the line."""
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        redacted = {name: redact(value) if isinstance(value, str) else value for name, value in log_data.items()}
+        return super().process_log_record(redacted)
 
 
 def set_up_logs(settings: Settings, role: str) -> None:
@@ -59,18 +66,18 @@ def set_up_logs(settings: Settings, role: str) -> None:
         settings: level and format.
         role: stands in every line, since several roles write to one terminal.
     """
-    inner: logging.Formatter
+    formatter: logging.Formatter
     if settings.log_format is LogFormat.JSON:
-        inner = JsonFormatter(
+        formatter = _RedactedJson(
             "{asctime}{levelname}{name}{message}",
             style="{",
             rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
             static_fields={"role": role},
         )
     else:
-        inner = logging.Formatter(f"%(asctime)s {role:<8} %(levelname)-7s %(message)s", "%H:%M:%S")
+        formatter = _RedactedText(f"%(asctime)s {role:<8} %(levelname)-7s %(message)s", "%H:%M:%S")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Redacting(inner))
+    handler.setFormatter(formatter)
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[settings.log_level]))

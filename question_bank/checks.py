@@ -36,7 +36,8 @@ def render_rows(rows: Iterable[Iterable[Any]]) -> str:
     Returns:
         One line; ``(no rows)`` when there are none.
     """
-    return " / ".join(", ".join(_render(value) for value in row) for row in rows) or "(no rows)"
+    lines = [", ".join(_render(value) for value in row) for row in rows]
+    return " / ".join(lines) if lines else "(no rows)"
 
 
 def _render(value: object) -> str:
@@ -61,8 +62,11 @@ def run_duckdb(setup: str, run: str) -> str:
     """
     with duckdb.connect(config={"threads": "1", "enable_external_access": "false"}) as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        if setup.strip():
-            connection.execute(setup)
+        try:
+            if setup.strip():
+                connection.execute(setup)
+        except duckdb.Error as error:
+            return f"error in the setup: {error}".splitlines()[0]
         try:
             return render_rows(connection.execute(run).fetchall())
         except duckdb.Error as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,9 @@ def read_file(path: Path) -> tuple[list[Located], list[Problem]]:
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_LOADER)
         if node is None:
             return [], [Problem(path, 1, "the file is empty")]
-        document = yaml.constructor.SafeConstructor().construct_document(node)
+        document, line = _construct(node)
+        if line:
+            return [], [Problem(path, line, "not YAML: this value does not fit its type; quote it if it is text")]
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         return [], [Problem(path, line, f"not YAML: {error.problem}")]
@@ -100,10 +103,35 @@ def read_file(path: Path) -> tuple[list[Located], list[Problem]]:
     return _read_document(path, document, node)
 
 
+def _construct(node: yaml.Node) -> tuple[Any, int]:
+    """Return the values of a parsed tree, or the line of the first one that cannot be built, which is else 0."""
+    try:
+        return yaml.constructor.SafeConstructor().construct_document(node), 0
+    except (ValueError, TypeError, AttributeError):
+        return None, next((leaf.start_mark.line + 1 for leaf in _leaves(node) if not _fits(leaf)), 1)
+
+
+def _leaves(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+        return
+    for child in node.value:
+        for part in child if isinstance(child, tuple) else (child,):
+            yield from _leaves(part)
+
+
+def _fits(leaf: yaml.Node) -> bool:
+    try:
+        yaml.constructor.SafeConstructor().construct_document(leaf)
+    except (ValueError, TypeError, AttributeError, yaml.constructor.ConstructorError):
+        return False
+    return True
+
+
 def _read_document(path: Path, document: Any, node: yaml.Node) -> tuple[list[Located], list[Problem]]:  # noqa: ANN401
     if not isinstance(document, dict) or set(document) != {"topic", "questions"}:
         return [], [Problem(path, 1, "needs `topic` and `questions`, and nothing else at the top")]
-    if document["topic"] not in set(Topic):
+    if not isinstance(document["topic"], str) or document["topic"] not in set(Topic):
         return [], [Problem(path, 1, f"unknown topic {document['topic']!r}; known: {', '.join(Topic)}")]
     if not isinstance(document["questions"], list):
         return [], [Problem(path, 1, "`questions` must be a list")]

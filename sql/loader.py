@@ -7,8 +7,7 @@ from pathlib import Path
 
 QUERIES_FILE = Path(__file__).with_name("queries.sql")
 
-_NAME = re.compile(r"^-- name: (?P<name>[a-z_]+)\n(?P<about>(?:-- .*\n)+)", re.MULTILINE)
-_RULER = re.compile(r"^-- =+ .*$", re.MULTILINE)
+_NAME = re.compile(r"-- name: ([a-z_]+)")
 
 
 def load_queries(path: Path = QUERIES_FILE) -> dict[str, str]:
@@ -18,16 +17,30 @@ def load_queries(path: Path = QUERIES_FILE) -> dict[str, str]:
         path: a file in which each query begins with ``-- name: verb_noun`` and at least one line on what it is for.
 
     Raises:
-        ValueError: a name stands twice, or a query has no text.
+        ValueError: a name is malformed or stands twice, or a query has no description or no text.
     """
-    text = _RULER.sub("", path.read_text(encoding="utf-8"))
-    found = list(_NAME.finditer(text))
     queries: dict[str, str] = {}
-    for match, following in zip(found, [*found[1:], None], strict=True):
-        query = text[match.end() : following.start() if following else len(text)].strip().removesuffix(";")
-        name = match["name"]
-        if name in queries or not query:
-            msg = f"{path.name}: query {name!r} {'stands twice' if query else 'has no text'}"
+    for block in _blocks(path.read_text(encoding="utf-8")):
+        name = _NAME.fullmatch(block[0])
+        body = [line for line in block[1:] if not line.startswith("-- ==")]
+        described = bool(body) and body[0].startswith("-- ")
+        text = "\n".join(line for line in body if not line.startswith("--")).strip().removesuffix(";")
+        if name is None or not described:
+            msg = f"{path.name}: {block[0]!r} needs a verb_noun for a name and a line on what it is for"
             raise ValueError(msg)
-        queries[name] = query
+        if name[1] in queries or not text:
+            msg = f"{path.name}: query {name[1]!r} {'stands twice' if text else 'has no text'}"
+            raise ValueError(msg)
+        queries[name[1]] = text
     return queries
+
+
+def _blocks(text: str) -> list[list[str]]:
+    """Cut a file into its queries, each from its name on."""
+    blocks: list[list[str]] = []
+    for line in text.splitlines():
+        if line.startswith("-- name:"):
+            blocks.append([line])
+        elif blocks:
+            blocks[-1].append(line)
+    return blocks

@@ -15,8 +15,8 @@ SELECT EXISTS (SELECT FROM stored) AS is_new,
            WHEN $7::bigint IS NULL THEN 'not_a_quiz'
            WHEN q.id IS NULL THEN 'unknown'
            WHEN q.learner_id <> $3 THEN 'foreign'
-           WHEN q.state = 'expired' OR (q.state = 'sent' AND q.expires_at <= now()) THEN 'expired'
            WHEN q.state IN ('answered', 'graded') THEN 'answered'
+           WHEN q.state = 'expired' OR q.expires_at <= now() THEN 'expired'
            ELSE 'fresh'
        END AS verdict
 FROM (SELECT) AS one_row
@@ -149,7 +149,7 @@ FROM (
             SELECT z.question_id, count(*) AS times FROM quizzes z
             WHERE z.learner_id = wanted.learner_id GROUP BY z.question_id
         ) AS seen ON seen.question_id = c.id
-        WHERE c.state = 'active' AND c.level = wanted.level
+        WHERE c.state = 'active' AND c.source = 'static' AND c.level = wanted.level
           AND (wanted.topics = '' OR c.topic = ANY(string_to_array(wanted.topics, ',')))
         ORDER BY coalesce(seen.times, 0), random()
         LIMIT 1
@@ -253,11 +253,12 @@ UPDATE quizzes SET state = 'expired', touched_at = now()
 WHERE state IN ('pending', 'sending', 'sent') AND expires_at <= now();
 
 -- name: record_tap
--- The first tap on a quiz counts: it is taken here, once, or nothing comes back.
+-- The first tap on a quiz counts: it is taken here, once, or nothing comes back. A tap on one whose sending was given up
+-- shows that a copy arrived all the same.
 UPDATE quizzes
 SET state = 'answered', chosen = option_order[$3 + 1], answered_at = $4, touched_at = now(),
     message_id = coalesce($5, message_id), sent_at = coalesce(sent_at, now())
-WHERE id = $1 AND learner_id = $2 AND state IN ('pending', 'sending', 'sent') AND expires_at > $4
+WHERE id = $1 AND learner_id = $2 AND state IN ('pending', 'sending', 'sent', 'failed') AND expires_at > $4
 RETURNING id;
 
 -- name: find_ungraded_quizzes

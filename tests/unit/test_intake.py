@@ -65,7 +65,7 @@ def parse(**update: object) -> Incoming | None:
         ("/quiz@Some_Bot", "quiz"),
         ("/quiz@Some_Bot now", "quiz"),
         ("/quiz\nnow", "quiz"),
-        ("/no_such_command", "no_such_command"),
+        ("/no_such_command", ""),
     ],
 )
 def test_a_command_is_kept_by_its_name_alone(text: str, name: str) -> None:

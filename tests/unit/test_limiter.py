@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from bot import limiter
-from bot.limiter import BROADCAST_BURST, LocalBucket, RateLimiter
+from bot.limiter import BURST, INTERACTIVE_BURST, LocalBucket, RateLimiter
 from domain.catalog import Priority
 from local import servers
 from tests.conftest import ROOT
@@ -53,7 +53,7 @@ def test_no_stretch_of_time_sees_more_than_rate_and_burst(
 ) -> None:
     times = sorted(send_times(LocalBucket(rate), given_asks))
     for (i, begin), (j, end) in itertools.combinations(enumerate(times), 2):
-        assert j - i + 1 <= rate * (end - begin) + BROADCAST_BURST + SLACK * rate
+        assert j - i + 1 <= rate * (end - begin) + INTERACTIVE_BURST + SLACK * rate
 
 
 @given(rates, st.floats(0, 10**6))
@@ -67,10 +67,10 @@ def test_an_interactive_reply_always_gets_the_next_slot(rate: float, waiting: in
     bucket = LocalBucket(rate)
     slots = [bucket.take(INTERACTIVE, 100.0) for _ in range(waiting)]
     assert all(slot.granted for slot in slots)
-    assert slots[-1].wait == pytest.approx(max(0, waiting - BROADCAST_BURST) / rate, abs=SLACK)
+    assert slots[-1].wait == pytest.approx(max(0, waiting - INTERACTIVE_BURST) / rate, abs=SLACK)
 
 
-@given(rates, st.integers(BROADCAST_BURST + 1, 30))
+@given(rates, st.integers(INTERACTIVE_BURST + 1, 30))
 def test_a_broadcast_never_stands_before_a_reply(rate: float, replies: int) -> None:
     bucket = LocalBucket(rate)
     for _ in range(replies):
@@ -133,19 +133,18 @@ async def test_two_clients_share_one_rate(valkey_url: str, priority: Priority) -
     bot_id, rate = some_id(), 50
     async with client_of(valkey_url) as one, client_of(valkey_url) as other:
         times = await times_of([RateLimiter(one, bot_id, rate), RateLimiter(other, bot_id, rate)], 20, priority)
-    shortest = (40 - BROADCAST_BURST) / rate
-    assert shortest - 0.05 <= times[-1] - times[0] < 6 * shortest
+    shortest = (40 - BURST[priority]) / rate
+    assert times[-1] - times[0] >= shortest - 0.05
 
 
 async def test_two_bots_have_a_rate_each(valkey_url: str) -> None:
     async with client_of(valkey_url) as redis:
         slow, quick = RateLimiter(redis, some_id(), 0.1), RateLimiter(redis, some_id(), 1000)
-        for _ in range(BROADCAST_BURST):
+        for _ in range(INTERACTIVE_BURST):
             await slow.wait(INTERACTIVE)
-        began = time.monotonic()
-        for _ in range(BROADCAST_BURST):
-            await quick.wait(INTERACTIVE)
-        assert time.monotonic() - began < 1
+        async with asyncio.timeout(9):  # the slow bot's next slot is 10 seconds away
+            for _ in range(INTERACTIVE_BURST):
+                await quick.wait(INTERACTIVE)
 
 
 PROCESS = """
@@ -187,8 +186,7 @@ def test_two_processes_share_one_rate(valkey_url: str) -> None:
         assert process.returncode == 0
     times = sorted(float(text) for output in outputs for text in output)
     assert len(times) == 60
-    alone = (30 - BROADCAST_BURST) / 40
-    assert times[-1] - times[0] >= 2 * alone - 0.1
+    assert times[-1] - times[0] >= (60 - INTERACTIVE_BURST) / 40 - 0.1
 
 
 async def test_a_reply_does_not_stand_behind_a_broadcast(valkey_url: str) -> None:
@@ -241,7 +239,7 @@ async def test_a_rate_below_one_a_minute_is_kept(valkey_url: str) -> None:
 
 async def test_without_a_store_the_whole_rate_is_this_process_own() -> None:
     times = await times_of([RateLimiter(None, 1, 100)], 23, INTERACTIVE)
-    assert 0.18 <= times[-1] - times[0] < 2
+    assert times[-1] - times[0] >= 0.12
 
 
 async def test_while_the_store_is_away_half_the_rate_is_kept_and_the_log_says_so(
@@ -251,7 +249,7 @@ async def test_while_the_store_is_away_half_the_rate_is_kept_and_the_log_says_so
         one = RateLimiter(redis, some_id(), 100)
         with caplog.at_level(logging.WARNING, "bot.limiter"):
             times = [(await times_of([one], 1, INTERACTIVE))[0] for _ in range(23)]
-    assert times[-1] - times[0] >= (23 - BROADCAST_BURST) / 50 - 0.05
+    assert times[-1] - times[0] >= (23 - INTERACTIVE_BURST) / 50 - 0.05
     assert "Redis is away (ConnectionError): sending at half the rate" in caplog.text
     assert len(caplog.records) == 1
 
