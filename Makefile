@@ -37,9 +37,10 @@ lint: $(VENV)/dev ## Check style, types, the question bank and the seed
 	@$(BIN)/python -m question_bank
 	@$(BIN)/python -m tools.seed_schema --check
 	@$(BIN)/python -m tools.structure --check
+	@$(BIN)/python -m tools.readme_figures --check
 
 bench: $(VENV)/dev compile ## Measure throughput and latency, and write docs/performance.md (about 10 minutes)
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks && $(BIN)/python -m tools.readme_figures
 
 pictures: $(VENV)/dev compile ## Take the screenshots of the docs anew (needs chromium and a colour emoji font)
 	@PICTURES=docs/images $(BIN)/python -m pytest tests/stack/test_browser.py

@@ -1,0 +1,92 @@
+"""`make bench` ends with this: writes the figures that README quotes from docs/figures.json.
+
+With `--check` it changes nothing and fails when README is not what it would write.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+README, FIGURES = ROOT / "README.md", ROOT / "docs" / "figures.json"
+BEGIN, END = "<!-- figures begin -->\n", "<!-- figures end -->\n"
+
+
+def render(figures: dict[str, Any]) -> str:
+    """Return the lines that README quotes.
+
+    Args:
+        figures: as `python -m benchmarks` wrote them.
+    """
+    machine = figures["distribution"]["run"]["machine"]
+    lines = [
+        f"On a shared machine of {machine['cores']} cores, with Prefect, PostgreSQL, Valkey, the simulator and the",
+        "load generator on the same cores. The ratios are what carries over.",
+        "",
+        _distribution(figures["distribution"]["result"]),
+        *_feedback(figures["feedback"]["result"]),
+        *(_webhook(at) for at in figures["webhook"]["result"]["at"] if at["concurrency"] > 1),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _distribution(result: dict[str, Any]) -> str:
+    run, rate = result["runs"][-1], result["telegram_rate"]
+    flow, plain = run["flow"], run["plain"]
+    return (
+        f"- **A daily distribution to {run['learners']:,} learners** at {rate} messages a second takes "
+        f"{flow['seconds']:.1f} s, {flow['seconds'] / plain['seconds']:.2f} times a plain send loop without Prefect "
+        f"and PostgreSQL; {flow['too_many_requests']} refusals (429), {flow['duplicates']} duplicates."
+    )
+
+
+def _feedback(result: dict[str, Any]) -> list[str]:
+    modes = {mode["name"]: {phase["load"]: phase for phase in mode["phases"]} for mode in result["modes"]}
+    with_prefect, without = modes.values()
+    lines = []
+    for load, phase in with_prefect.items():
+        mine, plain = _seconds(phase), _seconds(without[load])
+        refusals = phase["too_many_requests"]
+        lines.append(f"- **From tap to feedback, {load}**: {mine}; without Prefect {plain}. {refusals} refusals (429).")
+    return lines
+
+
+def _seconds(phase: dict[str, Any]) -> str:
+    told = phase["tap_to_feedback_ms"]
+    return f"median {told['p50'] / 1000:.2f} s, 95th percentile {told['p95'] / 1000:.2f} s"
+
+
+def _webhook(at: dict[str, Any]) -> str:
+    mine, bare = (at[name]["per_second"]["median"] for name in ("webhook", "bare"))
+    return (
+        f"- **The webhook at {at['concurrency']} requests at once** takes {at['ratio']['median']:.2f} times as many a "
+        f"second as a bare FastAPI endpoint that makes one durable insert ({mine:.0f} beside {bare:.0f})."
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Write or check the lines.
+
+    Args:
+        arguments: of the command line.
+
+    Returns:
+        The exit status.
+    """
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    wanted = f"{before}{BEGIN}{render(json.loads(FIGURES.read_text(encoding='utf-8')))}{END}{rest.split(END)[1]}"
+    if "--check" not in arguments:
+        README.write_text(wanted, encoding="utf-8")
+    elif wanted != text:
+        print("README.md does not quote docs/figures.json: run `python -m tools.readme_figures`")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
