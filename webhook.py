@@ -7,7 +7,8 @@ import contextlib
 import hashlib
 import hmac
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 
 import uvicorn
@@ -74,12 +75,8 @@ class Bell:
                 await self._database.notify(UPDATES_CHANNEL)
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Build the HTTP application.
-
-    Args:
-        settings: with every address resolved.
-    """
+def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Return what opens the application's services before the first request and closes them after the last."""
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -91,8 +88,8 @@ def create_app(settings: Settings) -> FastAPI:
             background = [
                 asyncio.create_task(app.state.bell.run()),
                 asyncio.create_task(keep_beating(wiring.repository, "bot")),
+                asyncio.create_task(_introduce(wiring, app.state.bell)),
             ]
-            background.append(asyncio.create_task(_introduce(wiring, app.state.bell)))
             try:
                 yield
             finally:
@@ -100,7 +97,16 @@ def create_app(settings: Settings) -> FastAPI:
                     task.cancel()
                 await asyncio.gather(*background, return_exceptions=True)
 
-    app = FastAPI(title="Daily quiz", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    return lifespan
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the HTTP application.
+
+    Args:
+        settings: with every address resolved.
+    """
+    app = FastAPI(title="Daily quiz", lifespan=_lifespan(settings), docs_url=None, redoc_url=None, openapi_url=None)
     secret = webhook_secret(settings).encode()
 
     @app.post(PATH)

@@ -148,7 +148,7 @@ async def running_service(settings: Settings, port: int) -> AsyncIterator[Servic
         serving(create_app(settings), port) as url,
         running_worker(settings) as wiring,
     ):
-        await _webhook_set(telegram)
+        await connected(telegram, "webhook")
         yield Service(wiring, url, telegram)
 
 
@@ -169,7 +169,8 @@ async def running_worker(settings: Settings) -> AsyncIterator[Wiring]:
             prefect_flows.use_services(None)
 
 
-async def _webhook_set(telegram: httpx.AsyncClient) -> None:
+async def connected(telegram: httpx.AsyncClient, mode: str) -> None:
+    """Return when the bot has told the simulator how its updates come in: ``webhook`` or ``polling``."""
     async with asyncio.timeout(WAIT_SECONDS):
-        while not any(bot["mode"] == "webhook" for bot in (await telegram.get("/api/state")).json()["bots"]):
+        while not any(bot["mode"] == mode for bot in (await telegram.get("/api/state")).json()["bots"]):
             await asyncio.sleep(0.02)

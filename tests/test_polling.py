@@ -8,7 +8,7 @@ from domain.settings import Settings, TelegramMode
 from local import servers
 from tests.factories import some_id
 from tests.serving import serving
-from tests.support import Learner, running_worker
+from tests.support import Learner, connected, running_worker
 from webhook import create_app
 
 
@@ -20,6 +20,7 @@ async def test_a_learner_is_served_by_polling(settings: Settings) -> None:
         serving(create_app(settings), port),
         running_worker(settings),
     ):
+        await connected(telegram, "polling")
         reply = await telegram.post("/api/learners", json={"id": some_id()})
         learner = Learner(telegram, reply.json()["id"])
         await learner.ask("/start", "Welcome")
