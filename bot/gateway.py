@@ -185,17 +185,6 @@ class TelegramGateway:
             Priority.INTERACTIVE,
         )
 
-    async def show_typing(self, learner_id: LearnerId) -> None:
-        """Show that an answer is on its way; failing at that is no matter.
-
-        Args:
-            learner_id: to whom.
-        """
-        try:
-            await self.bot.send_chat_action(learner_id, "typing")
-        except LibraryError as error:
-            logger.debug("typing was not shown: %s", error)
-
     async def acknowledge(self, callback_id: str, text: str | None = None) -> None:
         """Answer a tap, where the webhook's response cannot; a tap too old to answer is no matter.
 

@@ -147,10 +147,3 @@ class Question(_Strict):
         """
         content = json.dumps({"topic": topic, **self.model_dump(mode="json")}, sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(content.encode()).hexdigest()[:32]
-
-
-class BankFile(_Strict):
-    """One YAML file: the questions of one topic."""
-
-    topic: Topic
-    questions: list[Question]
