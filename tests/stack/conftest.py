@@ -98,6 +98,10 @@ class RunningStack:
         strangers = [p for p in psutil.process_iter(["cmdline"]) if folder in " ".join(p.info["cmdline"] or [])]
         return list({p.pid: p for p in [*family, *strangers]}.values())
 
+    def workers(self) -> list[psutil.Process]:
+        """Return the processes of the worker's role that are alive."""
+        return [process for process in self.descendants() if command_of(process)[-1:] == ["worker"]]
+
     def runs(self, **wanted: Any) -> list[dict[str, Any]]:
         """Return Prefect's flow runs."""
         body = {"flow_runs": wanted, "limit": 200, "sort": "START_TIME_DESC"}
@@ -117,6 +121,14 @@ class RunningStack:
     def run(self, run_id: str) -> dict[str, Any]:
         """Return a run of Prefect's."""
         return dict(httpx.get(f"{self.prefect}/api/flow_runs/{run_id}", timeout=20).json())
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Return a process's command line: empty for one that ended, though nobody has asked about it yet."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
 
 
 def wait_until(happened: Callable[[], Any], seconds: float, describe: Callable[[], str] = str) -> None:

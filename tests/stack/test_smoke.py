@@ -38,10 +38,10 @@ def test_distributions_are_scheduled_and_one_runs_to_the_end(stack: RunningStack
 
 
 def test_a_process_that_dies_is_started_again(stack: RunningStack) -> None:
-    [worker] = [p for p in stack.descendants() if p.cmdline()[-1:] == ["worker"]]
+    [worker] = stack.workers()
     worker.kill()
     wait_until(lambda: "the worker ended (SIGKILL)" in stack.output, 20, stack.describe)
-    wait_until(lambda: [p for p in stack.descendants() if p.cmdline()[-1:] == ["worker"] and p.pid != worker.pid], 20)
+    wait_until(lambda: any(process.pid != worker.pid for process in stack.workers()), 20, stack.describe)
     wait_until(lambda: answers(stack, 1002, "/help", "How it works"), 60, stack.describe)
 
 
