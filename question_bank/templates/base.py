@@ -1,0 +1,169 @@
+"""How a template becomes a question: drawn from a seed, its answer found by executing it.
+
+Theory of operation. A template is a pure function from a source of randomness to a draft: what is asked, what to run
+to find the answer, and for each misconception what to run (or which value) to find what somebody with that
+misconception would say. Making the question runs all of them on the same data. Three misconceptions that lead to
+different wrong answers become the distractors; if there are not three, the numbers were too kind, and the same seed
+draws again with the next attempt. So the same seed gives the same question on every machine, and no key is written
+by hand.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from domain.catalog import OPTION_COUNT, CheckEngine, Level, QuestionForm, Topic
+from question_bank.format import Check, Option, Question, Reference
+from question_bank.workbench import Workbench
+
+MAX_ATTEMPTS = 200
+"""Draws for one seed before the template counts as broken."""
+
+READING_LOAD = {Level.BEGINNER: 700, Level.INTERMEDIATE: 900, Level.ADVANCED: 1100, Level.EXPERT: 1300}
+"""Most characters that a learner of a level reads before answering: prompt, code and options together."""
+
+MAX_COMPUTED_OPTION = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Misconception:
+    """A mistake that people make, and the answer that it leads to."""
+
+    name: str
+    """In kebab-case, such as ``null-counts-as-zero``."""
+    why: str
+    """Said to whoever chose it: which mistake it is, and what is true instead; at most 220 characters."""
+    run: str | None = None
+    """What yields the answer of somebody who makes the mistake, on the draft's setup."""
+    value: str | None = None
+    """That answer itself, where nothing needs to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One drawing of a template, before its answer is known."""
+
+    prompt: str
+    run: str
+    """What yields the right answer."""
+    why: str
+    """Why the right answer is right."""
+    misconceptions: Sequence[Misconception]
+    """At least three, those that are tempting most first."""
+    explanation: str
+    code: str | None = None
+    """What the learner sees in monospace."""
+    language: str = ""
+    setup: str = ""
+    """What runs before, on the same data for the right answer and for every misconception."""
+    option: str = "{}"
+    """How a value reads as an option, such as ``{} rows``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A question without end."""
+
+    name: str
+    topic: Topic
+    level: Level
+    engine: CheckEngine
+    tags: tuple[str, ...]
+    reference: Reference
+    draft: Callable[[random.Random], Draft]
+
+    @property
+    def about(self) -> str:
+        """Return the first line of what the template's function says of itself."""
+        return (self.draft.__doc__ or "").strip().splitlines()[0]
+
+    def make(self, seed: int, workbench: Workbench) -> Question:
+        """Make the question of a seed.
+
+        Args:
+            seed: from 0; the same one gives the same question everywhere.
+            workbench: where answers are found out.
+
+        Returns:
+            A question that keeps every rule of the bank and carries its own check.
+
+        Raises:
+            ValueError: no attempt led to four different answers, or a rule of the bank is broken.
+        """
+        for attempt in range(MAX_ATTEMPTS):
+            rng = random.Random(f"{self.name}:{seed}:{attempt}")  # noqa: S311 - to be repeated, not to be secret
+            draft = self.draft(rng)
+            options = self._options(draft, workbench)
+            if options:
+                rng.shuffle(options)
+                return self._question(seed, draft, options)
+        msg = f"template {self.name!r}: seed {seed} gave no four different answers in {MAX_ATTEMPTS} attempts"
+        raise ValueError(msg)
+
+    def _options(self, draft: Draft, workbench: Workbench) -> list[Option]:
+        """Find out the right answer and three different wrong ones; nothing when there are not three."""
+        executed = [mistake for mistake in draft.misconceptions if mistake.run is not None]
+        runs = [draft.run, *(mistake.run or "" for mistake in executed)]
+        right, *results = workbench.run(self.engine, draft.setup, runs)
+        found = {mistake.name: result for mistake, result in zip(executed, results, strict=True)}
+        options = [Option(text=draft.option.format(right), value=right, why=draft.why, correct=True)]
+        for mistake in draft.misconceptions:
+            value = found.get(mistake.name, mistake.value or "")
+            if value not in {option.value for option in options} and len(options) < OPTION_COUNT:
+                options.append(Option(text=draft.option.format(value), value=value, why=mistake.why))
+        return options if len(options) == OPTION_COUNT else []
+
+    def _question(self, seed: int, draft: Draft, options: list[Option]) -> Question:
+        return Question(
+            id=f"computed-{self.name}-{seed}",
+            level=self.level,
+            form=QuestionForm.PRACTICAL,
+            prompt=draft.prompt,
+            code=draft.code,
+            language=draft.language,
+            options=options,
+            explanation=draft.explanation,
+            reference=self.reference,
+            tags=list(self.tags),
+            check=Check(engine=self.engine, setup=draft.setup, run=draft.run),
+        )
+
+
+REGISTRY: dict[str, Template] = {}
+
+
+def template(
+    *,
+    name: str,
+    topic: Topic,
+    level: Level,
+    engine: CheckEngine,
+    tags: Sequence[str],
+    title: str,
+    url: str,
+) -> Callable[[Callable[[random.Random], Draft]], Callable[[random.Random], Draft]]:
+    """Register a function as a template.
+
+    Args:
+        name: in kebab-case; never changes, since learners' history hangs on it.
+        topic: where it belongs.
+        level: who can answer it.
+        engine: what finds out its answers.
+        tags: one to six.
+        title: of the primary documentation, with the section.
+        url: of that documentation.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+
+    def register(draft: Callable[[random.Random], Draft]) -> Callable[[random.Random], Draft]:
+        if name in REGISTRY:
+            msg = f"two templates are called {name!r}"
+            raise ValueError(msg)
+        REGISTRY[name] = Template(name, topic, level, engine, tuple(tags), Reference(title=title, url=url), draft)
+        return draft
+
+    return register

@@ -1,0 +1,83 @@
+"""Executes many small things quickly: what the service's own templates need, never what a stranger wrote.
+
+A fresh DuckDB takes tens of milliseconds to open, so one connection serves all, each use in a transaction that is
+rolled back. Python runs in this process. What a model or an import brings goes through ``checks.py`` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import duckdb
+
+from domain.catalog import CheckEngine
+from question_bank.checks import render_rows
+
+
+class Workbench:
+    """Where templates find out their answers."""
+
+    def __init__(self) -> None:
+        """Open an empty in-memory DuckDB that cannot reach files or the network."""
+        self._duckdb = duckdb.connect(config={"threads": "1", "enable_external_access": "false"})
+        self._duckdb.execute("SET TimeZone = 'UTC'")
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._duckdb.close()
+
+    def run(self, engine: CheckEngine, setup: str, runs: Sequence[str]) -> list[str]:
+        """Execute several things on the same setup.
+
+        Args:
+            engine: DuckDB or Python.
+            setup: what runs first, once.
+            runs: what yields results, each independent of the others.
+
+        Returns:
+            A result for each, rendered as ``checks.py`` renders them.
+
+        Raises:
+            duckdb.Error: a statement is wrong, which is a mistake in the template.
+            Exception: whatever a Python snippet raises, which is one as well.
+            ValueError: templates cannot use the engine.
+        """
+        match engine:
+            case CheckEngine.DUCKDB:
+                return self._run_duckdb(setup, runs)
+            case CheckEngine.PYTHON:
+                return [_run_python(f"{setup}\n{run}") for run in runs]
+            case _:
+                msg = f"templates cannot run on {engine}"
+                raise ValueError(msg)
+
+    def _run_duckdb(self, setup: str, runs: Sequence[str]) -> list[str]:
+        self._duckdb.begin()
+        try:
+            if setup.strip():
+                self._duckdb.execute(setup)
+            return [render_rows(self._duckdb.execute(run).fetchall()) for run in runs]
+        finally:
+            self._duckdb.rollback()
+
+
+def _run_python(code: str) -> str:
+    lines: list[str] = []
+
+    def collect(*values: object, sep: str = " ", end: str = "\n") -> None:
+        lines.append(sep.join(map(str, values)) + end)
+
+    exec(compile(code, "template", "exec"), {"__name__": "template", "print": collect})  # noqa: S102 - our own text
+    return " / ".join("".join(lines).rstrip().splitlines()) or "(nothing)"

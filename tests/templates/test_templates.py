@@ -1,0 +1,85 @@
+"""Each template, drawn a thousand times: what comes out is a question that keeps every rule."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from domain.catalog import OPTION_COUNT, Level, Topic
+from question_bank.checks import RUNNERS, wrong_answer
+from question_bank.format import MAX_CODE_COLUMNS, MAX_CODE_LINES, Question
+from question_bank.lint import lint
+from question_bank.loader import Located
+from question_bank.templates import TEMPLATES
+from question_bank.templates.base import MAX_COMPUTED_OPTION, READING_LOAD, Template
+from question_bank.workbench import Workbench
+
+DRAWS = int(os.environ.get("TEMPLATE_DRAWS", "1000"))
+LEAST_VARIETY = 0.1
+"""Share of draws that must differ from each other; a learner should meet the same numbers rarely."""
+
+EACH = pytest.mark.parametrize("template", TEMPLATES.values(), ids=TEMPLATES.keys())
+
+
+@pytest.fixture(scope="module")
+def workbench() -> Iterator[Workbench]:
+    """Yield a workbench."""
+    with Workbench() as bench:
+        yield bench
+
+
+@EACH
+def test_every_draw_is_a_question_of_the_bank(template: Template, workbench: Workbench) -> None:
+    questions = [template.make(seed, workbench) for seed in range(DRAWS)]
+    for question in questions:
+        check_draw(template, question)
+    seen = {(q.prompt, q.code, *sorted(option.text for option in q.options)) for q in questions}
+    assert len(seen) >= DRAWS * LEAST_VARIETY
+    places = [question.correct_index for question in questions]
+    assert all(places.count(place) > DRAWS / 8 for place in range(OPTION_COUNT))
+
+
+def check_draw(template: Template, question: Question) -> None:
+    """Hold one drawing to what a learner needs; its own form is checked where it is built."""
+    assert question.level is template.level
+    assert sum(option.correct for option in question.options) == 1
+    texts = [option.text for option in question.options]
+    assert len({" ".join(text.lower().split()) for text in texts}) == OPTION_COUNT
+    assert max(map(len, texts)) <= MAX_COMPUTED_OPTION, texts
+    lines = (question.code or "").split("\n")
+    assert len(lines) <= MAX_CODE_LINES
+    assert max(map(len, lines)) <= MAX_CODE_COLUMNS
+    load = len(question.prompt) + len(question.code or "") + sum(map(len, texts))
+    assert load <= READING_LOAD[question.level], f"{load} characters to read"
+    assert not any("error" in (option.value or "") for option in question.options)
+    assert lint([Located(question, template.topic, Path("computed.yaml"), 1)]) == []
+
+
+@EACH
+def test_the_stated_answer_is_what_the_strict_runner_finds(template: Template, workbench: Workbench) -> None:
+    for seed in range(3):
+        question = template.make(seed, workbench)
+        assert question.check
+        assert wrong_answer(question, question.check, RUNNERS[question.check.engine]) is None
+
+
+@EACH
+def test_the_same_seed_gives_the_same_question(template: Template, workbench: Workbench) -> None:
+    with Workbench() as other:
+        for seed in range(5):
+            assert template.make(seed, workbench) == template.make(seed, other)
+
+
+@EACH
+def test_its_misconceptions_have_names_of_their_own(template: Template) -> None:
+    names = [mistake.name for mistake in template.draft(random.Random(1)).misconceptions]
+    assert len(names) == len(set(names)) >= OPTION_COUNT - 1
+
+
+def test_there_is_a_template_for_each_topic_and_level() -> None:
+    cells = {(template.topic, template.level) for template in TEMPLATES.values()}
+    assert cells == {(topic, level) for topic in Topic for level in Level}
