@@ -71,7 +71,7 @@ def use_services(services: Services | None) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _services() -> AsyncIterator[Services]:
+async def services_of_run() -> AsyncIterator[Services]:
     """Yield the process's services, or open some for a run that has a process of its own."""
     if _opened is not None:
         yield _opened
@@ -84,7 +84,8 @@ async def _services() -> AsyncIterator[Services]:
             use_services(None)
 
 
-def _current() -> Services:
+def current_services() -> Services:
+    """Return the services that the run works with."""
     if _opened is None:
         msg = "a task was called outside its flow"
         raise RuntimeError(msg)
@@ -97,13 +98,13 @@ def _current() -> Services:
 @task(name="find due learners", **_RETRIES)
 async def find_due(at: datetime, among: list[LearnerId] | None, limit: int | None) -> list[LearnerId]:
     """Return who is to get the daily quiz; see `quiz_session.find_due_learners`."""
-    return await quiz_session.find_due_learners(_current(), at, among, limit)
+    return await quiz_session.find_due_learners(current_services(), at, among, limit)
 
 
 @task(name="prepare quizzes", **_RETRIES)
 async def prepare(learner_ids: list[LearnerId], kind: QuizKind) -> quiz_session.Prepared:
     """Fetch states, pick questions and make quizzes; see `quiz_session.prepare_quizzes`."""
-    return await quiz_session.prepare_quizzes(_current(), learner_ids, kind)
+    return await quiz_session.prepare_quizzes(current_services(), learner_ids, kind)
 
 
 @task(name="send questions", **_RETRIES)
@@ -112,7 +113,7 @@ async def send(quiz_ids: list[QuizId], kind: QuizKind) -> list[Delivery]:
     on_demand = kind is QuizKind.ON_DEMAND
     progress = _progress.get()
     return await quiz_session.deliver_quizzes(
-        _current(),
+        current_services(),
         quiz_ids,
         Priority.INTERACTIVE if on_demand else Priority.BROADCAST,
         again=on_demand,
@@ -123,13 +124,13 @@ async def send(quiz_ids: list[QuizId], kind: QuizKind) -> list[Delivery]:
 @task(name="validate answers", **_RETRIES)
 async def validate(quiz_ids: list[QuizId]) -> list[QuizId]:
     """Return those that wait to be graded; see `quiz_session.validate_answers`."""
-    return [quiz.id for quiz in await quiz_session.validate_answers(_current(), quiz_ids)]
+    return [quiz.id for quiz in await quiz_session.validate_answers(current_services(), quiz_ids)]
 
 
 @task(name="adapt difficulty and persist", **_RETRIES)
 async def adapt_and_persist(quiz_ids: list[QuizId]) -> int:
     """Work out and keep what the answers change, and return how many grades were kept."""
-    services = _current()
+    services = current_services()
     quizzes = await quiz_session.validate_answers(services, quiz_ids)
     proposals: list[Proposal] = await quiz_session.adapt_difficulty(services, quizzes)
     return len(await quiz_session.persist_answers(services, proposals))
@@ -138,7 +139,7 @@ async def adapt_and_persist(quiz_ids: list[QuizId]) -> int:
 @task(name="give feedback", **_RETRIES)
 async def tell(quiz_ids: list[QuizId]) -> list[Delivery]:
     """Tell learners what became of their answers; see `quiz_session.give_feedback`."""
-    return await quiz_session.give_feedback(_current(), quiz_ids)
+    return await quiz_session.give_feedback(current_services(), quiz_ids)
 
 
 # ---------------------------------------------------------------- flows
@@ -160,7 +161,7 @@ async def execute_user_quiz_flow(learner_ids: LearnerIds, kind: QuizKind = QuizK
     Returns:
         What became of each learner's quiz.
     """
-    async with _services():
+    async with services_of_run():
         prepared = await prepare([LearnerId(i) for i in learner_ids], kind)
         sent = await send(prepared.quiz_ids, kind) if prepared.quiz_ids else []
         deliveries = prepared.skipped + sent
@@ -186,7 +187,7 @@ async def distribute_daily_quizzes(
     Returns:
         How many quizzes were sent, skipped and failed.
     """
-    async with _services() as services:
+    async with services_of_run() as services:
         at = services.now()
         among = None if learner_ids is None else [LearnerId(i) for i in learner_ids]
         due = await find_due(datetime.max.replace(tzinfo=UTC) if ignore_hour else at, among, limit)
@@ -242,7 +243,7 @@ async def grade_answers_flow(quiz_ids: Annotated[list[int], Field(min_length=1)]
     Returns:
         How many learners were told, and how many could not be.
     """
-    async with _services():
+    async with services_of_run():
         answered = await validate([QuizId(i) for i in quiz_ids])
         if answered:
             await adapt_and_persist(answered)
@@ -254,13 +255,13 @@ async def grade_answers_flow(quiz_ids: Annotated[list[int], Field(min_length=1)]
 @task(name="tidy", **_RETRIES)
 async def tidy() -> quiz_upkeep.UpkeepReport:
     """Recover what is stuck, expire and forget; see `quiz_upkeep.tidy`."""
-    return await quiz_upkeep.tidy(_current())
+    return await quiz_upkeep.tidy(current_services())
 
 
 @flow(name="upkeep", flow_run_name="upkeep")
 async def upkeep() -> None:
     """Finish what a crash left in the middle, close what nobody answered, forget what nobody needs."""
-    async with _services():
+    async with services_of_run():
         report = await tidy()
         row = {name.replace("_", " "): getattr(report, name) for name in report.__slots__}
         await acreate_table_artifact([row], key="upkeep", description="What the upkeep found and did.")
@@ -404,6 +405,8 @@ async def register_deployments(settings: Settings) -> list[str]:
         {"entrypoint": "prefect_flows.py:distribute_daily_quizzes", "name": "daily", "cron": every, "tags": ["daily"]},
         {"entrypoint": "prefect_flows.py:execute_user_quiz_flow", "name": "quiz", "tags": ["quiz"]},
         {"entrypoint": "prefect_flows.py:upkeep", "name": "hourly", "cron": "7 * * * *", "tags": ["upkeep"]},
+        {"entrypoint": "refill_flow.py:refill_question_bank", "name": "refill", "tags": ["refill"]}
+        | ({"cron": "37 * * * *"} if settings.openai_api_key else {}),  # without a key there is nothing to refill with
     ]
     names = []
     for arguments in wanted:

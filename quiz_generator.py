@@ -1,29 +1,62 @@
-"""Where questions come from: one interface, several sources, and a fallback from each to the next."""
+"""Where questions come from: several sources, one policy of who is asked first, and fallbacks between them."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
+import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from openai import AsyncOpenAI
-from pydantic import BaseModel
+from redis.asyncio import Redis
 
-from domain.catalog import Level, QuestionForm, QuestionSource, Topic
-from domain.errors import GenerationError, StorageUnavailableError
+from domain.bank import TemplateUse
+from domain.catalog import QuestionSource, Topic
+from domain.errors import GenerationError
 from domain.ids import LearnerId
 from domain.models import Learner, Question
 from domain.settings import Settings
+from llm.source import LlmSource
 from observability import metrics
-from question_bank.format import Question as BankQuestion
 from question_bank.loader import Bank, load_bank
+from question_bank.rows import question_columns
+from question_bank.templates import TEMPLATES
+from question_bank.templates.base import Template
+from question_bank.workbench import Workbench
 from repository import Repository
 
 logger = logging.getLogger(__name__)
+
+# ---------------------------------------------------------------- the policy
+#
+# Theory of operation. A learner's answers so far choose a row of the table below, so that the sources take turns. The
+# row's sources are asked from left to right, each only for the learners whom no earlier one served:
+#
+#   LLM       a proved question from the stock; a single learner who waits may also get one that is being made, if it
+#             is ready before the deadline. Has nothing without an API key, when the stock is used up, when the budget
+#             is spent, or while the model fails.
+#   STATIC    a question of the bank (or imported) that the learner has not seen. Has nothing once all are seen.
+#   COMPUTED  the template that the learner met least often, with fresh numbers. Always has something, except for
+#             a choice of topics that no template covers at the learner's level.
+#
+# Whoever is left gets a stored question again, the one they have seen least often. A source that fails is passed over.
+
+TURNS: tuple[tuple[QuestionSource, ...], ...] = (
+    (QuestionSource.STATIC, QuestionSource.LLM, QuestionSource.COMPUTED),
+    (QuestionSource.LLM, QuestionSource.STATIC, QuestionSource.COMPUTED),
+    (QuestionSource.COMPUTED, QuestionSource.LLM, QuestionSource.STATIC),
+)
+
+
+def sources_for(learner: Learner) -> tuple[QuestionSource, ...]:
+    """Return the sources to ask for a learner's next question, in order.
+
+    Args:
+        learner: their state; each answer moves them on to the next row of the policy.
+    """
+    return TURNS[learner.version % len(TURNS)]
 
 
 class QuestionSourceStrategy(Protocol):
@@ -31,11 +64,12 @@ class QuestionSourceStrategy(Protocol):
 
     name: QuestionSource
 
-    async def draw(self, learners: Sequence[Learner]) -> Mapping[LearnerId, Question]:
+    async def draw(self, learners: Sequence[Learner], *, live: bool) -> Mapping[LearnerId, Question]:
         """Return a question for each learner that this source has one for.
 
         Args:
             learners: their states.
+            live: whether somebody waits for it in the chat.
 
         Raises:
             GenerationError: the source cannot draw at all just now.
@@ -43,21 +77,24 @@ class QuestionSourceStrategy(Protocol):
 
 
 class QuestionGenerator:
-    """Draws questions from the first source that has one."""
+    """Draws questions as the policy says."""
 
-    def __init__(self, sources: Sequence[QuestionSourceStrategy]) -> None:
+    def __init__(self, sources: Sequence[QuestionSourceStrategy], last: QuestionSourceStrategy | None = None) -> None:
         """Take the sources.
 
         Args:
-            sources: in order of preference; the last one should always have something.
+            sources: at most one of each name; a name of the policy that is absent is passed over.
+            last: asked for whoever got nothing; should always have something.
         """
-        self._sources = tuple(sources)
+        self._sources = {source.name: source for source in sources}
+        self._last = last
 
-    async def generate(self, learners: Sequence[Learner]) -> dict[LearnerId, Question]:
-        """Return a question for each learner, from the first source that has one.
+    async def generate(self, learners: Sequence[Learner], *, live: bool = False) -> dict[LearnerId, Question]:
+        """Return a question for each learner, from the first source of their turn that has one.
 
         Args:
             learners: their states.
+            live: whether somebody waits for it in the chat, so that a question may be made for them alone.
 
         Returns:
             Questions by learner; one for whom no source has anything is absent.
@@ -66,210 +103,153 @@ class QuestionGenerator:
             StorageUnavailableError: the database is away.
         """
         drawn: dict[LearnerId, Question] = {}
-        for source in self._sources:
-            missing = [learner for learner in learners if learner.id not in drawn]
-            if not missing:
-                break
-            try:
-                found = await source.draw(missing)
-            except GenerationError as error:
-                metrics.GENERATION_FAILED.labels(source.name, type(error.__cause__ or error).__name__).inc()
-                logger.warning("%s questions are not to be had, the next source serves: %s", source.name, error)
-                continue
-            drawn.update(found)
-            metrics.QUESTIONS_GENERATED.labels(source.name).inc(len(found))
+        for place in range(max(map(len, TURNS))):
+            for name, source in self._sources.items():
+                asking = [x for x in learners if x.id not in drawn and sources_for(x)[place : place + 1] == (name,)]
+                drawn |= await self._draw(source, asking, live=live)
+        left = [learner for learner in learners if learner.id not in drawn]
+        if left and self._last:
+            drawn |= await self._draw(self._last, left, live=live)
         return drawn
+
+    async def _draw(
+        self, source: QuestionSourceStrategy, learners: Sequence[Learner], *, live: bool
+    ) -> Mapping[LearnerId, Question]:
+        if not learners:
+            return {}
+        try:
+            found = await source.draw(learners, live=live)
+        except GenerationError as error:
+            metrics.GENERATION_FAILED.labels(source.name, type(error.__cause__ or error).__name__).inc()
+            logger.warning("%s questions are not to be had, the next source serves: %s", source.name, error)
+            return {}
+        metrics.QUESTIONS_GENERATED.labels(source.name).inc(len(found))
+        return found
+
+    @property
+    def llm(self) -> LlmSource | None:
+        """Return the source that writes questions, if the settings ask for one."""
+        source = self._sources.get(QuestionSource.LLM)
+        return source if isinstance(source, LlmSource) else None
+
+    async def close(self) -> None:
+        """Give up what is being made."""
+        if self.llm:
+            await self.llm.close()
+
+
+# ---------------------------------------------------------------- sources
 
 
 class StaticSource:
-    """The question bank."""
+    """The question bank, with what operators imported."""
 
     name = QuestionSource.STATIC
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, *, again: bool = False) -> None:
         """Take where the bank is stored.
 
         Args:
             repository: with the bank loaded.
+            again: True to serve, when everything is seen, what was seen least often, whatever wrote it.
         """
         self._repository = repository
+        self._again = again
 
-    async def draw(self, learners: Sequence[Learner]) -> Mapping[LearnerId, Question]:
-        """Return a question of the learner's level and topics that they have seen least often.
+    async def draw(self, learners: Sequence[Learner], *, live: bool) -> Mapping[LearnerId, Question]:  # noqa: ARG002
+        """Return a question of the learner's level and topics.
 
         Args:
             learners: their states.
+            live: makes no difference here.
         """
-        return await self._repository.pick_questions(learners)
+        sources = {QuestionSource.STATIC, QuestionSource.IMPORTED} | ({QuestionSource.LLM} if self._again else set())
+        return await self._repository.pick_questions(learners, sources, unseen=not self._again)
 
 
-class LlmSource:
-    """Questions written by a language model through any API that speaks OpenAI's protocol."""
+class ComputedSource:
+    """Templates that make a fresh question from a seed.
 
-    name = QuestionSource.LLM
-
-    def __init__(self, client: AsyncOpenAI, repository: Repository, settings: Settings) -> None:
-        """Take the client and where accepted questions are kept.
-
-        Args:
-            client: with its key and address.
-            repository: where questions are stored.
-            settings: model and deadline.
-        """
-        self._client = client
-        self._repository = repository
-        self._model = settings.openai_model
-        self._seconds = settings.openai_timeout_seconds
-
-    async def draw(self, learners: Sequence[Learner]) -> Mapping[LearnerId, Question]:
-        """Write one question, for a learner who asked for one alone; a crowd is served from the bank.
-
-        Args:
-            learners: their states.
-
-        Raises:
-            GenerationError: the model did not answer in time, or not with a question that passes the bank's rules.
-        """
-        if len(learners) != 1:
-            return {}
-        learner = learners[0]
-        topic = _topic_for(learner)
-        try:
-            async with asyncio.timeout(self._seconds):
-                written = await self._generate_llm_question(topic, learner.level)
-            return {learner.id: await self._keep(written, topic)}
-        except StorageUnavailableError:
-            raise
-        except Exception as error:  # a model can answer with anything, and none of it may cost a learner their quiz
-            raise GenerationError(type(error).__name__) from error
-
-    async def _generate_llm_question(self, topic: Topic, level: Level) -> BankQuestion:
-        """Ask the model for a question and hold it to every rule of the bank.
-
-        Args:
-            topic: what about.
-            level: how hard.
-
-        Raises:
-            OpenAIError: the API refused or failed.
-            ValueError: the answer is empty, or breaks a rule of the bank (pydantic's error is one as well).
-        """
-        completion = await self._client.chat.completions.parse(
-            model=self._model,
-            messages=[
-                {"role": "system", "content": _INSTRUCTIONS},
-                {"role": "user", "content": _request(topic, level)},
-            ],
-            response_format=_WrittenQuestion,
-        )
-        written = completion.choices[0].message.parsed if completion.choices else None
-        if written is None:
-            msg = "the model refused, or wrote no question"
-            raise ValueError(msg)
-        return written.to_bank(level)
-
-    async def _keep(self, question: BankQuestion, topic: Topic) -> Question:
-        columns = question_columns(question, topic, QuestionSource.LLM)
-        question_id = await self._repository.store_question(columns)
-        stored = await self._repository.get_question(str(columns[0]))
-        if stored is None:
-            raise StorageUnavailableError(f"question {question_id} is not there after it was stored")
-        return stored
-
-
-class _WrittenOption(BaseModel):
-    text: str
-    why: str
-    correct: bool
-
-
-class _WrittenQuestion(BaseModel):
-    """The form in which a model is to answer."""
-
-    prompt: str
-    code: str | None
-    language: str
-    options: list[_WrittenOption]
-    explanation: str
-    reference_title: str
-    reference_url: str
-    tags: list[str]
-
-    def to_bank(self, level: Level) -> BankQuestion:
-        """Return it as a question of the bank, whose rules it must pass.
-
-        Args:
-            level: the level it was asked for.
-
-        Raises:
-            ValidationError: it breaks one of them.
-        """
-        content = self.model_dump(exclude={"reference_title", "reference_url"})
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-        return BankQuestion.model_validate(
-            content
-            | {
-                "id": f"llm-{digest}",
-                "level": level,
-                "form": QuestionForm.PRACTICAL,
-                "reference": {"title": self.reference_title, "url": self.reference_url},
-            }
-        )
-
-
-_INSTRUCTIONS = (
-    "You write one multiple-choice question for working data engineers. Practical before trivia: show a query, plan, "
-    "configuration, log line or situation, and ask what happens, what is wrong or what to change. Four options of like "
-    "length, exactly one of them correct; each option has a `why` that says why it is right or which mistake leads to "
-    "it. Options stand alone and never refer to each other. Plain text, no Markdown. `code` has at most 16 lines of "
-    "46 columns, or is null with an empty `language`. `prompt` and `explanation` have at most 400 characters, options "
-    "130, `why` 200. `reference_url` is https and leads to primary documentation. `tags` are 1 to 6 lower-case words "
-    "in kebab-case."
-)
-
-_MEANING = {
-    Level.BEGINNER: "knows the words of the field",
-    Level.INTERMEDIATE: "has built pipelines for two to four years",
-    Level.ADVANCED: "debugs and designs pipelines",
-    Level.EXPERT: "knows internals and trade-offs",
-}
-
-
-def _request(topic: Topic, level: Level) -> str:
-    return f"Topic: {topic.label}. Level: {level.label}, for someone who {_MEANING[level]}."
-
-
-def _topic_for(learner: Learner) -> Topic:
-    """Choose by how many answers the learner has given, so that topics take turns."""
-    topics = learner.topics or tuple(Topic)
-    return topics[learner.version % len(topics)]
-
-
-def question_columns(question: BankQuestion, topic: Topic, source: QuestionSource) -> tuple[object, ...]:
-    """Return the parameters of the query ``upsert_question``, in its order.
-
-    Args:
-        question: a question that passed the bank's rules.
-        topic: the topic it stands under.
-        source: where it came from.
+    A learner's seeds count up from 0 for each template, so learners share the questions that are made, and each is
+    made once.
     """
-    options = [{"text": option.text, "why": option.why} for option in question.options]
-    return (
-        question.id,
-        question.content_hash(topic),
-        topic,
-        question.level,
-        source,
-        question.prompt,
-        question.code,
-        question.language,
-        json.dumps(options),
-        question.correct_index,
-        question.explanation,
-        question.reference.title,
-        question.reference.url,
-        list(question.tags),
-    )
+
+    name = QuestionSource.COMPUTED
+
+    def __init__(self, repository: Repository, templates: Mapping[str, Template] = TEMPLATES) -> None:
+        """Take where questions are kept and what makes them.
+
+        Args:
+            repository: where what is made is kept.
+            templates: by name.
+        """
+        self._repository = repository
+        self._templates = templates
+        self._at_work = asyncio.Lock()
+
+    async def draw(self, learners: Sequence[Learner], *, live: bool) -> Mapping[LearnerId, Question]:  # noqa: ARG002
+        """Return the next question of the template that each learner met least often.
+
+        Args:
+            learners: their states; one for whose level and topics there is no template is absent from the result.
+            live: makes no difference here.
+
+        Raises:
+            GenerationError: a template is broken.
+        """
+        uses = await self._repository.count_template_uses([learner.id for learner in learners])
+        resting = await self._repository.list_resting_templates()
+        wanted: dict[LearnerId, tuple[Template, int]] = {}
+        for learner in learners:
+            had = uses.get(learner.id, {})
+            fitting = [t for t in self._templates.values() if t.name not in resting and _fits(t, learner)]
+            if fitting:
+                chosen = min(fitting, key=partial(_rank, had, learner))
+                wanted[learner.id] = chosen, had[chosen.name].next_seed if chosen.name in had else 0
+        made = await self._make(set(wanted.values()))
+        return {learner_id: made[request] for learner_id, request in wanted.items()}
+
+    async def _make(self, requests: set[tuple[Template, int]]) -> dict[tuple[Template, int], Question]:
+        keys = {request: request[0].key(request[1]) for request in requests}
+        stored = await self._repository.get_questions(keys.values())
+        missing = [request for request, key in keys.items() if key not in stored]
+        if missing:
+            async with self._at_work:
+                rows = await asyncio.to_thread(_compute, missing)
+            await self._repository.store_questions(rows)
+            stored |= await self._repository.get_questions([keys[request] for request in missing])
+        return {request: stored[key] for request, key in keys.items()}
+
+
+def _fits(template: Template, learner: Learner) -> bool:
+    return template.level == learner.level and (not learner.topics or template.topic in learner.topics)
+
+
+def _rank(had: Mapping[str, TemplateUse], learner: Learner, template: Template) -> tuple[int, int]:
+    """Order templates by how often a learner had them; those alike by a choice that differs between learners."""
+    times = had[template.name].times if template.name in had else 0
+    return times, hash((int(learner.id), learner.version, zlib.crc32(template.name.encode())))
+
+
+def _compute(requests: Sequence[tuple[Template, int]]) -> list[tuple[object, ...]]:
+    """Make questions in a thread of their own, since executing takes some milliseconds each."""
+    try:
+        with Workbench() as workbench:
+            return [
+                question_columns(
+                    template.make(seed, workbench),
+                    template.topic,
+                    QuestionSource.COMPUTED,
+                    template=template.name,
+                    seed=seed,
+                )
+                for template, seed in requests
+            ]
+    except Exception as error:  # a template's own code; another source serves
+        raise GenerationError(f"{type(error).__name__}: {error}") from error
+
+
+# ---------------------------------------------------------------- the bank's files
 
 
 async def sync_bank(repository: Repository, folder: Path) -> Bank:
@@ -301,20 +281,15 @@ def _topics_with_problems(bank: Bank) -> set[Topic]:
     return {Topic(name) for name in names if name in set(Topic)}
 
 
-def make_generator(repository: Repository, settings: Settings) -> QuestionGenerator:
+def make_generator(repository: Repository, settings: Settings, redis: Redis | None = None) -> QuestionGenerator:
     """Build the generator that the settings ask for.
 
     Args:
-        repository: where the bank is stored.
-        settings: with an API key, a language model serves first.
+        repository: where questions are kept.
+        settings: with an API key, a language model takes part.
+        redis: where processes agree on who asks the model; the model takes no part without it.
     """
-    sources: list[QuestionSourceStrategy] = [StaticSource(repository)]
-    if settings.openai_api_key:
-        client = AsyncOpenAI(
-            api_key=settings.openai_api_key.get_secret_value(),
-            base_url=settings.openai_base_url,
-            timeout=settings.openai_timeout_seconds,
-            max_retries=1,
-        )
-        sources.insert(0, LlmSource(client, repository, settings))
-    return QuestionGenerator(sources)
+    sources: list[QuestionSourceStrategy] = [StaticSource(repository), ComputedSource(repository)]
+    if settings.openai_api_key and redis is not None:
+        sources.append(LlmSource.connect(repository, settings, redis))
+    return QuestionGenerator(sources, last=StaticSource(repository, again=True))

@@ -193,7 +193,7 @@ async def _make_quizzes(
 ) -> dict[LearnerId, QuizId | Delivery]:
     if not learners:
         return {}
-    questions = await services.generator.generate(learners)
+    questions = await services.generator.generate(learners, live=kind is QuizKind.ON_DEMAND)
     made = await services.repository.create_quizzes(
         kind,
         [

@@ -17,13 +17,14 @@ from domain.models import (
 )
 from domain.settings import Settings
 from sql.database import Database
+from sql.generation_store import GenerationStore
 from sql.question_store import QuestionStore
 from sql.update_store import UpdateStore
 
 UPDATES_CHANNEL = "quiz_updates"
 
 
-class Repository(UpdateStore, QuestionStore):
+class Repository(UpdateStore, QuestionStore, GenerationStore):
     """The service's storage, in its own words."""
 
     def __init__(self, database: Database, replica: Database | None = None) -> None:

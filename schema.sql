@@ -10,6 +10,8 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
+INSERT INTO schema_migrations (name) VALUES ('0001_proved_questions') ON CONFLICT DO NOTHING;
+
 -- ---------------------------------------------------------------- catalogue
 
 CREATE TABLE IF NOT EXISTS levels (
@@ -49,26 +51,38 @@ CREATE TABLE IF NOT EXISTS questions (
     content_hash    text NOT NULL,                     -- loading the same content again changes nothing
     topic           text NOT NULL REFERENCES topics,
     level           smallint NOT NULL REFERENCES levels,
-    source          text NOT NULL DEFAULT 'static' CHECK (source IN ('static', 'computed', 'llm')),
+    source          text NOT NULL DEFAULT 'static' CHECK (source IN
+                        ('static',                     -- the bank's files
+                         'imported',                   -- an operator's file
+                         'computed',                   -- a template and a seed
+                         'llm')),                      -- a language model, after its proofs
     state           text NOT NULL DEFAULT 'active' CHECK (state IN
                         ('active',                     -- is asked; -> retired, quarantined
                          'retired',                    -- gone from the bank; -> active when it comes back
                          'quarantined')),              -- in doubt; -> active when an operator restores it
+    state_reason    text,                              -- why it is quarantined
+    form            text NOT NULL DEFAULT 'practical' CHECK (form IN ('practical', 'definition')),
     prompt          text NOT NULL,
     code            text,
     language        text NOT NULL DEFAULT '',
-    options         jsonb NOT NULL CHECK (jsonb_array_length(options) = 4),  -- [{"text": ..., "why": ...}]
+    options         jsonb NOT NULL CHECK (jsonb_array_length(options) = 4),  -- [{"text", "why", "value" of the check}]
     correct_index   smallint NOT NULL CHECK (correct_index BETWEEN 0 AND 3),
     explanation     text NOT NULL,
     reference_title text NOT NULL,
     reference_url   text NOT NULL,
     tags            text[] NOT NULL DEFAULT '{}',
+    check_spec      jsonb,                             -- what to execute to find the answer: {"engine", "setup", "run"}
+    template        text,                              -- of a computed question
+    seed            integer,
     created_at      timestamptz NOT NULL DEFAULT now(),
     updated_at      timestamptz NOT NULL DEFAULT now()
 );
 
 -- pick_questions
 CREATE INDEX IF NOT EXISTS questions_by_level_topic ON questions (level, topic) WHERE state = 'active';
+
+-- count_template_uses
+CREATE INDEX IF NOT EXISTS questions_of_template ON questions (template) WHERE template IS NOT NULL;
 
 -- ---------------------------------------------------------------- learners
 
@@ -143,6 +157,9 @@ CREATE UNIQUE INDEX IF NOT EXISTS quizzes_one_open ON quizzes (learner_id)
 -- pick_questions, find_open_quizzes, forget_learner
 CREATE INDEX IF NOT EXISTS quizzes_of_learner ON quizzes (learner_id, question_id);
 
+-- count_stock, list_questions
+CREATE INDEX IF NOT EXISTS quizzes_of_question ON quizzes (question_id, learner_id);
+
 -- find_stalled_quizzes, expire_quizzes
 CREATE INDEX IF NOT EXISTS quizzes_unfinished ON quizzes (state, touched_at)
     WHERE state IN ('pending', 'sending', 'sent', 'answered');
@@ -169,6 +186,42 @@ CREATE TABLE IF NOT EXISTS answers (
 
 -- read_statistics, export_learner
 CREATE INDEX IF NOT EXISTS answers_of_learner ON answers (learner_id, answered_at);
+
+-- ---------------------------------------------------------------- doubts and costs
+
+CREATE TABLE IF NOT EXISTS question_reports (
+    question_id bigint NOT NULL REFERENCES questions ON DELETE CASCADE,
+    learner_id  bigint NOT NULL REFERENCES learners ON DELETE CASCADE,
+    reason      text NOT NULL CHECK (reason IN ('wrong', 'unclear', 'outdated')),
+    reported_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (question_id, learner_id)              -- report_question: a learner counts once
+);
+
+-- forget_learner, export_learner
+CREATE INDEX IF NOT EXISTS reports_of_learner ON question_reports (learner_id);
+
+CREATE TABLE IF NOT EXISTS generations (
+    id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    topic             text NOT NULL REFERENCES topics,
+    level             smallint NOT NULL REFERENCES levels,
+    model             text NOT NULL,
+    outcome           text NOT NULL DEFAULT 'begun' CHECK (outcome IN
+                          ('begun',                    -- the budget is reserved; stays so if the process is killed
+                           'accepted',                 -- proved; the question is active
+                           'quarantined',              -- written, and a proof failed; reason says which
+                           'failed')),                 -- the model gave no question
+    reason            text,
+    question_id       bigint REFERENCES questions ON DELETE SET NULL,
+    calls             smallint NOT NULL DEFAULT 0,
+    prompt_tokens     integer NOT NULL DEFAULT 0,
+    completion_tokens integer NOT NULL DEFAULT 0,
+    cost              numeric(12, 6) NOT NULL,         -- US dollars; the reservation until it ends
+    begun_at          timestamptz NOT NULL DEFAULT now(),
+    ended_at          timestamptz
+);
+
+-- begin_generation, sum_generations
+CREATE INDEX IF NOT EXISTS generations_by_time ON generations (begun_at);
 
 -- ---------------------------------------------------------------- updates from Telegram
 

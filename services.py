@@ -78,10 +78,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Wiring]:
             await request.initialize()
             stack.push_async_callback(request.shutdown)
         gateway = TelegramGateway(bot, RateLimiter(redis, bot_id, settings.telegram_rate_per_second))
+        generator = make_generator(repository, settings, redis)
+        stack.push_async_callback(generator.close)
         services = Services(
             settings=settings,
             repository=repository,
-            generator=make_generator(repository, settings),
+            generator=generator,
             messenger=TelegramMessenger(gateway, settings.correct_threshold_for_promotion),
         )
         yield Wiring(services, gateway, redis, BotId(bot_id))

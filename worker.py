@@ -21,6 +21,7 @@ from domain.catalog import QuizKind
 from domain.errors import LearnerUnreachableError, QuizServiceError, StorageUnavailableError, TelegramError
 from domain.ids import LearnerId, UpdateRow
 from domain.models import ClaimedUpdate, UpdateKind
+from llm.watch import show_generations
 from observability import metrics
 from repository import UPDATES_CHANNEL
 from services import HEARTBEAT_SECONDS, Wiring, keep_beating
@@ -37,6 +38,7 @@ RUNS_AT_ONCE = 2
 """Batches of a lane under way: while one run begins or ends, the other keeps Telegram's rate filled."""
 RECOVER_SECONDS = 30.0
 PROBE_SECONDS = 5.0
+WATCH_SECONDS = 60.0
 
 Handle = Callable[[Sequence[ClaimedUpdate]], Awaitable[None]]
 
@@ -148,6 +150,7 @@ class Worker:
                 *(lane.run() for lane in (self._answers, self._quizzes) for _ in range(RUNS_AT_ONCE)),
                 keep_beating(self._repository, "worker"),
                 self._hold(),
+                self._watch_generations(),
                 self._listen(),
                 self._recover(),
             )
@@ -317,6 +320,13 @@ class Worker:
                 waiting, _ = await self._repository.count_waiting_updates()
                 metrics.UPDATES_WAITING.set(waiting)
             await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    async def _watch_generations(self) -> None:
+        """Show what the language model makes and costs, as long as the settings name one."""
+        while self._wiring.services.generator.llm:
+            with contextlib.suppress(StorageUnavailableError):
+                await show_generations(self._repository, self._wiring.settings)
+            await asyncio.sleep(WATCH_SECONDS)
 
     async def _listen(self) -> None:
         """Wake up on each stored update; behind a transaction pooler, polling has to do."""

@@ -71,8 +71,34 @@ class QuestionSource(StrEnum):
     """Where a question came from."""
 
     STATIC = "static"
+    IMPORTED = "imported"
     COMPUTED = "computed"
     LLM = "llm"
+
+
+class QuestionState(StrEnum):
+    """The life of a question; schema.sql tells the transitions."""
+
+    ACTIVE = "active"
+    RETIRED = "retired"
+    QUARANTINED = "quarantined"
+
+
+class ReportReason(StrEnum):
+    """What a learner finds wrong with a question."""
+
+    WRONG = "wrong"
+    UNCLEAR = "unclear"
+    OUTDATED = "outdated"
+
+
+class GenerationOutcome(StrEnum):
+    """How the writing of a question by a language model ended."""
+
+    BEGUN = "begun"
+    ACCEPTED = "accepted"
+    QUARANTINED = "quarantined"
+    FAILED = "failed"
 
 
 class QuizKind(StrEnum):

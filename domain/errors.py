@@ -34,6 +34,25 @@ class GenerationError(QuizServiceError):
     """No question could be generated."""
 
 
+class ModelUnavailableError(QuizServiceError):
+    """The language model is not asked just now."""
+
+
+class ModelError(QuizServiceError):
+    """The language model did not answer with what it was asked for."""
+
+    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+        """Take what went wrong.
+
+        Args:
+            reason: one of a few words, such as ``timeout``, so that they can be counted.
+            retry_after: seconds for which the provider asks to be left alone.
+        """
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
 class TelegramError(QuizServiceError):
     """Telegram refused a request."""
 

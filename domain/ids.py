@@ -9,6 +9,7 @@ LearnerId = NewType("LearnerId", int)
 
 QuestionId = NewType("QuestionId", int)
 QuizId = NewType("QuizId", int)
+GenerationId = NewType("GenerationId", int)
 BotId = NewType("BotId", int)
 UpdateRow = NewType("UpdateRow", int)
 """The row of a received update, not Telegram's own update id."""

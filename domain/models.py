@@ -87,6 +87,8 @@ class StoredOption:
 
     text: str
     why: str
+    value: str | None = None
+    """What the question's check yields if this option is the answer; the text when None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,10 @@ class Question:
             prompt=row["prompt"],
             code=row["code"],
             language=row["language"],
-            options=tuple(StoredOption(option["text"], option["why"]) for option in json.loads(row["options"])),
+            options=tuple(
+                StoredOption(option["text"], option["why"], option.get("value"))
+                for option in json.loads(row["options"])
+            ),
             correct_index=row["correct_index"],
             explanation=row["explanation"],
             reference_title=row["reference_title"],

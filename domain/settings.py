@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import time
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,7 +77,22 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr | None = None
     openai_base_url: str | None = None
     openai_model: str = "gpt-5-mini"
-    openai_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 8
+    """Writes questions."""
+    openai_review_model: str | None = None
+    """Answers them blind; absent: the one that writes."""
+    openai_blind_answers: Annotated[int, Field(ge=1, le=9)] = 3
+    """Blind answers that must all agree with a question's key."""
+    openai_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 60
+    """For one request; nobody in the chat waits for it."""
+    openai_live_seconds: Annotated[float, Field(ge=0, le=10)] = 1
+    """Longest that a learner waits for a question in the making before another source serves."""
+    openai_daily_budget_usd: Annotated[Decimal, Field(ge=0, le=100_000)] = Decimal(1)
+    """A day in UTC; a question is begun only if its highest cost still fits."""
+    openai_input_usd_per_million: Annotated[Decimal, Field(ge=0, le=10_000)] = Decimal("0.25")
+    openai_output_usd_per_million: Annotated[Decimal, Field(ge=0, le=10_000)] = Decimal("2.00")
+    """The price list of the default model; set both to your provider's."""
+    llm_stock_per_cell: Annotated[int, Field(ge=0, le=100)] = 3
+    """Fresh questions of the model that the refill keeps for each topic and level."""
 
     # --- Quizzes
     quiz_schedule_time: time = time(10)
@@ -87,6 +103,8 @@ class Settings(BaseSettings):
     preferred_topics: Annotated[tuple[Topic, ...], NoDecode] = ()
     """Topics of a new learner, separated by commas; empty means all."""
     quiz_expires_after_hours: Annotated[int, Field(ge=1, le=24 * 30)] = 48
+    reports_to_quarantine: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Learners who must doubt a question before it is asked no more."""
     updates_kept_days: Annotated[int, Field(ge=2, le=90)] = 7
     """Longer than the 24 h for which Telegram delivers an update again."""
 

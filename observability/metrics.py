@@ -35,4 +35,23 @@ GENERATION_FAILED = Counter(
     "quiz_generation_failed_total", "Questions that a source could not make", ["source", "reason"]
 )
 
+LLM_CALLS = Counter("quiz_llm_calls_total", "Requests to the language model by this process", ["purpose", "outcome"])
+LLM_CALL_SECONDS = Histogram(
+    "quiz_llm_call_seconds", "Duration of requests to the language model, in seconds", ["purpose"], buckets=SECONDS
+)
+LLM_LIVE = Counter(
+    "quiz_llm_live_total", "Learners who waited for a question of the model: served, too_late, unavailable", ["outcome"]
+)
+LLM_CLOSED = Gauge("quiz_llm_closed", "1 while the language model is not asked: it failed, or asked to slow down")
+LLM_QUESTIONS_TODAY = Gauge(
+    "quiz_llm_questions_today", "Questions of the language model since midnight UTC, by all processes", ["outcome"]
+)
+LLM_TOKENS_TODAY = Gauge("quiz_llm_tokens_today", "Tokens used since midnight UTC, by all processes", ["kind"])
+LLM_COST_TODAY = Gauge("quiz_llm_cost_today_usd", "Money spent or reserved since midnight UTC, in US dollars")
+LLM_BUDGET = Gauge("quiz_llm_budget_usd", "Money that may be spent in a day, in US dollars")
+LLM_STOCK = Gauge("quiz_llm_stock", "Fresh questions of the language model", ["topic", "level"])
+
+QUESTIONS_REPORTED = Counter("quiz_questions_reported_total", "Reports of learners about questions", ["reason"])
+QUESTIONS_QUARANTINED = Gauge("quiz_questions_quarantined", "Questions that are in doubt and not asked")
+
 PREFECT_AWAY = Gauge("quiz_prefect_away", "1 while the Prefect server does not answer and work runs without it")

@@ -1,7 +1,9 @@
 """Executes what a question shows, to find out whether the marked option is what really happens.
 
-DuckDB runs in this process on an empty in-memory database; Postgres runs each check in a schema of its own that is
-rolled back; Python runs in a subprocess with limits on time, memory and files.
+DuckDB runs in this process on an empty in-memory database, with limits on time and memory and without files or network;
+Postgres runs each check in a transaction that is rolled back; Python runs in a subprocess with limits on time, memory
+and files. What somebody else wrote runs under a guard as well, which refuses processes, the network and files outside
+the snippet's own folder.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
@@ -22,6 +25,35 @@ from question_bank.format import Check, Question
 
 PYTHON_SECONDS = 10
 PYTHON_BYTES = 1 << 30
+
+DUCKDB_SECONDS = 10.0
+DUCKDB_LIMITS: dict[str, str | bool | int | float | list[str]] = {
+    "threads": "1",
+    "enable_external_access": "false",
+    "memory_limit": "512MB",
+}
+MAX_ROWS = 1000
+"""Rows that are read of a result; an option never shows as many."""
+
+_GUARD = """
+def _guard():
+    import os, sys
+    real, decode = os.path.realpath, os.fsdecode
+    roots = tuple(map(real, (os.getcwd(), sys.base_prefix, sys.prefix, '/usr/share/zoneinfo', '/dev/null')))
+    refused = ('socket.', 'subprocess.', 'ctypes.', 'os.exec', 'os.fork', 'os.posix_spawn', 'os.spawn', 'os.system',
+               'os.kill', 'os.remove', 'os.rename', 'os.rmdir', 'os.link', 'os.symlink', 'os.truncate', 'pty.',
+               'shutil.', 'urllib.', 'ftplib.', 'smtplib.')
+    def hook(event, arguments):
+        if event.startswith(refused):
+            raise PermissionError(event)
+        if event == 'open' and isinstance(arguments[0], (str, bytes)):
+            if not real(decode(arguments[0])).startswith(roots):
+                raise PermissionError(arguments[0])
+    sys.addaudithook(hook)
+_guard()
+del _guard
+"""
+"""Runs before a snippet that is not ours. It stops what wanders off; it is no wall against a determined attacker."""
 
 Runner = Callable[[str, str], str]
 """Takes the setup and what to run; returns the result as text."""
@@ -60,17 +92,29 @@ def run_duckdb(setup: str, run: str) -> str:
     Returns:
         The rendered rows, or ``error: <class>`` when ``run`` is refused.
     """
-    with duckdb.connect(config={"threads": "1", "enable_external_access": "false"}) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+    with duckdb.connect(config=DUCKDB_LIMITS) as connection:
+        connection.execute("SET TimeZone = 'UTC'; SET lock_configuration = true")
+        alarm = threading.Timer(DUCKDB_SECONDS, connection.interrupt)
+        alarm.start()
         try:
             if setup.strip():
                 connection.execute(setup)
         except duckdb.Error as error:
             return f"error in the setup: {error}".splitlines()[0]
-        try:
-            return render_rows(connection.execute(run).fetchall())
-        except duckdb.Error as error:
-            return f"error: {type(error).__name__}"
+        else:
+            return _last_rows(connection, run)
+        finally:
+            alarm.cancel()
+
+
+def _last_rows(connection: duckdb.DuckDBPyConnection, run: str) -> str:
+    try:
+        rows = connection.execute(run).fetchmany(MAX_ROWS)
+    except duckdb.InterruptException:
+        return "error: timeout"
+    except duckdb.Error as error:
+        return f"error: {type(error).__name__}"
+    return render_rows(rows)
 
 
 def _limit_process() -> None:
@@ -89,10 +133,27 @@ def run_python(setup: str, run: str) -> str:
     Returns:
         What was printed, lines joined by `` / ``; ``error: <class>`` when it raised; ``error: timeout``.
     """
+    return _run_limited(f"{setup}\n{run}")
+
+
+def run_guarded_python(setup: str, run: str) -> str:
+    """Execute what somebody else wrote: as `run_python`, and without processes, network and foreign files.
+
+    Args:
+        setup: lines to run first.
+        run: lines whose standard output is the answer.
+
+    Returns:
+        As `run_python`; what the guard refuses is ``error: PermissionError``.
+    """
+    return _run_limited(f"{_GUARD}\n{setup}\n{run}")
+
+
+def _run_limited(code: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            done = subprocess.run(  # noqa: S603 - the bank's own snippets, limited
-                [sys.executable, "-I", "-c", f"{setup}\n{run}"],
+            done = subprocess.run(  # noqa: S603 - short snippets, limited
+                [sys.executable, "-I", "-c", code],
                 cwd=folder,
                 env={"PATH": os.defpath, "TZ": "UTC", "PYTHONHASHSEED": "0"},
                 capture_output=True,
@@ -129,3 +190,6 @@ def wrong_answer(question: Question, check: Check, runner: Runner) -> str | None
 
 RUNNERS: dict[CheckEngine, Runner] = {CheckEngine.DUCKDB: run_duckdb, CheckEngine.PYTHON: run_python}
 """The engines that need nothing but this machine; Postgres is added by whoever has a connection to one."""
+
+GUARDED_RUNNERS: dict[CheckEngine, Runner] = RUNNERS | {CheckEngine.PYTHON: run_guarded_python}
+"""The same for what an operator imports or a language model wrote."""

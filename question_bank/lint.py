@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import combinations, pairwise
 
+from domain.bank import QuestionText
 from domain.catalog import QuestionForm
+from question_bank.format import Question
 from question_bank.loader import Located, Problem
 
 MAX_LENGTH_RATIO = 2.2
@@ -61,15 +63,38 @@ def near_duplicates(questions: Sequence[Located]) -> Iterable[Problem]:
     Returns:
         A problem for each pair, at the later one's place.
     """
-    shingles = [_shingles(located) for located in questions]
+    shingles = [_shingles_of(located.question) for located in questions]
     for (i, one), (j, other) in combinations(enumerate(shingles), 2):
-        if one and other and len(one & other) / len(one | other) > NEAR_DUPLICATE:
+        if _similarity(one, other) > NEAR_DUPLICATE:
             reason = f"{questions[j].question.id}: asks the same as {questions[i].question.id}"
             yield Problem(questions[j].path, questions[j].line, reason)
 
 
-def _shingles(located: Located) -> frozenset[tuple[str, str]]:
-    question = located.question
-    text = " ".join([question.prompt, question.code or "", *(option.text for option in question.options)])
-    words = _WORD.findall(text.lower())
-    return frozenset(pairwise(words))
+def nearest_duplicate(question: Question, known: Iterable[QuestionText]) -> str | None:
+    """Return the key of the known question that a new one repeats in nearly the same words, or None.
+
+    Args:
+        question: the new one.
+        known: those that it must not repeat.
+    """
+    mine = _shingles_of(question)
+    similar = [
+        (_similarity(mine, _shingles([text.prompt, text.code or "", *text.options])), text.key) for text in known
+    ]
+    best, key = max(similar, default=(0.0, ""))
+    return key if best > NEAR_DUPLICATE else None
+
+
+Shingles = frozenset[tuple[str, str]]
+
+
+def _similarity(one: Shingles, other: Shingles) -> float:
+    return len(one & other) / len(one | other) if one and other else 0.0
+
+
+def _shingles_of(question: Question) -> Shingles:
+    return _shingles([question.prompt, question.code or "", *(option.text for option in question.options)])
+
+
+def _shingles(texts: Iterable[str]) -> Shingles:
+    return frozenset(pairwise(_WORD.findall(" ".join(texts).lower())))

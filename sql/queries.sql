@@ -136,7 +136,7 @@ WHERE learner_id = $1;
 -- ================================================================ questions
 
 -- name: pick_questions
--- For each learner the question of their level and topics that they have seen least often, any of those at random.
+-- For each learner a question of their level and topics, from some sources: unseen ones first, any of those at random.
 SELECT picked.learner_id, q.id AS question_id, q.key, q.topic, q.level AS question_level, q.source, q.prompt, q.code,
        q.language, q.options, q.correct_index, q.explanation, q.reference_title, q.reference_url
 FROM (
@@ -149,30 +149,105 @@ FROM (
             SELECT z.question_id, count(*) AS times FROM quizzes z
             WHERE z.learner_id = wanted.learner_id GROUP BY z.question_id
         ) AS seen ON seen.question_id = c.id
-        WHERE c.state = 'active' AND c.source = 'static' AND c.level = wanted.level
+        WHERE c.state = 'active' AND c.source = ANY($4::text[]) AND c.level = wanted.level
           AND (wanted.topics = '' OR c.topic = ANY(string_to_array(wanted.topics, ',')))
+          AND (NOT $5 OR seen.times IS NULL)
         ORDER BY coalesce(seen.times, 0), random()
         LIMIT 1
     ) AS chosen
 ) AS picked
 JOIN questions q ON q.id = picked.id;
 
--- name: get_question
--- One question by its key.
+-- name: get_questions
+-- Questions by their keys.
 SELECT id AS question_id, key, topic, level AS question_level, source, prompt, code, language, options, correct_index,
        explanation, reference_title, reference_url
-FROM questions WHERE key = $1;
+FROM questions WHERE key = ANY($1::text[]);
+
+-- name: count_template_uses
+-- How often learners had each template, and the seed that is next for them.
+SELECT z.learner_id, q.template, count(*) AS times, max(q.seed) + 1 AS next_seed
+FROM quizzes z JOIN questions q ON q.id = z.question_id
+WHERE z.learner_id = ANY($1::bigint[]) AND q.template IS NOT NULL
+GROUP BY z.learner_id, q.template;
+
+-- name: list_resting_templates
+-- Templates of which an instance is in doubt.
+SELECT DISTINCT template FROM questions WHERE template IS NOT NULL AND state = 'quarantined';
+
+-- name: list_question_texts
+-- What a new question must not repeat: everything that is or was in doubt, but not the draws of templates.
+SELECT key, prompt, code, options FROM questions WHERE state <> 'retired' AND source <> 'computed';
+
+-- name: list_questions
+-- Questions with what learners made of them, by filters that may be null.
+SELECT q.id AS question_id, q.key, q.topic, q.level AS question_level, q.source, q.prompt, q.code, q.language, q.options,
+       q.correct_index, q.explanation, q.reference_title, q.reference_url, q.tags, q.form, q.check_spec, q.state,
+       q.state_reason, q.created_at, given.asked, given.answered, given.correct, doubted.reports
+FROM questions q
+CROSS JOIN LATERAL (
+    SELECT count(*) AS asked, count(z.chosen) AS answered, count(*) FILTER (WHERE z.chosen = q.correct_index) AS correct
+    FROM quizzes z WHERE z.question_id = q.id
+) AS given
+CROSS JOIN LATERAL (SELECT count(*) AS reports FROM question_reports r WHERE r.question_id = q.id) AS doubted
+WHERE ($1::text[] IS NULL OR q.key = ANY($1)) AND ($2::text IS NULL OR q.topic = $2)
+  AND ($3::smallint IS NULL OR q.level = $3) AND ($4::text IS NULL OR q.source = $4)
+  AND ($5::text IS NULL OR q.state = $5)
+ORDER BY q.topic, q.level, q.key;
+
+-- name: quarantine_question
+-- Stop asking a question that is in doubt.
+UPDATE questions SET state = 'quarantined', state_reason = $2, updated_at = now()
+WHERE key = $1 AND state <> 'retired'
+RETURNING id;
+
+-- name: restore_question
+-- Ask a question again that was in doubt.
+UPDATE questions SET state = 'active', state_reason = NULL, updated_at = now()
+WHERE key = $1 AND state = 'quarantined'
+RETURNING id;
+
+-- name: drop_reports
+-- The doubts about a question are settled.
+DELETE FROM question_reports WHERE question_id = $1;
+
+-- name: report_question
+-- A learner doubts a question that they answered; whoever reports twice counts once.
+INSERT INTO question_reports (question_id, learner_id, reason)
+SELECT z.question_id, z.learner_id, $3 FROM quizzes z WHERE z.id = $1 AND z.learner_id = $2 AND z.chosen IS NOT NULL
+ON CONFLICT (question_id, learner_id) DO UPDATE SET reason = excluded.reason
+RETURNING question_id;
+
+-- name: quarantine_reported
+-- Stop asking what enough learners reported.
+UPDATE questions q
+SET state = 'quarantined', state_reason = format('reported by %s learners', doubted.reports), updated_at = now()
+FROM (SELECT question_id, count(*) AS reports FROM question_reports GROUP BY question_id HAVING count(*) >= $1) AS doubted
+WHERE q.id = doubted.question_id AND q.state = 'active'
+RETURNING q.key;
+
+-- name: list_reported
+-- What learners reported and nobody has settled yet, those with the most reports first.
+SELECT q.key, q.topic, q.level, q.source, q.state, count(*) AS reports,
+       count(*) FILTER (WHERE r.reason = 'wrong') AS wrong, count(*) FILTER (WHERE r.reason = 'unclear') AS unclear,
+       count(*) FILTER (WHERE r.reason = 'outdated') AS outdated, max(r.reported_at) AS last_reported_at
+FROM question_reports r JOIN questions q ON q.id = r.question_id
+GROUP BY q.id ORDER BY reports DESC, last_reported_at DESC LIMIT $1;
 
 -- name: upsert_question
--- Load a question of the bank: new, changed, or back from retirement; unchanged ones are left alone.
+-- Load a question: new, changed, or back from retirement; unchanged ones are left alone, and a stored one keeps its
+-- standing, whatever doubt comes with the new content.
 INSERT INTO questions (key, content_hash, topic, level, source, prompt, code, language, options, correct_index,
-                       explanation, reference_title, reference_url, tags)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                       explanation, reference_title, reference_url, tags, form, check_spec, template, seed, state_reason,
+                       state)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19::text,
+        CASE WHEN $19::text IS NULL THEN 'active' ELSE 'quarantined' END)
 ON CONFLICT (key) DO UPDATE SET
     content_hash = excluded.content_hash, topic = excluded.topic, level = excluded.level, source = excluded.source,
     prompt = excluded.prompt, code = excluded.code, language = excluded.language, options = excluded.options,
     correct_index = excluded.correct_index, explanation = excluded.explanation,
     reference_title = excluded.reference_title, reference_url = excluded.reference_url, tags = excluded.tags,
+    form = excluded.form, check_spec = excluded.check_spec, template = excluded.template, seed = excluded.seed,
     state = CASE WHEN questions.state = 'retired' THEN 'active' ELSE questions.state END, updated_at = now()
 WHERE questions.content_hash <> excluded.content_hash OR questions.state = 'retired'
 RETURNING id;
@@ -188,6 +263,78 @@ UPDATE questions SET state = 'retired', updated_at = now() WHERE source = 'stati
 -- name: count_questions
 -- How many questions can be asked, by topic and level.
 SELECT topic, level, count(*) AS questions FROM questions WHERE state = 'active' GROUP BY topic, level ORDER BY topic, level;
+
+-- ================================================================ questions from a language model
+
+-- name: count_stock
+-- For each topic and level, how many active questions of the model there are, and how many of them are left for the
+-- learner who has had the most.
+SELECT t.topic, l.level, coalesce(held.active, 0) AS active, coalesce(held.active, 0) - coalesce(used.most, 0) AS fresh
+FROM topics t CROSS JOIN levels l
+LEFT JOIN (
+    SELECT topic, level, count(*) AS active FROM questions WHERE source = 'llm' AND state = 'active' GROUP BY topic, level
+) AS held ON held.topic = t.topic AND held.level = l.level
+LEFT JOIN (
+    SELECT topic, level, max(had) AS most
+    FROM (
+        SELECT q.topic, q.level, z.learner_id, count(DISTINCT q.id) AS had
+        FROM questions q JOIN quizzes z ON z.question_id = q.id
+        WHERE q.source = 'llm' AND q.state = 'active'
+        GROUP BY q.topic, q.level, z.learner_id
+    ) AS by_learner
+    GROUP BY topic, level
+) AS used ON used.topic = t.topic AND used.level = l.level
+ORDER BY t.position, l.level;
+
+-- name: find_missed_tags
+-- What a learner got wrong lately within a topic.
+SELECT tag
+FROM (SELECT question_id FROM answers WHERE learner_id = $1 AND NOT correct ORDER BY answered_at DESC LIMIT 50) AS missed
+JOIN questions q ON q.id = missed.question_id AND q.topic = $2
+CROSS JOIN unnest(q.tags) AS tag
+GROUP BY tag ORDER BY count(*) DESC, tag LIMIT $3;
+
+-- name: find_tags_missed_at
+-- What learners get wrong most often within a topic and level.
+SELECT tag
+FROM questions q JOIN quizzes z ON z.question_id = q.id CROSS JOIN unnest(q.tags) AS tag
+WHERE q.topic = $1 AND q.level = $2 AND z.chosen <> q.correct_index
+GROUP BY tag ORDER BY count(*) DESC, tag LIMIT $3;
+
+-- name: pick_examples
+-- Some questions of a topic and level, to show a model the bank's style.
+SELECT id AS question_id, key, topic, level AS question_level, source, prompt, code, language, options, correct_index,
+       explanation, reference_title, reference_url
+FROM questions WHERE state = 'active' AND source = 'static' AND topic = $1 AND level = $2 ORDER BY random() LIMIT $3;
+
+-- name: lock_budget
+-- Only one process at a time reserves money.
+SELECT pg_advisory_xact_lock(7205759403792794);
+
+-- name: begin_generation
+-- Reserve money for a question, unless the day's budget (in UTC) would not hold it.
+INSERT INTO generations (topic, level, model, cost)
+SELECT $1, $2, $3, $4::numeric
+WHERE $4::numeric + (
+    SELECT coalesce(sum(cost), 0) FROM generations
+    WHERE begun_at >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'
+) <= $5::numeric
+RETURNING id;
+
+-- name: end_generation
+-- What became of it, and what it really cost.
+UPDATE generations
+SET outcome = $2, reason = $3, question_id = $4, calls = $5, prompt_tokens = $6, completion_tokens = $7, cost = $8,
+    ended_at = now()
+WHERE id = $1;
+
+-- name: sum_generations
+-- The last so many days' questions of the model, by outcome and reason; a day begins at midnight UTC.
+SELECT outcome, coalesce(reason, '') AS reason, count(*) AS questions, sum(calls) AS calls,
+       sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens, sum(cost) AS cost
+FROM generations
+WHERE begun_at >= date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - make_interval(days => $1 - 1)
+GROUP BY outcome, reason ORDER BY outcome, questions DESC;
 
 -- ================================================================ quizzes
 
@@ -321,6 +468,7 @@ SELECT jsonb_build_object(
     'learner', to_jsonb(l),
     'quizzes', coalesce((SELECT jsonb_agg(to_jsonb(z) ORDER BY z.id) FROM quizzes z WHERE z.learner_id = l.id), '[]'),
     'answers', coalesce((SELECT jsonb_agg(to_jsonb(a) ORDER BY a.quiz_id) FROM answers a WHERE a.learner_id = l.id), '[]'),
+    'reports', coalesce((SELECT jsonb_agg(to_jsonb(r) ORDER BY r.reported_at) FROM question_reports r WHERE r.learner_id = l.id), '[]'),
     'updates', coalesce((SELECT jsonb_agg(to_jsonb(u) ORDER BY u.id) FROM updates u WHERE u.learner_id = l.id), '[]')
 ) AS document
 FROM learners l WHERE l.id = $1;

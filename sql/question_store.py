@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from domain.catalog import Level, Topic
-from domain.ids import LearnerId, QuestionId
+from domain.bank import BankEntry, QuestionText, ReportedQuestion, TemplateUse
+from domain.catalog import Level, QuestionSource, QuestionState, ReportReason, Topic
+from domain.ids import LearnerId, QuestionId, QuizId
 from domain.models import Learner, Question
 from sql.database import Database
 
 
 class QuestionStore:
-    """Questions: loading the bank, picking from it."""
+    """Questions: loading the bank, picking from it, doubting it."""
 
     database: Database
 
-    async def pick_questions(self, learners: Sequence[Learner]) -> dict[LearnerId, Question]:
+    async def pick_questions(
+        self, learners: Sequence[Learner], sources: Collection[QuestionSource], *, unseen: bool = False
+    ) -> dict[LearnerId, Question]:
         """Pick for each learner a question of their level and topics that they have seen least often.
 
         Args:
             learners: their states; one for whom nothing fits is absent from the result.
+            sources: where questions may come from.
+            unseen: True to leave out what a learner has seen.
         """
         rows = await self.database.fetch(
             "pick_questions",
             [learner.id for learner in learners],
             [learner.level for learner in learners],
             [",".join(learner.topics) for learner in learners],
+            list(sources),
+            unseen,
         )
         return {LearnerId(row["learner_id"]): Question.from_row(row) for row in rows}
 
@@ -35,8 +42,16 @@ class QuestionStore:
         Args:
             key: its id in the bank.
         """
-        row = await self.database.fetchrow("get_question", key)
-        return Question.from_row(row) if row else None
+        return (await self.get_questions([key])).get(key)
+
+    async def get_questions(self, keys: Iterable[str]) -> dict[str, Question]:
+        """Return questions by their keys; unknown ones are absent.
+
+        Args:
+            keys: their ids in the bank.
+        """
+        rows = await self.database.fetch("get_questions", list(keys))
+        return {question.key: question for question in map(Question.from_row, rows)}
 
     async def store_question(self, columns: Sequence[object]) -> QuestionId | None:
         """Load one question and return its id, or None if the same content is there already.
@@ -46,6 +61,15 @@ class QuestionStore:
         """
         value = await self.database.fetchval("upsert_question", *columns)
         return None if value is None else QuestionId(value)
+
+    async def store_questions(self, rows: Iterable[Sequence[object]]) -> None:
+        """Load several questions, all or none.
+
+        Args:
+            rows: for each the parameters of the query ``upsert_question``, in its order.
+        """
+        async with self.database.transaction() as transaction:
+            await transaction.executemany("upsert_question", [tuple(columns) for columns in rows])
 
     async def sync_static_questions(
         self, questions: Mapping[str, Sequence[object]], keep_topics: Iterable[Topic]
@@ -83,3 +107,101 @@ class QuestionStore:
         """Return how many questions can be asked, by topic and level."""
         rows = await self.database.fetch("count_questions")
         return {(Topic(row["topic"]), Level(row["level"])): row["questions"] for row in rows}
+
+    # ------------------------------------------------------------ computed questions
+
+    async def count_template_uses(self, learner_ids: Iterable[LearnerId]) -> dict[LearnerId, dict[str, TemplateUse]]:
+        """Return how often learners had each template.
+
+        Args:
+            learner_ids: who; one who had none is absent.
+        """
+        uses: dict[LearnerId, dict[str, TemplateUse]] = {}
+        for row in await self.database.fetch("count_template_uses", list(learner_ids)):
+            use = TemplateUse(row["times"], row["next_seed"])
+            uses.setdefault(LearnerId(row["learner_id"]), {})[row["template"]] = use
+        return uses
+
+    async def list_resting_templates(self) -> set[str]:
+        """Return the templates of which an instance is quarantined."""
+        return {row["template"] for row in await self.database.fetch("list_resting_templates")}
+
+    # ------------------------------------------------------------ looking through the bank
+
+    async def list_question_texts(self) -> list[QuestionText]:
+        """Return what a new question must not repeat."""
+        return [QuestionText.from_row(row) for row in await self.database.fetch("list_question_texts")]
+
+    async def list_questions(
+        self,
+        *,
+        keys: Sequence[str] | None = None,
+        topic: Topic | None = None,
+        level: Level | None = None,
+        source: QuestionSource | None = None,
+        state: QuestionState | None = None,
+    ) -> list[BankEntry]:
+        """Return questions with what learners made of them; a filter that is None lets all through.
+
+        Args:
+            keys: only these.
+            topic: only of this topic.
+            level: only of this level.
+            source: only from there.
+            state: only in this state.
+        """
+        wanted = None if keys is None else list(keys)
+        rows = await self.database.fetch("list_questions", wanted, topic, level, source, state)
+        return [BankEntry.from_row(row) for row in rows]
+
+    # ------------------------------------------------------------ doubts
+
+    async def quarantine_question(self, key: str, reason: str) -> bool:
+        """Stop asking a question, and return whether there is one to stop.
+
+        Args:
+            key: its id in the bank.
+            reason: why, for operators.
+        """
+        return await self.database.fetchval("quarantine_question", key, reason) is not None
+
+    async def restore_question(self, key: str) -> bool:
+        """Ask a quarantined question again and forget its reports, and return whether there was one.
+
+        Args:
+            key: its id in the bank.
+        """
+        async with self.database.transaction() as transaction:
+            rows = await transaction.fetch("restore_question", key)
+            for row in rows:
+                await transaction.execute("drop_reports", row["id"])
+        return bool(rows)
+
+    async def report_question(self, quiz_id: QuizId, learner_id: LearnerId, reason: ReportReason) -> bool:
+        """Keep a learner's doubt about a question, and return whether they may: they answered this quiz.
+
+        Args:
+            quiz_id: the quiz under which they said so.
+            learner_id: who.
+            reason: what is wrong with it.
+        """
+        return await self.database.fetchval("report_question", quiz_id, learner_id, reason) is not None
+
+    async def quarantine_reported(self, threshold: int) -> list[str]:
+        """Stop asking what enough learners reported.
+
+        Args:
+            threshold: how many learners are enough.
+
+        Returns:
+            The keys of what was stopped now.
+        """
+        return [row["key"] for row in await self.database.fetch("quarantine_reported", threshold)]
+
+    async def list_reported(self, limit: int) -> list[ReportedQuestion]:
+        """Return what learners reported and nobody has settled.
+
+        Args:
+            limit: how many at most.
+        """
+        return [ReportedQuestion.from_row(row) for row in await self.database.fetch("list_reported", limit)]

