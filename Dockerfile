@@ -20,6 +20,7 @@ WORKDIR /app
 COPY *.py schema.sql prefect.yaml ./
 COPY bot bot
 COPY domain domain
+COPY llm llm
 COPY local local
 COPY observability observability
 COPY question_bank question_bank

@@ -21,7 +21,7 @@ from domain.catalog import QuizKind
 from domain.errors import LearnerUnreachableError, QuizServiceError, StorageUnavailableError, TelegramError
 from domain.ids import LearnerId, UpdateRow
 from domain.models import ClaimedUpdate, UpdateKind
-from llm.watch import show_generations
+from llm.watch import show_generations, show_questions
 from observability import metrics
 from repository import UPDATES_CHANNEL
 from services import HEARTBEAT_SECONDS, Wiring, keep_beating
@@ -150,7 +150,7 @@ class Worker:
                 *(lane.run() for lane in (self._answers, self._quizzes) for _ in range(RUNS_AT_ONCE)),
                 keep_beating(self._repository, "worker"),
                 self._hold(),
-                self._watch_generations(),
+                self._watch_questions(),
                 self._listen(),
                 self._recover(),
             )
@@ -321,11 +321,13 @@ class Worker:
                 metrics.UPDATES_WAITING.set(waiting)
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
-    async def _watch_generations(self) -> None:
-        """Show what the language model makes and costs, as long as the settings name one."""
-        while self._wiring.services.generator.llm:
+    async def _watch_questions(self) -> None:
+        """Show how many questions are in doubt, and what a language model makes and costs if there is one."""
+        while True:
             with contextlib.suppress(StorageUnavailableError):
-                await show_generations(self._repository, self._wiring.settings)
+                await show_questions(self._repository)
+                if llm := self._wiring.services.generator.llm:
+                    await show_generations(self._repository, llm.gate, self._wiring.settings)
             await asyncio.sleep(WATCH_SECONDS)
 
     async def _listen(self) -> None:

@@ -59,7 +59,7 @@ class LlmSource:
             settings: budget and time limits.
         """
         self._client = client
-        self._gate = gate
+        self.gate = gate
         self._repository = repository
         self._settings = settings
         self._under_way: dict[tuple[Topic, Level], asyncio.Task[Question | None]] = {}
@@ -123,8 +123,8 @@ class LlmSource:
         return question
 
     async def _join(self, topic: Topic, learner: Learner) -> Question | None:
-        await self._gate.require_open()
-        if await self._gate.is_resting(topic, learner.level):
+        await self.gate.require_open()
+        if await self.gate.is_resting(topic, learner.level):
             return None
         cell = (topic, learner.level)
         if cell not in self._under_way:
@@ -140,17 +140,17 @@ class LlmSource:
 
     async def _make_or_follow(self, topic: Topic, level: Level, learner_id: LearnerId) -> Question | None:
         """Make a question, or wait for the process that makes one for this topic and level already."""
-        before = await self._gate.recall(topic, level)
-        async with self._gate.making(topic, level, self._longest_making) as ours:
+        before = await self.gate.recall(topic, level)
+        async with self.gate.making(topic, level, self._longest_making) as ours:
             if ours:
                 made = await self.make(topic, level, learner_id)
                 if made.key is None or made.outcome is not GenerationOutcome.ACCEPTED:
-                    await self._gate.rest(topic, level)
+                    await self.gate.rest(topic, level)
                     return None
-                await self._gate.remember(topic, level, made.key)
+                await self.gate.remember(topic, level, made.key)
                 return await self._repository.get_question(made.key)
-        while (key := await self._gate.recall(topic, level)) in {None, before}:
-            if await self._gate.is_resting(topic, level):
+        while (key := await self.gate.recall(topic, level)) in {None, before}:
+            if await self.gate.is_resting(topic, level):
                 return None
             await asyncio.sleep(POLL_SECONDS)
         return await self._repository.get_question(key or "")
@@ -176,7 +176,7 @@ class LlmSource:
             ModelUnavailableError: the model is left alone just now, or today's budget is used up.
             StorageUnavailableError: the database is away.
         """
-        await self._gate.require_open()
+        await self.gate.require_open()
         brief = await self._brief(topic, level, learner_id)
         reserve, budget = self._client.highest_cost, self._settings.openai_daily_budget_usd
         generation = await self._repository.begin_generation(topic, level, self._client.model, reserve, budget)
@@ -188,10 +188,10 @@ class LlmSource:
             question = await self._generate_llm_question(brief, meter)
             known = await self._repository.list_question_texts()
             flaw = await find_flaw(question, topic, known, self._client, self._settings, meter)
-            await self._gate.note_success()
+            await self.gate.note_success()
             outcome = GenerationOutcome.QUARANTINED if flaw else GenerationOutcome.ACCEPTED
         except ModelError as error:
-            await self._gate.note_failure(error)
+            await self.gate.note_failure(error)
             flaw = f"unproved: {error.reason}" if question else error.reason
             outcome = GenerationOutcome.QUARANTINED if question else GenerationOutcome.FAILED
         question_id = await self._keep(question, topic, flaw) if question else None

@@ -1,20 +1,39 @@
-"""Shows in the metrics what all processes together have of the language model's questions, as the rows tell."""
+"""Shows in the metrics how all processes together stand with their questions, as the rows tell."""
 
 from __future__ import annotations
 
-from domain.catalog import GenerationOutcome
+import contextlib
+
+from domain.catalog import GenerationOutcome, QuestionState
+from domain.errors import ModelUnavailableError
 from domain.settings import Settings
+from llm.gate import LlmGate
 from observability import metrics
 from repository import Repository
 
 
-async def show_generations(repository: Repository, settings: Settings) -> None:
-    """Set the gauges of stock, outcomes, tokens and money.
+async def show_questions(repository: Repository) -> None:
+    """Set the gauge of questions in doubt.
+
+    Args:
+        repository: with the rows.
+
+    Raises:
+        StorageUnavailableError: the database is away.
+    """
+    counts = await repository.count_questions_by_state()
+    doubted = sum(count for (_, state), count in counts.items() if state is QuestionState.QUARANTINED)
+    metrics.QUESTIONS_QUARANTINED.set(doubted)
+
+
+async def show_generations(repository: Repository, gate: LlmGate, settings: Settings) -> None:
+    """Set the gauges of stock, outcomes, tokens, money and the gate.
 
     A refill runs in a process that ends with it, so its own counters would be lost; the rows stay.
 
     Args:
         repository: with the rows.
+        gate: whether the model is asked.
         settings: with the budget.
 
     Raises:
@@ -28,5 +47,7 @@ async def show_generations(repository: Repository, settings: Settings) -> None:
     metrics.LLM_TOKENS_TODAY.labels("completion").set(sum(one.completion_tokens for one in sums))
     metrics.LLM_COST_TODAY.set(float(sum(one.cost for one in sums)))
     metrics.LLM_BUDGET.set(float(settings.openai_daily_budget_usd))
+    with contextlib.suppress(ModelUnavailableError):
+        await gate.require_open()  # sets the gauge of a closed gate
     for stock in await repository.count_stock():
         metrics.LLM_STOCK.labels(stock.topic, int(stock.level)).set(stock.fresh)

@@ -264,6 +264,10 @@ UPDATE questions SET state = 'retired', updated_at = now() WHERE source = 'stati
 -- How many questions can be asked, by topic and level.
 SELECT topic, level, count(*) AS questions FROM questions WHERE state = 'active' GROUP BY topic, level ORDER BY topic, level;
 
+-- name: count_questions_by_state
+-- How many questions there are of each source in each state.
+SELECT source, state, count(*) AS questions FROM questions GROUP BY source, state ORDER BY source, state;
+
 -- ================================================================ questions from a language model
 
 -- name: count_stock

@@ -108,6 +108,11 @@ class QuestionStore:
         rows = await self.database.fetch("count_questions")
         return {(Topic(row["topic"]), Level(row["level"])): row["questions"] for row in rows}
 
+    async def count_questions_by_state(self) -> dict[tuple[QuestionSource, QuestionState], int]:
+        """Return how many questions there are of each source in each state."""
+        rows = await self.database.fetch("count_questions_by_state")
+        return {(QuestionSource(row["source"]), QuestionState(row["state"])): row["questions"] for row in rows}
+
     # ------------------------------------------------------------ computed questions
 
     async def count_template_uses(self, learner_ids: Iterable[LearnerId]) -> dict[LearnerId, dict[str, TemplateUse]]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Mapping
+from importlib import import_module
 
-from question_bank.templates import data_quality  # noqa: F401 - each module registers its templates
 from question_bank.templates.base import REGISTRY, Template
 
-TEMPLATES: Mapping[str, Template] = REGISTRY
+for _module in pkgutil.iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")  # each registers its templates
+
+TEMPLATES: Mapping[str, Template] = dict(sorted(REGISTRY.items()))
 """Every template by its name."""

@@ -61,7 +61,7 @@ class Classroom:
         self.services = Services(
             settings=settings,
             repository=repository,
-            generator=QuestionGenerator([StaticSource(repository)]),
+            generator=QuestionGenerator([StaticSource(repository)], last=StaticSource(repository, again=True)),
             messenger=self.messenger,
             rng=random.Random(20261122),
         )
