@@ -14,6 +14,7 @@ import asyncpg
 import httpx
 
 from benchmarks.ground import Ground, Say, Simulator, Started, cpu_seconds, open_ground
+from benchmarks.hanging import hanging_model
 from benchmarks.numbers import Figures
 from benchmarks.people import preparing, register
 from benchmarks.section import Section, Table, plain
@@ -28,7 +29,10 @@ LOOK_SECONDS = 5.0
 MOST_SECONDS = 600.0
 FLOWS = ("distribute_daily_quizzes", "execute_user_quiz_flow")
 
-_MAKE_DUE = "UPDATE learners SET next_daily_at = now() - interval '1 minute' WHERE id = ANY($1::bigint[])"
+_MAKE_DUE = """UPDATE learners SET next_daily_at = now() - interval '1 minute', version = id % 3
+WHERE id = ANY($1::bigint[])"""
+"""A third of them stands at each turn of the generator's policy: bank, model, template."""
+
 _COUNT_SENT = "SELECT count(*) FROM quizzes WHERE kind = 'daily' AND state = 'sent'"
 
 
@@ -95,15 +99,24 @@ async def _idle_cpu(prefect: Started, seconds: float) -> float:
 
 
 async def _compare(stage: Stage, count: int, idle: float) -> Figures:
-    async with preparing(stage.ground) as wiring:
-        learner_ids = await register(stage.simulator, wiring, count)
-    await _make_due(stage, learner_ids)
-    return {
+    learner_ids = await _due_learners(stage, count)
+    figures = {
         "learners": count,
         "at_the_limit_seconds": round(count / TELEGRAM_RATE, 1),
         "flow": await _send(stage, "flow", learner_ids, idle),
         "plain": await _send(stage, "plain", learner_ids, idle),
     }
+    others = await _due_learners(stage, count)
+    async with hanging_model() as model:
+        hanging = await _send(stage, "model-hangs", others, idle, model.environment)
+        return figures | {"model_hangs": hanging | {"requests_to_the_model": model.connections}}
+
+
+async def _due_learners(stage: Stage, count: int) -> list[LearnerId]:
+    async with preparing(stage.ground) as wiring:
+        learner_ids = await register(stage.simulator, wiring, count)
+    await _make_due(stage, learner_ids)
+    return learner_ids
 
 
 async def _make_due(stage: Stage, learner_ids: Sequence[LearnerId]) -> None:
@@ -112,11 +125,13 @@ async def _make_due(stage: Stage, learner_ids: Sequence[LearnerId]) -> None:
     await connection.close()
 
 
-async def _send(stage: Stage, kind: str, learner_ids: Sequence[LearnerId], idle: float) -> Figures:
+async def _send(
+    stage: Stage, kind: str, learner_ids: Sequence[LearnerId], idle: float, extra: dict[str, str] | None = None
+) -> Figures:
     """Let a process of its own send, and return what came of it."""
     await stage.watch.reset_statistics()
     runs, server, began = await _count_runs(stage), cpu_seconds(stage.prefect.pid), time.monotonic()
-    told = await _run_sender(stage, kind, len(learner_ids))
+    told = await _run_sender(stage, kind, len(learner_ids), extra)
     await asyncio.sleep(SETTLE_SECONDS)
     server = cpu_seconds(stage.prefect.pid) - server
     watched = time.monotonic() - began
@@ -143,9 +158,9 @@ async def _send(stage: Stage, kind: str, learner_ids: Sequence[LearnerId], idle:
     }
 
 
-async def _run_sender(stage: Stage, kind: str, count: int) -> dict[str, Any]:
+async def _run_sender(stage: Stage, kind: str, count: int, extra: dict[str, str] | None) -> dict[str, Any]:
     path = stage.ground.folder / f"{kind}-{count}.json"
-    sender = stage.ground.start(kind, ["-m", "benchmarks.distribute", kind, str(count), str(path)])
+    sender = stage.ground.start(kind, ["-m", "benchmarks.distribute", kind, str(count), str(path)], extra)
     end, look_at = time.monotonic() + MOST_SECONDS, 0.0
     while (status := sender.process.poll()) is None and time.monotonic() < end:
         await asyncio.sleep(0.1)
@@ -191,6 +206,12 @@ def present(figures: Figures) -> Section:
                 "time. With more learners, the runs stay 50 and what one learner costs falls."
             ),
             (
+                "*Model hangs*: the same flow for other learners, with a language model configured that accepts "
+                "connections and never answers. A distribution takes written questions from the stock in PostgreSQL "
+                f"and asked the model {sum(run['model_hangs']['requests_to_the_model'] for run in figures['runs'])} "
+                "times."
+            ),
+            (
                 f"The idle Prefect server takes {idle:.2f} of a core all the time; the table shows what it took with "
                 "and without that share."
             ),
@@ -202,12 +223,16 @@ def present(figures: Figures) -> Section:
     )
 
 
+def _ways(run: Figures) -> list[tuple[str, Figures]]:
+    return [("flow", run["flow"]), ("flow, model hangs", run["model_hangs"]), ("plain loop", run["plain"])]
+
+
 def _times(figures: Figures) -> Table:
     rows = []
     for run in figures["runs"]:
         limit = run["at_the_limit_seconds"]
-        for name, one in (("flow", run["flow"]), ("plain loop", run["plain"])):
-            compared = run["flow"]["seconds"] / run["plain"]["seconds"]
+        for name, one in _ways(run):
+            compared = one["seconds"] / run["plain"]["seconds"]
             rows.append(
                 [
                     plain(run["learners"]),
@@ -215,12 +240,12 @@ def _times(figures: Figures) -> Table:
                     f"{one['first_seconds']:.1f}",
                     f"{one['seconds']:.1f}",
                     f"**{one['seconds'] / limit:.2f}**",
-                    f"**{compared:.2f}**" if name == "flow" else "",
+                    f"**{compared:.2f}**" if one is not run["plain"] else "",
                     f"{one['per_second']:g}",
                     *(str(one[count]) for count in ("most_in_a_second", "too_many_requests", "duplicates", "missing")),
                 ]
             )
-    columns = ["learners", "sent by", "first, s", "last, s", "last / limit's own time", "flow / plain", "a second"]
+    columns = ["learners", "sent by", "first, s", "last, s", "last / limit's own time", "/ plain loop", "a second"]
     return Table(
         "From the call to the first and to the last message",
         [*columns, "most in 1 s", "429", "duplicates", "missing"],
@@ -240,7 +265,7 @@ def _costs(figures: Figures) -> Table:
             f"{one['prefect_cpu_ms_without_idle']:.1f}",
         ]
         for run in figures["runs"]
-        for name, one in (("flow", run["flow"]), ("plain loop", run["plain"]))
+        for name, one in _ways(run)
     ]
     columns = ["learners", "sent by", "flow runs", "completed", "client", "Prefect server", "the same, less idling"]
     return Table("CPU milliseconds for one learner", columns, rows)

@@ -40,7 +40,8 @@ def _distribution(result: dict[str, Any]) -> str:
     return (
         f"- **A daily distribution to {run['learners']:,} learners** at {rate} messages a second takes "
         f"{flow['seconds']:.1f} s, {flow['seconds'] / plain['seconds']:.2f} times a plain send loop without Prefect "
-        f"and PostgreSQL; {flow['too_many_requests']} refusals (429), {flow['duplicates']} duplicates."
+        f"and PostgreSQL; {flow['too_many_requests']} refusals (429), {flow['duplicates']} duplicates. With a language "
+        f"model configured that hangs: {run['model_hangs']['seconds']:.1f} s."
     )
 
 

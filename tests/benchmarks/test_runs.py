@@ -92,12 +92,13 @@ def test_every_tap_gets_its_feedback_with_the_prefect_server_and_without_it(fold
 def test_everybody_who_is_due_gets_one_message(folder: Path) -> None:
     result = run(folder, "distribution")
     for distribution in result["runs"]:
-        for sender in ("flow", "plain"):
+        for sender in ("flow", "plain", "model_hangs"):
             told = distribution[sender]
             assert told["sent"] == distribution["learners"]
             assert told["too_many_requests"] == told["duplicates"] == told["missing"] == 0
         assert distribution["flow"]["runs"]["completed"] == 1 + distribution["learners"]
         assert distribution["plain"]["runs"]["completed"] == 0
+        assert distribution["model_hangs"]["requests_to_the_model"] == 0
     assert left_behind(folder) == []
 
 
