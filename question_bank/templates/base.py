@@ -79,6 +79,14 @@ class Template:
         """Return the first line of what the template's function says of itself."""
         return (self.draft.__doc__ or "").strip().splitlines()[0]
 
+    def key(self, seed: int) -> str:
+        """Return the id of a seed's question.
+
+        Args:
+            seed: from 0.
+        """
+        return f"computed-{self.name}-{seed}"
+
     def make(self, seed: int, workbench: Workbench) -> Question:
         """Make the question of a seed.
 
@@ -117,7 +125,7 @@ class Template:
 
     def _question(self, seed: int, draft: Draft, options: list[Option]) -> Question:
         return Question(
-            id=f"computed-{self.name}-{seed}",
+            id=self.key(seed),
             level=self.level,
             form=QuestionForm.PRACTICAL,
             prompt=draft.prompt,

@@ -1,4 +1,4 @@
-"""Templates on data quality."""
+"""Templates on data quality: missing values, duplicates, constraints, outliers."""
 
 from __future__ import annotations
 
@@ -62,3 +62,197 @@ def avg_ignores_nulls(rng: random.Random) -> Draft:
             "NULL. If missing means zero, say so: `avg(coalesce(price, 0))`."
         ),
     )
+
+
+_TEXT_SCENES = (
+    ("users", "login", ("ann", "bob", "eva", "kim", "lea", "tom", "zoe")),
+    ("shops", "code", ("ber1", "osl2", "par3", "rom4", "wie5")),
+    ("tags", "label", ("gold", "new", "sale", "vip", "old")),
+    ("devices", "serial", ("x10", "x11", "z20", "z31", "q77")),
+    ("cities", "name", ("bonn", "lyon", "oslo", "rome", "turin")),
+)
+
+
+@template(
+    name="duplicates-after-cleaning",
+    topic=Topic.DATA_QUALITY,
+    level=Level.INTERMEDIATE,
+    engine=CheckEngine.DUCKDB,
+    tags=("duplicates", "group-by", "text-cleaning"),
+    title="PostgreSQL 18 documentation, 7.2.3 The GROUP BY and HAVING Clauses",
+    url="https://www.postgresql.org/docs/18/queries-table-expressions.html",
+)
+def duplicates_after_cleaning(rng: random.Random) -> Draft:
+    """Read what a duplicate check finds in text with stray spaces, mixed case and NULLs."""
+    table, column, words = rng.choice(_TEXT_SCENES)
+    changes = (str, str, str.upper, str.title, lambda word: word + " ", lambda word: " " + word.title())
+    cells = [rng.choice(changes)(word) for word in rng.choices(rng.sample(words, 4), k=7)]
+    cells += ["NULL"] * rng.choice((1, 2, 2, 3))
+    rng.shuffle(cells)
+    quoted = [cell if cell == "NULL" else f"'{cell}'" for cell in cells]
+    cleaned = rng.choice((f"lower(trim({column}))", f"trim(lower({column}))", f"trim({column})", f"lower({column})"))
+    does = {"lower(trim": "case and spaces", "trim(lower": "case and spaces", "trim(": "spaces", "lower(": "case"}
+    levelled = next(what for start, what in does.items() if cleaned.startswith(start))
+    groups = f"SELECT {cleaned} AS k, count(*) AS n FROM {table} GROUP BY {cleaned} HAVING count(*) > 1"
+    return Draft(
+        prompt=(
+            f"`{table}.{column}` holds {', '.join(quoted)}. Comparing text is exact: case and spaces count. How many "
+            "rows does this check return?"
+        ),
+        code=f"SELECT {cleaned} AS k,\n  count(*) AS n\nFROM {table}\nGROUP BY {cleaned}\nHAVING count(*) > 1;",
+        language="sql",
+        setup=f"CREATE TABLE {table} AS FROM (VALUES {', '.join(f'({cell})' for cell in quoted)}) AS v({column});",
+        run=f"SELECT count(*) FROM ({groups});",
+        why=f"The check evens out {levelled}, and gives one row for each value that is then there more than once.",
+        misconceptions=_duplicate_mistakes(rng, groups, cleaned, column),
+        explanation=(
+            "GROUP BY makes one group of equal values, after whatever the expression does to them, and puts all NULLs "
+            "in one group. HAVING keeps groups of two or more, one row each. Clean the key in one place, and filter "
+            "NULLs if a missing key is another test."
+        ),
+    )
+
+
+def _duplicate_mistakes(rng: random.Random, groups: str, cleaned: str, column: str) -> list[Misconception]:
+    fully = f"lower(trim({column}))"
+    mistakes = [
+        Misconception(
+            "nulls-are-never-equal",
+            "That leaves out the NULLs because `NULL = NULL` is not true. GROUP BY still puts them into one group.",
+            run=f"SELECT count(*) FROM ({groups}) WHERE k IS NOT NULL;",
+        ),
+        Misconception(
+            "one-row-per-surplus-copy",
+            "That counts the copies that are too many. The query returns one row for each repeated value.",
+            run=f"SELECT sum(n) - count(*) FROM ({groups});",
+        ),
+        Misconception(
+            "one-row-per-duplicate",
+            "That counts every row of the table with a repeated value. GROUP BY turns each group into one row.",
+            run=f"SELECT coalesce(sum(n), 0) FROM ({groups});",
+        ),
+        Misconception(
+            "cleaning-overlooked",
+            f"That groups the text as it is stored. The query groups by {cleaned}, which makes more values equal.",
+            run=f"SELECT count(*) FROM ({groups.replace(cleaned, column)});",
+        ),
+        Misconception(
+            "having-overlooked",
+            "That counts all groups. HAVING keeps only those with more than one row.",
+            run=f"SELECT count(*) FROM ({groups.replace(' HAVING count(*) > 1', '')});",
+        ),
+    ]
+    if "lower" not in cleaned or "trim" not in cleaned:
+        mistakes.append(
+            Misconception(
+                "cleans-too-much",
+                f"That evens out both case and spaces. {cleaned} does only one of the two.",
+                run=f"SELECT count(*) FROM ({groups.replace(cleaned, fully)});",
+            )
+        )
+    rng.shuffle(mistakes)
+    return mistakes
+
+
+_NUMBER_SCENES = (
+    ("orders", "qty", "price"),
+    ("trips", "km", "fare"),
+    ("rooms", "beds", "rate"),
+    ("loans", "years", "rate"),
+    ("parcels", "grams", "fee"),
+    ("shifts", "hours", "pay"),
+)
+_CHECK = """
+import sqlite3
+db = sqlite3.connect(":memory:")
+def stored(check, values=rows):
+    db.execute(f"CREATE TABLE t ({a} INT, {b} INT, CHECK ({check}))")
+    for row in values:
+        db.execute("INSERT OR IGNORE INTO t VALUES (?, ?)", row)
+    return db.execute("SELECT count(*) FROM t").fetchone()[0]
+def found(rule):
+    db.execute(f"CREATE TABLE u ({a} INT, {b} INT)")
+    db.executemany("INSERT INTO u VALUES (?, ?)", rows)
+    return db.execute(f"SELECT count(*) FROM u WHERE {rule}").fetchone()[0]
+"""
+
+
+@template(
+    name="check-constraint-of-two-columns",
+    topic=Topic.DATA_QUALITY,
+    level=Level.ADVANCED,
+    engine=CheckEngine.PYTHON,
+    tags=("check-constraints", "three-valued-logic", "nulls"),
+    title="PostgreSQL 18 documentation, 5.5.1 Check Constraints",
+    url="https://www.postgresql.org/docs/18/ddl-constraints.html",
+)
+def check_constraint_of_two_columns(rng: random.Random) -> Draft:
+    """Count the rows that pass a CHECK whose condition joins two columns that may be NULL."""
+    table, a, b = rng.choice(_NUMBER_SCENES)
+    low, high = rng.choice((0, 5, 10)), rng.choice((50, 80, 100))
+    rule = rng.choice(
+        (
+            f"{a} > {low} AND {b} < {high}",
+            f"{a} > {low} OR {b} < {high}",
+            f"NOT ({a} > {low} AND {b} < {high})",
+            f"NOT ({a} > {low} OR {b} < {high})",
+            f"NOT ({a} <= {low}) AND {b} < {high}",
+            f"{a} > {low} OR NOT ({b} >= {high})",
+        )
+    )
+    pairs = [(x, y) for x in (low - 1, low + 3, None) for y in (high - 10, high + 7, None)]
+    rows = [
+        tuple(cell if cell is None else cell - rng.choice((0, 1, 2)) for cell in pair) for pair in rng.sample(pairs, 6)
+    ]
+    shown = "\n".join("  (" + ", ".join("NULL" if cell is None else str(cell) for cell in row) + ")" for row in rows)
+    return Draft(
+        prompt=(
+            f"`{table}` is empty and has one constraint, `CHECK ({rule})`. PostgreSQL gets the six rows below, "
+            f"({a}, {b}), each in an INSERT of its own; what it refuses is skipped. How many rows are stored?"
+        ),
+        code=f"CHECK ({rule})\n\n{shown}",
+        language="sql",
+        setup=f"a, b, rule = {a!r}, {b!r}, {rule!r}\nrows = {rows!r}{_CHECK}",
+        run="print(stored(rule))",
+        why="A row is refused only if the condition is false. If a NULL leaves it unknown, the row is stored.",
+        misconceptions=_check_mistakes(rng),
+        explanation=(
+            "CHECK refuses only false; WHERE keeps only true. With AND, one false side makes the whole false even "
+            "beside a NULL; with OR, one true side makes it true. Otherwise the NULL leaves it unknown, which passes a "
+            "CHECK. Add NOT NULL to columns that a rule relies on."
+        ),
+    )
+
+
+def _check_mistakes(rng: random.Random) -> list[Misconception]:
+    mistakes = [
+        Misconception(
+            "check-works-like-where",
+            "That stores only rows for which the condition is true. WHERE does so; a CHECK lets unknown pass too.",
+            run="print(found(rule))",
+        ),
+        Misconception(
+            "any-null-passes",
+            "That stores every row with a NULL. The other column alone can make the condition false, and then the row "
+            "is refused.",
+            run="print(found(f'({rule}) OR {a} IS NULL OR {b} IS NULL'))",
+        ),
+        Misconception(
+            "any-null-is-refused",
+            "That refuses every row with a NULL. Without NOT NULL a NULL is refused only where the condition becomes "
+            "false.",
+            run="print(found(f'({rule}) AND {a} IS NOT NULL AND {b} IS NOT NULL'))",
+        ),
+        Misconception(
+            "null-counts-as-zero",
+            "That reads NULL as 0. A comparison with NULL is neither true nor false but unknown.",
+            run="print(stored(rule, [(x or 0, y or 0) for x, y in rows]))",
+        ),
+        Misconception(
+            "comparison-with-null-is-false",
+            "That takes a comparison with NULL as false. It is unknown, and NOT leaves unknown as it is.",
+            run=("import re\nprint(stored(re.sub(r'(\\w+ [<>]=? \\d+)', r'coalesce(\\1, 0)', rule)))"),
+        ),
+    ]
+    rng.shuffle(mistakes)
+    return mistakes

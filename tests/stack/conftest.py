@@ -35,6 +35,8 @@ class RunningStack:
     prefect_port: int = field(default_factory=servers.free_port)
     simulator_port: int = field(default_factory=servers.free_port)
     process: subprocess.Popen[bytes] | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+    """Settings beyond a fresh clone's."""
 
     @property
     def chat(self) -> str:
@@ -63,6 +65,7 @@ class RunningStack:
             "SIMULATOR_PORT": str(self.simulator_port),
             "WORKER_METRICS_PORT": "0",
             "DISTRIBUTION_INTERVAL_MINUTES": "1",
+            **self.extra,
         }
 
     def launch(self) -> None:
@@ -111,8 +114,9 @@ class RunningStack:
 
     def start_run(self, deployment: str, parameters: dict[str, Any]) -> str:
         """Start a deployment as the Prefect UI does, and return the run's id."""
-        found = httpx.get(f"{self.prefect}/api/deployments/name/{deployment}", timeout=20)
-        found.raise_for_status()
+        address = f"{self.prefect}/api/deployments/name/{deployment}"
+        wait_until(lambda: httpx.get(address, timeout=20).is_success, 60, self.describe)
+        found = httpx.get(address, timeout=20)
         url = f"{self.prefect}/api/deployments/{found.json()['id']}/create_flow_run"
         reply = httpx.post(url, json={"parameters": parameters}, timeout=20)
         reply.raise_for_status()

@@ -72,7 +72,22 @@ def answer(page: Page, *, right: bool, stack: RunningStack) -> None:
     expect(page.get_by_test_id("toast")).to_contain_text("checking")
     expect(question).to_contain_text("Right!" if right else "Not quite: it is")
     expect(question).to_contain_text("Streak: 1 day")
-    expect(question.get_by_test_id("keyboard-button")).to_have_text("Next question ›")
+    expect(question.get_by_test_id("keyboard-button")).to_have_text(["Next question ›", "⚑ Report a problem"])
+
+
+def report(page: Page) -> None:
+    """Report the answered question at the end of the chat as outdated, after a look at the way back."""
+    button = last_message(page).get_by_test_id("keyboard-button")
+    told = last_message(page).inner_text().splitlines()[0]
+    button.filter(has_text="Report a problem").click()
+    button.filter(has_text="‹ Back").click()
+    button.filter(has_text="Report a problem").click()
+    expect(button).to_have_count(5)
+    picture(page, "chat-report")
+    button.filter(has_text="It is outdated").click()
+    expect(page.get_by_test_id("toast")).to_contain_text("Thank you!")
+    expect(button).to_have_text(["Next question ›", "⚑ Reported, thank you"])
+    expect(last_message(page)).to_contain_text(told)
 
 
 def right_place(stack: RunningStack, page: Page, message_id: int) -> int:
@@ -113,7 +128,9 @@ def test_a_learner_starts_answers_changes_settings_and_opts_out(stack: RunningSt
         answer(page, right=right, stack=stack)
         if not right:
             picture(page, "chat-feedback")
-        last_message(page).get_by_test_id("keyboard-button").click()
+        if not right:
+            report(page)
+        last_message(page).get_by_test_id("keyboard-button").first.click()
     send(page, "/stats")
     expect(last_message(page)).to_contain_text("2 of 3")
     picture(page, "chat-stats")

@@ -1,0 +1,262 @@
+"""Templates on streaming: offsets, consumer groups, duplicates and late events."""
+
+from __future__ import annotations
+
+import random
+
+from domain.catalog import CheckEngine, Level, Topic
+from question_bank.templates.base import Draft, Misconception, template
+
+_CRASH = """
+def consume(commit_every, from_start=False, commit_before=False, atomic=False):
+    written, committed, crashed = 0, 0, False
+    while True:
+        for message in range((0 if from_start else committed) + 1, total + 1):
+            if commit_before and message % commit_every == 1:
+                committed = message + commit_every - 1
+            written += 1
+            if message == crash and not crashed:
+                crashed = True
+                break
+            if not commit_before and (message % commit_every == 0 or atomic):
+                committed = message
+        else:
+            return written
+        if atomic:
+            committed = crash
+"""
+
+_EFFECTS = (
+    ("insert_row(message)", "inserts a row for each message into a table without a key", "rows does the table hold"),
+    ("send_mail(message)", "sends one mail for each message", "mails are sent in total"),
+    ("print_label(message)", "prints one label for each message", "labels are printed in total"),
+    ("post_invoice(message)", "posts one invoice for each message", "invoices are posted in total"),
+)
+
+
+def _rows_after_consumer_crash_mistakes(every: int, done: int, again: int) -> tuple[Misconception, ...]:
+    return (
+        Misconception(
+            "offset-saved-with-each-message",
+            f"That would be exactly once, but the offset of the {again} messages after message {done} was not saved, "
+            "so they come again.",
+            run=f"print(consume({every}, atomic=True))",
+        ),
+        Misconception(
+            "starts-from-the-beginning",
+            f"A restart goes on from the last saved offset, after message {done}, and not from the first message.",
+            run=f"print(consume({every}, from_start=True))",
+        ),
+        Misconception(
+            "open-batch-is-lost",
+            "That is so if the offset is saved before the work. Here it is saved after it, so no message is left out.",
+            run=f"print(consume({every}, commit_before=True))",
+        ),
+        Misconception(
+            "whole-batch-again",
+            f"Of the open batch only {again} messages were handled before the crash; just these are handled twice.",
+            run=f"crash += {every - again}\nprint(consume({every}))",
+        ),
+    )
+
+
+@template(
+    name="rows-after-consumer-crash",
+    topic=Topic.STREAMING,
+    level=Level.BEGINNER,
+    engine=CheckEngine.PYTHON,
+    tags=("offsets", "at-least-once", "duplicates"),
+    title="Apache Kafka documentation, Design, Message Delivery Semantics",
+    url="https://kafka.apache.org/documentation/#semantics",
+)
+def rows_after_consumer_crash(rng: random.Random) -> Draft:
+    """Count what a consumer has done in all, when it crashes between two commits of its offset."""
+    call, does, asked = rng.choice(_EFFECTS)
+    every = rng.choice((5, 10, 20, 25, 50, 100))
+    done = every * rng.randint(2, 7)
+    crash = done + rng.randint(2, every - 1)
+    total = done + every * rng.randint(2, 6) + rng.randint(0, every - 1)
+    again = crash - done
+    mistakes = _rows_after_consumer_crash_mistakes(every, done, again)
+    return Draft(
+        prompt=(
+            f"A topic with one partition holds messages number 1 to {total}. A consumer {does} and saves its "
+            "offset as shown. "
+            f"It crashes once: right after the call for message {crash}. Then it starts again from the saved offset "
+            f"and reads to the end. How many {asked}?"
+        ),
+        code=f"for n, message in messages_after(saved):\n    {call}\n    if n % {every} == 0:\n        save_offset(n)",
+        language="python",
+        setup=f"total, crash = {total}, {crash}{_CRASH}",
+        run=f"print(consume({every}))",
+        why=f"The last saved offset is {done}, so messages {done + 1} to {crash} are handled twice: {total} + {again}.",
+        misconceptions=rng.sample(mistakes, len(mistakes)),
+        explanation=(
+            "If the offset is saved after the work, a crash in between repeats the work since the last save: at least "
+            "once. Make the effect idempotent, for example by a unique key, or save the offset in the same transaction."
+        ),
+    )
+
+
+_RANGE = """
+def ranges(first_gets_more=True, leftovers=True, topics=topics):
+    owned = [0] * consumers
+    for count in topics:
+        share, extra = divmod(count, consumers)
+        for place in range(consumers):
+            lucky = place < extra if first_gets_more else place >= consumers - extra
+            owned[place] += share + (leftovers and lucky)
+    return owned
+
+def rest_to_first():
+    shares = [divmod(count, consumers) for count in topics]
+    return [sum(map(sum, shares)), sum(share for share, _ in shares)]
+
+def round_robin():
+    owned = [0] * consumers
+    for number in range(sum(topics)):
+        owned[number % consumers] += 1
+    return owned
+
+def show(owned):
+    print(owned[0], "and", owned[-1])
+"""
+
+
+_RANGE_ASSIGNOR_MANY_TOPICS_MISTAKES = (
+    Misconception(
+        "dealt-out-over-all-topics",
+        "That deals out the partitions of all topics in turn, as RoundRobinAssignor does. The range assignor "
+        "starts "
+        "again with each topic.",
+        run="show(round_robin())",
+    ),
+    Misconception(
+        "last-gets-the-leftovers",
+        "If the division leaves a rest, it goes to the first consumers in the order of their ids, not to the last.",
+        run="show(ranges(first_gets_more=False))",
+    ),
+    Misconception(
+        "leftovers-unassigned",
+        "No partition stays without an owner. The rest of each topic goes to the first consumers, one for each.",
+        run="show(ranges(leftovers=False))",
+    ),
+    Misconception(
+        "whole-rest-to-the-first",
+        "The rest of a topic doesn't go to `c0` alone: each of the first consumers takes one partition of it.",
+        run="show(rest_to_first())",
+    ),
+    Misconception(
+        "first-topic-only",
+        "That is the share of the first topic. The group has subscribed to each of them.",
+        run="show(ranges(topics=topics[:1]))",
+    ),
+)
+
+
+@template(
+    name="range-assignor-many-topics",
+    topic=Topic.STREAMING,
+    level=Level.INTERMEDIATE,
+    engine=CheckEngine.PYTHON,
+    tags=("kafka", "consumer-groups", "partition-assignment"),
+    title="Apache Kafka 4.0 Javadoc, RangeAssignor",
+    url="https://kafka.apache.org/40/javadoc/org/apache/kafka/clients/consumer/RangeAssignor.html",
+)
+def range_assignor_many_topics(rng: random.Random) -> Draft:
+    """Spread the partitions of several topics over a consumer group by ranges."""
+    consumers = rng.randint(3, 6)
+    names = rng.sample(("orders", "clicks", "prices", "stock", "users", "returns", "visits"), rng.randint(2, 4))
+    topics = [consumers * rng.randint(0, 2) + rng.randint(1, consumers - 1) for _ in names]
+    shown = ", ".join(f"`{name}` ({count})" for name, count in zip(names, topics, strict=True))
+    return Draft(
+        prompt=(
+            f"A Kafka group with the classic protocol uses RangeAssignor; racks are not set. Its {consumers} consumers "
+            f"`c0` to `c{consumers - 1}` (in the order of their member ids) all subscribe to these topics, with the "
+            f"number of partitions in brackets: {shown}. How many partitions do `c0` and `c{consumers - 1}` get?"
+        ),
+        setup=f"consumers, topics = {consumers}, {topics}{_RANGE}",
+        run="show(ranges())",
+        why=(
+            f"Each topic is divided alone by {consumers}, and its rest goes to the first consumers. The rests add up "
+            "at `c0` over the topics."
+        ),
+        misconceptions=rng.sample(_RANGE_ASSIGNOR_MANY_TOPICS_MISTAKES, len(_RANGE_ASSIGNOR_MANY_TOPICS_MISTAKES)),
+        explanation=(
+            "RangeAssignor works topic by topic, so the first consumers get the rest of every topic: uneven load if a "
+            "group reads many topics. It keeps equal partition numbers together; if you need no such pairs, take "
+            "CooperativeStickyAssignor, which balances over all topics."
+        ),
+    )
+
+
+def _dedup_per_window_count_mistakes(table: str, key: str, minutes: int) -> tuple[Misconception, ...]:
+    return (
+        Misconception(
+            "unique-for-ever",
+            "That counts each id once for all time. The query keeps one per window, so an id passes again in the next "
+            "window.",
+            run=f"SELECT count(DISTINCT {key}) FROM {table}",
+        ),
+        Misconception(
+            "window-starts-with-the-event",
+            f"That drops an id seen less than {minutes} minutes before. Buckets stand on the clock, so two events "
+            "close "
+            "to each other may be in two of them.",
+            run=f"SELECT count(*) FROM (SELECT ts - lag(ts) OVER (PARTITION BY {key} ORDER BY ts) AS gap FROM {table}) "
+            f"WHERE gap IS NULL OR gap >= INTERVAL {minutes} MINUTE",
+        ),
+        Misconception(
+            "nothing-removed",
+            "That is each row. Rows with the same id in the same bucket become one by DISTINCT.",
+            run=f"SELECT count(*) FROM {table}",
+        ),
+        Misconception(
+            "counts-windows",
+            "That is the number of buckets with a row. DISTINCT is over the id and the bucket together.",
+            run=f"SELECT count(DISTINCT time_bucket(INTERVAL {minutes} MINUTE, ts)) FROM {table}",
+        ),
+    )
+
+
+@template(
+    name="dedup-per-window-count",
+    topic=Topic.STREAMING,
+    level=Level.INTERMEDIATE,
+    engine=CheckEngine.DUCKDB,
+    tags=("deduplication", "tumbling-windows", "state"),
+    title="DuckDB documentation, Timestamp Functions, time_bucket",
+    url="https://duckdb.org/docs/stable/sql/functions/timestamp.html",
+)
+def dedup_per_window_count(rng: random.Random) -> Draft:
+    """Remove duplicates inside each tumbling window, and count those that pass across its edge."""
+    minutes = rng.choice((10, 15, 20, 30))
+    table, key = rng.choice((("payments", "payment_id"), ("clicks", "click_id"), ("orders", "order_id")))
+    hour, count = rng.randint(6, 20), rng.randint(7, 9)
+    times = sorted(rng.sample([minute for minute in range(60) if minute % minutes], count))
+    keys = [rng.choice("abcd") for _ in times]
+    cells = [f"{hour:02}:{minute:02} {name}" for minute, name in zip(times, keys, strict=True)]
+    rows = ", ".join(f"('{cell[-1]}', '2026-03-02 {cell[:5]}')" for cell in cells)
+    query = (
+        f"SELECT count(*) FROM (\n  SELECT DISTINCT {key},\n    time_bucket(INTERVAL {minutes} MINUTE, ts)\n"
+        f"  FROM {table})"
+    )
+    mistakes = _dedup_per_window_count_mistakes(table, key, minutes)
+    shown = "\n".join("-- " + "  ".join(cells[place : place + 4]) for place in range(0, count, 4))
+    return Draft(
+        prompt=(
+            f"A stream job drops duplicates of {table}, but forgets the ids that it has seen at the end of each window "
+            f"of {minutes} minutes. This query models it; buckets start on the full hour. The rows are shown as time "
+            "and id. How many rows pass?"
+        ),
+        code=f"{shown}\n{query}",
+        language="sql",
+        setup=f"CREATE TABLE {table} ({key} TEXT, ts TIMESTAMP); INSERT INTO {table} VALUES {rows};",
+        run=query,
+        why="One row passes for each pair of id and bucket; an id in two buckets passes twice.",
+        misconceptions=rng.sample(mistakes, len(mistakes)),
+        explanation=(
+            "State that is cleared per window catches duplicates only inside a window; a retry across the edge passes. "
+            "Keep ids for a time after each event that is longer than the longest retry, or let the sink upsert by id."
+        ),
+    )
