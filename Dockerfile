@@ -19,6 +19,7 @@ COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
 COPY *.py schema.sql prefect.yaml ./
 COPY bot bot
+COPY desk desk
 COPY domain domain
 COPY llm llm
 COPY local local

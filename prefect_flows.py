@@ -26,9 +26,11 @@ from prefect.runner.storage import LocalStorage
 from prefect.tasks import exponential_backoff
 from pydantic import Field
 
+import quiz_reports
 import quiz_session
 import quiz_upkeep
-from domain.catalog import Priority, QuizKind
+from domain.bank import ReportedQuestion
+from domain.catalog import Priority, QuestionState, QuizKind, ReportReason
 from domain.ids import LearnerId, QuizId
 from domain.models import Delivery, Outcome
 from domain.settings import Settings, load_settings
@@ -258,6 +260,36 @@ async def tidy() -> quiz_upkeep.UpkeepReport:
     return await quiz_upkeep.tidy(current_services())
 
 
+@task(name="find reported questions", **_RETRIES)
+async def find_reported() -> list[ReportedQuestion]:
+    """Return what learners reported; see `quiz_reports.find_reported`."""
+    return await quiz_reports.find_reported(current_services())
+
+
+async def _publish_reported(reported: Sequence[ReportedQuestion]) -> None:
+    """Keep a table of the questions that learners doubt; of the learners it holds nothing but their number."""
+    table = [
+        {
+            "question": question.key,
+            "topic": question.topic.label,
+            "level": question.level.label,
+            "source": question.source.value,
+            "state": question.state.value,
+            "reports": ", ".join(f"{n} {reason}" for reason in ReportReason if (n := getattr(question, reason))),
+            "last (UTC)": f"{question.last_reported_at.astimezone(UTC):%Y-%m-%d %H:%M}",
+            "what to do": "show, restore if right" if question.state is QuestionState.QUARANTINED else "show",
+        }
+        for question in reported
+    ]
+    await acreate_table_artifact(
+        table or [{"question": "nothing is reported"}],
+        key="reported-questions",
+        description="Questions that learners reported, those with the most reports first. Read one with "
+        "`python main.py questions show KEY`; `python main.py questions restore KEY` lets a quarantined one be asked "
+        "again and forgets its reports.",
+    )
+
+
 @flow(name="upkeep", flow_run_name="upkeep")
 async def upkeep() -> None:
     """Finish what a crash left in the middle, close what nobody answered, forget what nobody needs."""
@@ -265,6 +297,7 @@ async def upkeep() -> None:
         report = await tidy()
         row = {name.replace("_", " "): getattr(report, name) for name in report.__slots__}
         await acreate_table_artifact([row], key="upkeep", description="What the upkeep found and did.")
+        await _publish_reported(await find_reported())
 
 
 # ---------------------------------------------------------------- what operators read

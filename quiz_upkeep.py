@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
+import quiz_reports
 from domain.catalog import Priority
 from domain.ids import LearnerId
 from domain.models import Outcome
@@ -41,6 +42,8 @@ class UpkeepReport:
     sent_again: int
     graded_late: int
     told_late: int
+    quarantined: int
+    """Questions that enough learners doubted, and that a crash left in use."""
 
 
 STALLED_AFTER = timedelta(seconds=60)
@@ -77,4 +80,5 @@ async def tidy(services: Services) -> UpkeepReport:
     expired = await services.repository.expire_quizzes()
     purged = await services.repository.purge_updates(timedelta(days=services.settings.updates_kept_days))
     await services.repository.drop_old_heartbeats()
-    return UpkeepReport(expired, purged, sent, graded, told)
+    quarantined = await quiz_reports.quarantine_reported(services)
+    return UpkeepReport(expired, purged, sent, graded, told, len(quarantined))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, time
 
 from telegram import InlineKeyboardMarkup
 
+import quiz_reports
 from bot import keyboards, messages
 from bot.callbacks import (
     AllTopics,
@@ -18,14 +20,17 @@ from bot.callbacks import (
     ChooseZone,
     ConfirmErase,
     NextQuestion,
+    OpenReport,
     OpenSettings,
+    ReportButton,
+    ReportQuestion,
     SwitchDaily,
     ToggleTopic,
     unpack,
 )
 from bot.gateway import TelegramGateway
 from bot.zones import ZONES
-from domain.catalog import Priority, Topic
+from domain.catalog import Priority, ReportReason, Topic
 from domain.errors import ForgedCallbackError, MessageGoneError
 from domain.ids import LearnerId, QuizId
 from domain.models import ClaimedUpdate, Delivery, Grade, Learner, Quiz, UpdateKind
@@ -64,7 +69,7 @@ class TelegramMessenger:
             grade: what the answer changed.
         """
         text = messages.feedback_text(quiz, grade, self._limit)
-        keyboard = keyboards.next_keyboard()
+        keyboard = keyboards.feedback_keyboard(quiz.id)
         if quiz.message_id is not None:
             try:
                 await self._gateway.edit(quiz.learner_id, quiz.message_id, text, keyboard)
@@ -165,6 +170,16 @@ class Conversation:
             else:
                 return
         await self.say(text, keyboard)
+
+    async def change_keyboard(self, keyboard: InlineKeyboardMarkup) -> None:
+        """Change the buttons under the message that was tapped, and nothing else; a message that is gone has none.
+
+        Args:
+            keyboard: the new buttons.
+        """
+        if self.update.message_id is not None:
+            with contextlib.suppress(MessageGoneError):
+                await self.gateway.edit_keyboard(self.learner_id, self.update.message_id, keyboard)
 
 
 async def handle_update(services: Services, gateway: TelegramGateway, update: ClaimedUpdate) -> None:
@@ -356,6 +371,8 @@ async def _act(conversation: Conversation, learner: Learner, callback: Callback)
             await _show_page(conversation, await repository.set_daily_enabled(learner.id, enabled=enabled), "main")
         case ConfirmErase(confirmed):
             await _erase(conversation, confirmed=confirmed)
+        case ReportButton():
+            await _report(conversation, callback)
         case _:
             pass  # a forged zone, or a question's button, which never comes here
 
@@ -392,3 +409,16 @@ async def _erase(conversation: Conversation, *, confirmed: bool) -> None:
         return
     await conversation.change(messages.ERASED_TEXT)
     await erase_learner(conversation.services, conversation.learner_id)
+
+
+async def _report(conversation: Conversation, button: ReportButton) -> None:
+    """Open or close the reasons, or take one; a quiz that is not theirs, or not answered, changes nothing."""
+    services, learner_id, quiz_id = conversation.services, conversation.learner_id, QuizId(button.quiz_id)
+    reason = ReportReason(button.reason) if button.reason else None
+    if isinstance(button, ReportQuestion):
+        allowed = await quiz_reports.report_question(services, quiz_id, learner_id, ReportReason(button.reason))
+    else:
+        allowed = await quiz_reports.may_report(services, quiz_id, learner_id)
+    if allowed:
+        make = keyboards.report_keyboard if isinstance(button, OpenReport) else keyboards.feedback_keyboard
+        await conversation.change_keyboard(make(quiz_id, reason))

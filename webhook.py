@@ -19,9 +19,12 @@ from telegram import Bot, Update
 from telegram.error import RetryAfter
 from telegram.error import TelegramError as LibraryError
 
+from bot import messages
+from bot.callbacks import CloseReport, OpenReport, ReportButton, unpack
 from bot.gateway import make_bot, seconds_to_wait
 from bot.intake import ALLOWED_UPDATES, MAX_BYTES, Accepted, NotAnUpdateError, accept_update, parse_update
-from domain.errors import QuizServiceError, StartupError, StorageUnavailableError
+from domain.errors import ForgedCallbackError, QuizServiceError, StartupError, StorageUnavailableError
+from domain.models import TapVerdict, UpdateKind
 from domain.settings import Settings, TelegramMode
 from observability import metrics
 from observability.logs import redact
@@ -172,9 +175,43 @@ def _acknowledge(accepted: Accepted) -> Response:
     if accepted.update.callback_id is None:
         return Response()
     answer = {"method": "answerCallbackQuery", "callback_query_id": accepted.update.callback_id}
-    if accepted.toast:
-        answer["text"] = accepted.toast
+    if toast := toast_of(accepted):
+        answer["text"] = toast
     return JSONResponse(answer)
+
+
+def toast_of(accepted: Accepted) -> str | None:
+    """Return what a learner reads the moment they tap.
+
+    A report is about a quiz that is answered: there the verdict that turns a second answer away means that all is well.
+
+    Args:
+        accepted: a tap that is stored.
+    """
+    button = _report_button(accepted)
+    if button is None:
+        return accepted.toast
+    if accepted.verdict is TapVerdict.FRESH and accepted.is_new:
+        return messages.REPORT_TOO_EARLY
+    if accepted.verdict not in {TapVerdict.FRESH, TapVerdict.ANSWERED}:
+        return accepted.toast  # somebody else's quiz, or one that is gone
+    match button:
+        case OpenReport(reason=reason):
+            return messages.REPORT_AGAIN if reason else None
+        case CloseReport():
+            return None
+        case _:
+            return messages.REPORT_THANKS
+
+
+def _report_button(accepted: Accepted) -> ReportButton | None:
+    if accepted.update.kind is not UpdateKind.TAP:
+        return None
+    try:
+        callback = unpack(accepted.update.content)
+    except ForgedCallbackError:
+        return None
+    return callback if isinstance(callback, ReportButton) else None
 
 
 def _refuse(status: int, reason: str, line: str) -> Response:
@@ -258,7 +295,7 @@ async def _take_polled(wiring: Wiring, received: Update) -> None:
     if update is not None:
         accepted = await accept_update(wiring.repository, wiring.bot_id, update)
         if update.callback_id:
-            await wiring.gateway.acknowledge(update.callback_id, accepted.toast)
+            await wiring.gateway.acknowledge(update.callback_id, toast_of(accepted))
 
 
 async def _set_webhook(bot: Bot, settings: Settings) -> None:

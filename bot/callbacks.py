@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
-from domain.catalog import OPTION_COUNT, Topic
+from domain.catalog import OPTION_COUNT, ReportReason, Topic
 from domain.errors import ForgedCallbackError
 from domain.ids import QuizId
 
@@ -170,6 +170,50 @@ class ConfirmErase(Callback):
     confirmed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ReportButton(Callback):
+    """One of the buttons by which a learner doubts a question that they answered.
+
+    The data carries what they said before, so that no button needs the storage to know how it is labelled.
+    """
+
+    quiz_id: int
+    reason: str
+    """Of `ReportReason`; empty as long as there is none."""
+
+    def __post_init__(self) -> None:
+        """Refuse a quiz or a reason that is not there."""
+        if self.quiz_id < 1 or self.reason not in {"", *ReportReason}:
+            raise ForgedCallbackError
+
+
+@dataclass(frozen=True, slots=True)
+class OpenReport(ReportButton):
+    """Shows the reasons, with the one that was given before."""
+
+    prefix: ClassVar[str] = "r"
+
+
+@dataclass(frozen=True, slots=True)
+class CloseReport(ReportButton):
+    """Leaves the reasons without choosing one."""
+
+    prefix: ClassVar[str] = "rb"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportQuestion(ReportButton):
+    """Reports the quiz's question, for a reason."""
+
+    prefix: ClassVar[str] = "rq"
+
+    def __post_init__(self) -> None:
+        """Refuse a report without a reason."""
+        ReportButton.__post_init__(self)  # super() does not find its way in a slotted dataclass
+        if not self.reason:
+            raise ForgedCallbackError
+
+
 _KINDS: tuple[type[Callback], ...] = (
     AnswerTap,
     NextQuestion,
@@ -181,6 +225,9 @@ _KINDS: tuple[type[Callback], ...] = (
     AllTopics,
     SwitchDaily,
     ConfirmErase,
+    OpenReport,
+    CloseReport,
+    ReportQuestion,
 )
 _BY_PREFIX = {kind.prefix: kind for kind in _KINDS}
 
@@ -202,7 +249,7 @@ def unpack(data: str) -> Callback:
 
 
 def quiz_of(data: str) -> QuizId | None:
-    """Return the quiz that a tap answers, or None when the data is something else.
+    """Return the quiz that a tap answers or reports, or None when the data is about none.
 
     Args:
         data: as Telegram delivered it.
@@ -211,4 +258,4 @@ def quiz_of(data: str) -> QuizId | None:
         callback = unpack(data)
     except ForgedCallbackError:
         return None
-    return QuizId(callback.quiz_id) if isinstance(callback, AnswerTap) else None
+    return QuizId(callback.quiz_id) if isinstance(callback, AnswerTap | ReportButton) else None

@@ -165,6 +165,28 @@ class TelegramGateway:
             Priority.INTERACTIVE,
         )
 
+    async def edit_keyboard(self, learner_id: LearnerId, message_id: int, keyboard: InlineKeyboardMarkup) -> None:
+        """Replace a message's buttons and leave its text; the same buttons again are no error.
+
+        Args:
+            learner_id: whose chat.
+            message_id: which message.
+            keyboard: the new buttons.
+
+        Raises:
+            MessageGoneError: there is no such message any more.
+            LearnerUnreachableError: the learner blocked the bot or is gone.
+            TelegramUnavailableError: no answer came.
+            TelegramError: Telegram refused it for good.
+        """
+        await self._call(
+            "editMessageReplyMarkup",
+            lambda: self.bot.edit_message_reply_markup(
+                chat_id=learner_id, message_id=message_id, reply_markup=keyboard
+            ),
+            Priority.INTERACTIVE,
+        )
+
     async def send_file(self, learner_id: LearnerId, content: bytes, name: str, caption: str) -> None:
         """Send a file.
 

@@ -151,8 +151,12 @@ class Accepted:
 
     update: Incoming
     is_new: bool
-    toast: str | None
-    """What acknowledges the tap, if it is one."""
+    verdict: TapVerdict
+
+    @property
+    def toast(self) -> str | None:
+        """Return what acknowledges a tap on an answer, if it is one."""
+        return TOASTS[self.verdict]
 
 
 async def accept_update(repository: Repository, bot_id: BotId, update: Incoming) -> Accepted:
@@ -174,4 +178,4 @@ async def accept_update(repository: Repository, bot_id: BotId, update: Incoming)
         metrics.UPDATES_REDELIVERED.inc()
     if not is_new and verdict is TapVerdict.ANSWERED:
         verdict = TapVerdict.FRESH  # the redelivery of the very tap that counted
-    return Accepted(update, is_new, TOASTS[verdict])
+    return Accepted(update, is_new, verdict)

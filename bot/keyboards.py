@@ -14,15 +14,18 @@ from bot.callbacks import (
     ChooseHour,
     ChooseOffset,
     ChooseZone,
+    CloseReport,
     ConfirmErase,
     NextQuestion,
+    OpenReport,
     OpenSettings,
+    ReportQuestion,
     SwitchDaily,
     ToggleTopic,
 )
-from bot.messages import LETTERS
+from bot.messages import LETTERS, REASONS
 from bot.zones import city, offsets, zones_at
-from domain.catalog import Topic
+from domain.catalog import ReportReason, Topic
 from domain.ids import QuizId
 from domain.models import Learner
 
@@ -40,6 +43,7 @@ def _keyboard(*rows: Sequence[InlineKeyboardButton]) -> InlineKeyboardMarkup:
     return InlineKeyboardMarkup(rows)
 
 
+NEXT = "Next question ›"
 _BACK = _button("‹ Back", OpenSettings("main"))
 
 
@@ -52,13 +56,41 @@ def question_keyboard(quiz_id: QuizId) -> InlineKeyboardMarkup:
     return _keyboard([_button(letter, AnswerTap(quiz_id, place)) for place, letter in enumerate(LETTERS)])
 
 
-def next_keyboard(text: str = "Next question ›") -> InlineKeyboardMarkup:
+def next_keyboard(text: str = NEXT) -> InlineKeyboardMarkup:
     """Return the button that asks for a question.
 
     Args:
         text: what stands on it.
     """
     return _keyboard([_button(text, NextQuestion())])
+
+
+def feedback_keyboard(quiz_id: QuizId, reported: ReportReason | None = None) -> InlineKeyboardMarkup:
+    """Return the buttons under an answered question: the next one, and a quiet one that doubts this one.
+
+    Args:
+        quiz_id: the answered quiz.
+        reported: what the learner found wrong with its question.
+    """
+    label = "⚑ Reported, thank you" if reported else "⚑ Report a problem"
+    return _keyboard([_button(NEXT, NextQuestion())], [_button(label, OpenReport(quiz_id, reported or ""))])
+
+
+def report_keyboard(quiz_id: QuizId, reported: ReportReason | None = None) -> InlineKeyboardMarkup:
+    """Return the reasons for which a question can be reported, the one given before marked.
+
+    The way back stands last: a chat keeps its lower end in view, so a hasty second tap on "Report" falls on it.
+
+    Args:
+        quiz_id: the answered quiz.
+        reported: what the learner found wrong with its question.
+    """
+    reasons = (
+        [_button(f"{'• ' if reason is reported else ''}{text}", ReportQuestion(quiz_id, reason))]
+        for reason, text in REASONS.items()
+    )
+    back = _button("‹ Back", CloseReport(quiz_id, reported or ""))
+    return _keyboard([_button(NEXT, NextQuestion())], *reasons, [back])
 
 
 def erase_keyboard() -> InlineKeyboardMarkup:

@@ -7,7 +7,7 @@ from html import escape
 
 from bot.zones import city
 from difficulty_adapter import DEFAULT_LIMIT, POINTS, Answer
-from domain.catalog import Level, QuizKind
+from domain.catalog import Level, QuizKind, ReportReason
 from domain.models import Grade, Learner, Question, Quiz, Statistics
 
 LETTERS = "ABCD"
@@ -215,6 +215,7 @@ PRIVACY_TEXT = (
     "<b>What is stored about you</b>\n\n"
     "• Your Telegram user id, a number. No name, no username, nothing that you write.\n"
     "• Your settings, your level, the questions you got and your answers to them.\n"
+    "• Which questions you reported, and why.\n"
     "• The logs of the service's runs name your number for a few days.\n\n"
     "It serves to choose your questions and is shared with nobody. /export gives you all of it as a file, "
     "/erase deletes all of it, /stop only ends the daily quizzes."
@@ -234,6 +235,17 @@ NOT_REGISTERED = "I don't know you yet, or you erased everything. /start begins.
 NO_QUESTION = "There is no question for your topics just now. Choose more topics in /settings."
 TRY_AGAIN_TEXT = "That took too long on our side, sorry. Please try again in a minute."
 EXPORT_CAPTION = "Everything that is stored about you. /privacy explains it."
+
+REPORT_THANKS = "Thank you! Your report is noted."
+REPORT_AGAIN = "You reported this one. Another reason?"
+REPORT_TOO_EARLY = "Answer this question first, then you can report it."
+
+REASONS = {
+    ReportReason.WRONG: "The answer is wrong",
+    ReportReason.UNCLEAR: "It is unclear",
+    ReportReason.OUTDATED: "It is outdated",
+}
+"""What a learner may find wrong with a question, in their own words."""
 
 
 def resumed_text(learner: Learner) -> str:

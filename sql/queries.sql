@@ -215,7 +215,7 @@ DELETE FROM question_reports WHERE question_id = $1;
 -- A learner doubts a question that they answered; whoever reports twice counts once.
 INSERT INTO question_reports (question_id, learner_id, reason)
 SELECT z.question_id, z.learner_id, $3 FROM quizzes z WHERE z.id = $1 AND z.learner_id = $2 AND z.chosen IS NOT NULL
-ON CONFLICT (question_id, learner_id) DO UPDATE SET reason = excluded.reason
+ON CONFLICT (question_id, learner_id) DO UPDATE SET reason = excluded.reason, reported_at = now()
 RETURNING question_id;
 
 -- name: quarantine_reported

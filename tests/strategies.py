@@ -15,15 +15,18 @@ from bot.callbacks import (
     ChooseHour,
     ChooseOffset,
     ChooseZone,
+    CloseReport,
     ConfirmErase,
     NextQuestion,
+    OpenReport,
     OpenSettings,
+    ReportQuestion,
     SwitchDaily,
     ToggleTopic,
 )
 from bot.zones import ZONES
 from difficulty_adapter import DEFAULT_LIMIT, Answer, Progress
-from domain.catalog import Level, Topic
+from domain.catalog import Level, ReportReason, Topic
 
 BIGGEST_ID = 2**63 - 1
 """The largest number that a bigint column holds."""
@@ -64,8 +67,10 @@ def progresses(limit: int = DEFAULT_LIMIT) -> st.SearchStrategy[Progress]:
     return levels.flatmap(place)
 
 
+quiz_ids = st.integers(1, 10**18 - 1)
+reasons = st.sampled_from([reason.value for reason in ReportReason])
 callbacks: st.SearchStrategy[Callback] = st.one_of(
-    st.builds(AnswerTap, quiz_id=st.integers(1, 10**18 - 1), place=st.integers(0, 3)),
+    st.builds(AnswerTap, quiz_id=quiz_ids, place=st.integers(0, 3)),
     st.builds(NextQuestion),
     st.builds(OpenSettings, page=st.sampled_from(["main", "hour", "zone", "topics", "done"])),
     st.builds(ChooseHour, hour=st.integers(0, 23)),
@@ -75,6 +80,9 @@ callbacks: st.SearchStrategy[Callback] = st.one_of(
     st.builds(AllTopics),
     st.builds(SwitchDaily, enabled=st.booleans()),
     st.builds(ConfirmErase, confirmed=st.booleans()),
+    st.builds(OpenReport, quiz_id=quiz_ids, reason=reasons | st.just("")),
+    st.builds(CloseReport, quiz_id=quiz_ids, reason=reasons | st.just("")),
+    st.builds(ReportQuestion, quiz_id=quiz_ids, reason=reasons),
 )
 """Every button that the bot makes."""
 

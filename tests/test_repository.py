@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import SecretStr
 
-from domain.catalog import QuizKind
+from domain.catalog import QuestionSource, QuizKind
 from domain.ids import LearnerId
 from domain.settings import Settings
 from repository import Repository
@@ -31,7 +31,7 @@ async def test_questions_repeat_only_when_all_of_the_level_and_topics_were_seen(
     learner, _ = await repository.add_learner(LearnerId(some_id()), BOT_ID, settings)
     seen = []
     for _ in range(6):
-        question = (await repository.pick_questions([learner]))[learner.id]
+        question = (await repository.pick_questions([learner], set(QuestionSource)))[learner.id]
         seen.append(question.key)
         made = await repository.create_quizzes(
             QuizKind.ON_DEMAND, [(learner.id, question.id, range(4))], timedelta(hours=1)
@@ -39,14 +39,14 @@ async def test_questions_repeat_only_when_all_of_the_level_and_topics_were_seen(
         await repository.begin_sending(made[learner.id])
         await repository.mark_send_failed(made[learner.id], "test", for_good=True)
     assert len(set(seen)) == 6
-    assert (await repository.pick_questions([learner]))[learner.id].key in seen
+    assert (await repository.pick_questions([learner], set(QuestionSource)))[learner.id].key in seen
 
 
 async def test_behind_a_transaction_pooler_no_statement_is_prepared(database_url: str) -> None:
     settings = Settings(_env_file=None, database_url=SecretStr(database_url), database_pooler=True)
     repository = await Repository.open(settings)
     learner, _ = await repository.add_learner(LearnerId(some_id()), BOT_ID, settings)
-    assert await repository.pick_questions([learner])
+    assert await repository.pick_questions([learner], set(QuestionSource))
     prepared = await repository.database._pool.fetchval("SELECT count(*) FROM pg_prepared_statements")  # noqa: SLF001
     assert prepared == 0
     await repository.close()

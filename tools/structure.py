@@ -16,6 +16,8 @@ FOLDERS = (
     "bot",
     "sql",
     "question_bank",
+    "llm",
+    "desk",
     "local",
     "observability",
     "simulator",
@@ -39,9 +41,9 @@ OTHER = {
     ".ci/run": "What continuous integration runs.",
 }
 PARTS = (
-    *("main", "webhook", "worker", "prefect_flows", "telegram_bot", "services", "quiz_upkeep", "quiz_session"),
-    *("quiz_generator", "difficulty_adapter", "repository", "bot", "sql", "question_bank", "observability", "local"),
-    "domain",
+    *("main", "webhook", "worker", "refill_flow", "prefect_flows", "question_desk", "telegram_bot", "services"),
+    *("quiz_upkeep", "quiz_reports", "quiz_session", "quiz_generator", "difficulty_adapter", "llm", "repository"),
+    *("desk", "bot", "sql", "question_bank", "observability", "local", "domain"),
 )
 
 

@@ -78,7 +78,7 @@ async def test_prefect_deploy_makes_the_deployments_that_the_service_registers(
     await prefect_deploy(prefect_url, tmp_path)
     deployed = await deployments(prefect_url)
 
-    assert set(deployed) == {"daily", "quiz", "hourly"}
+    assert set(deployed) == {"daily", "quiz", "hourly", "refill"}
     for name, deployment in registered.items():
         assert deployed[name] == deployment
     await forget_deployments()

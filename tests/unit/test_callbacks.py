@@ -12,15 +12,19 @@ from bot.callbacks import (
     Callback,
     ChooseHour,
     ChooseZone,
+    CloseReport,
     NextQuestion,
+    OpenReport,
     OpenSettings,
+    ReportQuestion,
     ToggleTopic,
     quiz_of,
     unpack,
 )
 from domain.errors import ForgedCallbackError
-from tests.strategies import callbacks
+from tests import strategies
 
+callbacks = strategies.callbacks
 pieces = st.sampled_from(
     [
         "a",
@@ -33,6 +37,10 @@ pieces = st.sampled_from(
         "ta",
         "d",
         "x",
+        "r",
+        "rb",
+        "rq",
+        "wrong",
         ":",
         "0",
         "1",
@@ -130,6 +138,21 @@ def test_data_changed_in_one_place_is_refused_or_means_just_that(callback: Callb
         "ta:1",
         "o:",
         "o:1.5",
+        "r:1",
+        "r:0:",
+        "r:1:boring",
+        "r:1:wrong:",
+        "r::wrong",
+        "rb:1",
+        "rb:-1:wrong",
+        "rq:1:",
+        "rq:1",
+        "rq:0:wrong",
+        "rq:01:wrong",
+        "rq:1:WRONG",
+        "rq:1:wrong ",
+        "rq:wrong:1",
+        "rr:1:wrong",
         "quiz:1:1",
         "__class__",
         "{}",
@@ -153,6 +176,11 @@ def test_forged_data_is_refused(data: str) -> None:
         lambda: ChooseHour(-1),
         lambda: OpenSettings("other"),
         lambda: ToggleTopic("cooking"),
+        lambda: OpenReport(0, ""),
+        lambda: CloseReport(1, "boring"),
+        lambda: ReportQuestion(1, ""),
+        lambda: ReportQuestion(1, "boring"),
+        lambda: ReportQuestion(0, "wrong"),
     ],
 )
 def test_a_button_that_means_nothing_cannot_be_made(make: object) -> None:
@@ -167,9 +195,15 @@ def test_data_that_does_not_fit_is_never_sent() -> None:
     assert len(ChooseZone("x" * 62).pack()) == MAX_BYTES
 
 
-@given(st.integers(1, 10**18 - 1), st.integers(0, 3))
+@given(strategies.quiz_ids, st.integers(0, 3))
 def test_an_answers_data_names_its_quiz(quiz_id: int, place: int) -> None:
     assert quiz_of(AnswerTap(quiz_id, place).pack()) == quiz_id
+
+
+@given(strategies.quiz_ids, strategies.reasons)
+def test_a_reports_data_names_its_quiz(quiz_id: int, reason: str) -> None:
+    for button in (OpenReport(quiz_id, ""), CloseReport(quiz_id, reason), ReportQuestion(quiz_id, reason)):
+        assert quiz_of(button.pack()) == quiz_id
 
 
 @pytest.mark.parametrize("data", [NextQuestion().pack(), ChooseHour(7).pack(), "a:x:1", "", "nonsense"])

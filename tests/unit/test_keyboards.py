@@ -11,9 +11,22 @@ from hypothesis import strategies as st
 from telegram import InlineKeyboardMarkup
 
 from bot import keyboards
-from bot.callbacks import AnswerTap, ChooseHour, ChooseOffset, ChooseZone, OpenSettings, ToggleTopic, unpack
+from bot.callbacks import (
+    AnswerTap,
+    ChooseHour,
+    ChooseOffset,
+    ChooseZone,
+    CloseReport,
+    NextQuestion,
+    OpenReport,
+    OpenSettings,
+    ReportQuestion,
+    ToggleTopic,
+    unpack,
+)
+from bot.messages import REASONS
 from bot.zones import ZONES, city
-from domain.catalog import Topic
+from domain.catalog import ReportReason, Topic
 from domain.ids import QuizId
 from simulator.markup import read_markup
 from simulator.params import Params
@@ -53,6 +66,39 @@ def test_a_question_has_a_button_for_each_letter_in_one_row(quiz_id: int) -> Non
 def test_fixed_keyboards_keep_the_limits() -> None:
     assert len(data_of(keyboards.next_keyboard())) == 1
     assert len(data_of(keyboards.erase_keyboard())) == 2
+
+
+@given(st.integers(1, 10**18 - 1), st.none() | st.sampled_from(list(ReportReason)))
+def test_under_feedback_the_next_question_comes_first_and_a_report_second(
+    quiz_id: int, reported: ReportReason | None
+) -> None:
+    keyboard = keyboards.feedback_keyboard(QuizId(quiz_id), reported)
+    assert [unpack(data) for data in data_of(keyboard)] == [NextQuestion(), OpenReport(quiz_id, reported or "")]
+    label = keyboard.inline_keyboard[1][0].text
+    assert ("thank you" in label) == (reported is not None)
+
+
+@given(st.integers(1, 10**18 - 1), st.none() | st.sampled_from(list(ReportReason)))
+def test_every_reason_can_be_given_and_the_one_given_before_is_marked(
+    quiz_id: int, reported: ReportReason | None
+) -> None:
+    keyboard = keyboards.report_keyboard(QuizId(quiz_id), reported)
+    assert [unpack(data) for data in data_of(keyboard)] == [
+        NextQuestion(),
+        *(ReportQuestion(quiz_id, reason) for reason in ReportReason),
+        CloseReport(quiz_id, reported or ""),
+    ]
+    marked = [button.text for row in keyboard.inline_keyboard for button in row if "•" in button.text]
+    assert marked == ([f"• {REASONS[reported]}"] if reported else [])
+
+
+@pytest.mark.parametrize("reported", [None, *ReportReason])
+def test_buttons_of_a_report_fit_on_a_narrow_phone(reported: ReportReason | None) -> None:
+    """Telegram cuts a label off where its button ends; at 320 points a row shows about thirty letters."""
+    for make in (keyboards.feedback_keyboard, keyboards.report_keyboard):
+        for row in make(QuizId(1), reported).inline_keyboard:
+            assert len(row) == 1
+            assert len(row[0].text) <= 30
 
 
 @pytest.mark.parametrize("enabled", [True, False])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bot import messages
 from difficulty_adapter import POINTS, Answer
-from domain.catalog import Level, QuizKind, Topic
+from domain.catalog import Level, QuizKind, ReportReason, Topic
 from domain.models import Question, Statistics, StoredOption, TopicScore
 from question_bank.loader import Located, load_bank
 from simulator.formatting import TEXT_LIMIT, Formatted, read_formatted
@@ -287,6 +287,25 @@ def test_every_page_about_a_learner_is_well_formed(
 )
 def test_every_fixed_text_is_well_formed(name: str) -> None:
     assert as_shown(getattr(messages, name)).text
+
+
+@pytest.mark.parametrize("name", ["REPORT_THANKS", "REPORT_AGAIN", "REPORT_TOO_EARLY"])
+def test_a_toast_is_short_and_plain(name: str) -> None:
+    """A toast has no markup, at most 200 characters, and goes away before anybody has read more than a line or two."""
+    toast = getattr(messages, name)
+    assert toast == as_shown(toast).text
+    assert len(toast) <= 60
+
+
+def test_every_reason_of_a_report_has_words_of_its_own() -> None:
+    assert set(messages.REASONS) == set(ReportReason)
+    assert len(set(messages.REASONS.values())) == len(ReportReason)
+
+
+def test_privacy_names_everything_that_is_stored() -> None:
+    text = as_shown(messages.PRIVACY_TEXT).text
+    for stored_thing in ("user id", "settings", "level", "questions", "answers", "reported", "logs"):
+        assert stored_thing in text
 
 
 def test_every_command_is_explained_in_help() -> None:

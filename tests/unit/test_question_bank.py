@@ -10,7 +10,8 @@ import pytest
 from domain.catalog import OPTION_COUNT, Level, QuestionForm, QuestionSource, Topic
 from question_bank.lint import lint
 from question_bank.loader import BANK_FOLDER, Bank, load_bank
-from quiz_generator import question_columns, sync_bank
+from question_bank.rows import question_columns
+from quiz_generator import sync_bank
 from repository import Repository
 
 PER_TOPIC, PER_CELL = 60, 15
