@@ -38,6 +38,7 @@ lint: $(VENV)/dev ## Check style, types, the question bank and the seed
 	@$(BIN)/python -m tools.seed_schema --check
 	@$(BIN)/python -m tools.structure --check
 	@$(BIN)/python -m tools.readme_figures --check
+	@$(BIN)/python -m tools.bank_report --check
 
 bench: $(VENV)/dev compile ## Measure throughput and latency, and write docs/performance.md (about 10 minutes)
 	@$(BIN)/python -m benchmarks && $(BIN)/python -m tools.readme_figures
@@ -47,6 +48,9 @@ pictures: $(VENV)/dev compile ## Take the screenshots of the docs anew (needs ch
 
 seed: $(VENV)/run ## Write the starter bank into schema.sql
 	@$(BIN)/python -m tools.seed_schema
+
+bank-report: $(VENV)/run ## Write docs/question-bank.md from the bank and the templates
+	@$(BIN)/python -m tools.bank_report
 
 structure: $(VENV)/run ## Write PROJECT_STRUCTURE.md from the files
 	@$(BIN)/python -m tools.structure
@@ -58,4 +62,4 @@ lock: ## Compile requirements*.in to pinned, hashed requirements*.txt (needs uv)
 clean: ## Remove the environment and all local data
 	rm -rf $(VENV) .data build
 
-.PHONY: help compile setup run test lint bench pictures seed structure lock clean
+.PHONY: help compile setup run test lint bench pictures seed structure lock clean bank-report

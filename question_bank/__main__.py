@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from question_bank.checks import RUNNERS, wrong_answer
-from question_bank.lint import lint
-from question_bank.loader import BANK_FOLDER, Bank, read_file
+from question_bank.checks import RUNNERS
+from question_bank.loader import BANK_FOLDER
+from question_bank.transfer import read_files
+from question_bank.verification import check_stages, conclude, duplicates_stage, provers_of, rules_stage
 
 
 def main(arguments: list[str]) -> int:
@@ -19,23 +20,12 @@ def main(arguments: list[str]) -> int:
     Returns:
         0 when nothing is wrong, else 1.
     """
-    bank = Bank()
-    for path in [Path(name) for name in arguments] or sorted(BANK_FOLDER.rglob("*.yaml")):
-        questions, found = read_file(path)
-        bank.questions.extend(questions)
-        bank.problems.extend(found)
-    problems = [str(problem) for problem in [*bank.problems, *lint(bank.questions)]]
-    executed = skipped = 0
-    for located in bank.questions:
-        check = located.question.check
-        if check is None:
-            continue
-        if check.engine not in RUNNERS:
-            skipped += 1
-            continue
-        executed += 1
-        if wrong := wrong_answer(located.question, check, RUNNERS[check.engine]):
-            problems.append(f"{located.path.name}:{located.line}: {wrong}")
+    bank = read_files([Path(name) for name in arguments] or [BANK_FOLDER])
+    checks = [conclude(stage) for stage in check_stages(bank.questions, provers_of(RUNNERS))]
+    rules = [conclude(stage) for stage in (rules_stage(bank), duplicates_stage(bank.questions))]
+    problems = [problem for verdict in (*rules, *checks) for problem in verdict.problems]
+    executed = sum(verdict.run for verdict in checks)
+    skipped = sum(located.question.check is not None for located in bank.questions) - executed
     print("\n".join(problems))  # noqa: T201 - a command's output
     summary = f"{len(bank.questions)} questions, {executed} executed, {skipped} need Postgres, {len(problems)} problems"
     print(summary)  # noqa: T201

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import combinations, pairwise
 
 from domain.bank import QuestionText
@@ -19,6 +20,9 @@ MIN_LENGTH_THAT_SHOWS = 28
 """Below this many characters an option's length gives nothing away."""
 
 MAX_DEFINITION_SHARE = 1 / 3
+FEWEST_FOR_A_SHARE = 3
+"""A third of fewer questions means nothing."""
+
 NEAR_DUPLICATE = 0.72
 """Jaccard similarity of word pairs beyond which two questions ask the same."""
 
@@ -50,7 +54,7 @@ def _too_many_definitions(questions: Sequence[Located]) -> Iterable[Problem]:
     totals = Counter(located.path for located in questions)
     for path, total in totals.items():
         share = forms[path, QuestionForm.DEFINITION] / total
-        if share > MAX_DEFINITION_SHARE:
+        if total >= FEWEST_FOR_A_SHARE and share > MAX_DEFINITION_SHARE:
             yield Problem(path, 1, f"{share:.0%} of the questions ask for a definition; at most a third may")
 
 
@@ -97,4 +101,9 @@ def _shingles_of(question: Question) -> Shingles:
 
 
 def _shingles(texts: Iterable[str]) -> Shingles:
-    return frozenset(pairwise(_WORD.findall(" ".join(texts).lower())))
+    return _shingles_in(" ".join(texts))
+
+
+@lru_cache(maxsize=8192)  # an import compares each of its rows with the whole bank
+def _shingles_in(text: str) -> Shingles:
+    return frozenset(pairwise(_WORD.findall(text.lower())))

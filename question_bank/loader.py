@@ -16,7 +16,7 @@ from question_bank.format import Question
 Location = tuple[int | str, ...]
 """Keys and places from the top of a document down to a value, as pydantic reports them."""
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times faster, where the wheel has it
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is ten times faster, where the wheel has it
 
 BANK_FOLDER = Path(__file__).parent / "questions"
 
@@ -89,10 +89,10 @@ def read_file(path: Path) -> tuple[list[Located], list[Problem]]:
         Its questions and its problems; never raises for what the file says.
     """
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_LOADER)
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
         if node is None:
             return [], [Problem(path, 1, "the file is empty")]
-        document, line = _construct(node)
+        document, line = construct(node)
         if line:
             return [], [Problem(path, line, "not YAML: this value does not fit its type; quote it if it is text")]
     except yaml.MarkedYAMLError as error:
@@ -100,11 +100,15 @@ def read_file(path: Path) -> tuple[list[Located], list[Problem]]:
         return [], [Problem(path, line, f"not YAML: {error.problem}")]
     except (UnicodeDecodeError, yaml.YAMLError, OSError) as error:
         return [], [Problem(path, 1, f"cannot be read: {error}")]
-    return _read_document(path, document, node)
+    return read_document(path, document, node)
 
 
-def _construct(node: yaml.Node) -> tuple[Any, int]:
-    """Return the values of a parsed tree, or the line of the first one that cannot be built, which is else 0."""
+def construct(node: yaml.Node) -> tuple[Any, int]:
+    """Return the values of a parsed tree, or the line of the first one that cannot be built, which is else 0.
+
+    Args:
+        node: a parsed YAML document.
+    """
     try:
         return yaml.constructor.SafeConstructor().construct_document(node), 0
     except (ValueError, TypeError, AttributeError):
@@ -128,7 +132,14 @@ def _fits(leaf: yaml.Node) -> bool:
     return True
 
 
-def _read_document(path: Path, document: Any, node: yaml.Node) -> tuple[list[Located], list[Problem]]:  # noqa: ANN401
+def read_document(path: Path, document: Any, node: yaml.Node) -> tuple[list[Located], list[Problem]]:  # noqa: ANN401
+    """Return the questions of a document and its problems.
+
+    Args:
+        path: the file that it stands in.
+        document: its values.
+        node: its parsed tree, for the lines.
+    """
     if not isinstance(document, dict) or set(document) != {"topic", "questions"}:
         return [], [Problem(path, 1, "needs `topic` and `questions`, and nothing else at the top")]
     if not isinstance(document["topic"], str) or document["topic"] not in set(Topic):

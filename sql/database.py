@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import asyncpg
 
-from domain.errors import StorageUnavailableError
+from domain.errors import StartupError, StorageUnavailableError
 from sql.loader import load_queries
 
 if TYPE_CHECKING:
@@ -54,6 +54,14 @@ def translated_errors() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _refusals_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+        raise StartupError(f"the database refuses DATABASE_URL: {error}") from error
+
+
 class Database:
     """Runs named queries on a pool."""
 
@@ -81,8 +89,9 @@ class Database:
 
         Raises:
             StorageUnavailableError: nobody answers there.
+            StartupError: the password is wrong, or there is no such user or database.
         """
-        with translated_errors():
+        with translated_errors(), _refusals_in_one_line():
             pool = await asyncpg.create_pool(
                 dsn,
                 min_size=1,

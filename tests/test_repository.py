@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from domain.catalog import QuestionSource, QuizKind
+from domain.errors import StartupError
 from domain.ids import LearnerId
 from domain.settings import Settings
 from repository import Repository
@@ -99,3 +100,10 @@ async def test_the_next_local_time_holds_over_daylight_saving(
     query = "SELECT next_local_time($1, $2, $3)"
     found = await repository.database._pool.fetchval(query, zone, hour, datetime.fromisoformat(after))  # noqa: SLF001
     assert found == datetime.fromisoformat(expected)
+
+
+async def test_a_database_that_is_not_there_is_named_in_one_line(postgres_url: Callable[[str], str]) -> None:
+    url = postgres_url("postgres").replace("/postgres?", "/nowhere?")
+    assert "nowhere" in url
+    with pytest.raises(StartupError, match='refuses DATABASE_URL: database "nowhere" does not exist'):
+        await Database.connect(url)

@@ -40,15 +40,15 @@ def render(bank: Bank, templates: Mapping[str, Template]) -> str:
     questions = bank.questions
     engines = count_engines(questions)
     executed = sum(count for (_, engine), count in engines.items() if engine)
+    share = _share(executed, len(questions))
     lines = [
         "# The question bank in numbers",
         "",
         "Written by `python -m tools.bank_report` from the bank's files and templates; `--check` holds this page to",
         "them. How a question is written down: [question-format.md](question-format.md).",
         "",
-        f"{len(questions)} questions in files, {executed} of them ({_share(executed, len(questions))}) with an answer",
-        f"that is found by executing something, and {len(templates)} templates, each a question with fresh numbers every",
-        "time.",
+        f"{len(questions)} questions stand in files; {executed} of them ({share}) have an answer that is found by",
+        f"executing something. {len(templates)} templates each make a question with fresh numbers every time.",
         "",
         *("## Questions by topic and level", "", *_cells(questions), ""),
         *("## Forms", "", *_forms(questions), ""),
@@ -62,7 +62,7 @@ def render(bank: Bank, templates: Mapping[str, Template]) -> str:
 
 
 def _row(cells: Iterable[object]) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
+    return f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in cells)} |"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
@@ -94,7 +94,8 @@ def _forms(questions: Sequence[Located]) -> list[str]:
     all_definitions = sum(forms[level, QuestionForm.DEFINITION] for level in Level)
     rows.append(["**all**", len(questions) - all_definitions, all_definitions, _share(all_definitions, len(questions))])
     return [
-        "A practical question asks for a judgement on something shown; at most a third of a file may ask for a definition.",
+        "A practical question asks for a judgement on something shown. At most a third of a file may ask for a",
+        "definition.",
         "",
         *_table(["level", "practical", "definition", "share of definitions"], rows),
     ]
@@ -109,7 +110,7 @@ def _engines(questions: Sequence[Located]) -> list[str]:
     totals = [sum(counts[topic, engine] for topic in Topic) for engine in ENGINES]
     rows.append(["**all**", *totals, _share(sum(totals), len(questions))])
     return [
-        "`python main.py questions verify` executes all of them again and compares the results with the marked options.",
+        "`python main.py questions verify` executes all of them again and holds the marked options to the results.",
         "",
         *_table(["topic", *ENGINES.values(), "executed"], rows),
     ]
