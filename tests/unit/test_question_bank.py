@@ -11,8 +11,10 @@ from domain.catalog import OPTION_COUNT, Level, QuestionForm, QuestionSource, To
 from question_bank.lint import lint
 from question_bank.loader import BANK_FOLDER, Bank, load_bank
 from question_bank.rows import question_columns
+from question_bank.templates import TEMPLATES
 from quiz_generator import sync_bank
 from repository import Repository
+from tests.conftest import ROOT
 
 PER_TOPIC, PER_CELL = 60, 15
 
@@ -92,3 +94,12 @@ async def test_loading_the_bank_twice_changes_nothing(bank: Bank, repository: Re
         for located in bank.questions
     }
     assert await repository.sync_static_questions(columns, ()) == (0, 0)
+
+
+def test_the_readme_counts_what_is_there(bank: Bank) -> None:
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    questions = bank.questions
+    assert f"{len(questions)} questions in {len(Topic)} topics and {len(Level)} levels" in readme
+    assert f"{len(TEMPLATES)} templates" in readme
+    executable = sum(located.question.check is not None for located in questions)
+    assert ("Six in ten are executable" in readme) is (0.55 <= executable / len(questions) < 0.65)
