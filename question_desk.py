@@ -92,7 +92,13 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     Args:
         parser: of the role.
     """
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def explain(_: argparse.Namespace, __: Settings) -> int:
+        parser.print_help()
+        return 0
+
+    parser.set_defaults(work=explain)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def add(name: str, work: Callable[[argparse.Namespace, Settings], int], about: str) -> argparse.ArgumentParser:
         command: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about)

@@ -20,6 +20,7 @@ from domain.models import Learner, Question
 from domain.settings import Settings
 from llm.source import LlmSource
 from observability import metrics
+from question_bank.format import Question as BankQuestion
 from question_bank.loader import Bank, load_bank
 from question_bank.rows import question_columns
 from question_bank.templates import TEMPLATES
@@ -193,9 +194,6 @@ class ComputedSource:
         Args:
             learners: their states; one for whose level and topics there is no template is absent from the result.
             live: makes no difference here.
-
-        Raises:
-            GenerationError: a template is broken.
         """
         uses = await self._repository.count_template_uses([learner.id for learner in learners])
         resting = await self._repository.list_resting_templates()
@@ -207,7 +205,7 @@ class ComputedSource:
                 chosen = min(fitting, key=partial(_rank, had, learner))
                 wanted[learner.id] = chosen, had[chosen.name].next_seed if chosen.name in had else 0
         made = await self._make(set(wanted.values()))
-        return {learner_id: made[request] for learner_id, request in wanted.items()}
+        return {learner_id: made[request] for learner_id, request in wanted.items() if request in made}
 
     async def _make(self, requests: set[tuple[Template, int]]) -> dict[tuple[Template, int], Question]:
         keys = {request: request[0].key(request[1]) for request in requests}
@@ -216,9 +214,10 @@ class ComputedSource:
         if missing:
             async with self._at_work:
                 rows = await asyncio.to_thread(_compute, missing)
-            await self._repository.store_questions(rows)
+            if rows:
+                await self._repository.store_questions(rows)
             stored |= await self._repository.get_questions([keys[request] for request in missing])
-        return {request: stored[key] for request, key in keys.items()}
+        return {request: stored[key] for request, key in keys.items() if key in stored}
 
 
 def _fits(template: Template, learner: Learner) -> bool:
@@ -233,20 +232,22 @@ def _rank(had: Mapping[str, TemplateUse], learner: Learner, template: Template) 
 
 def _compute(requests: Sequence[tuple[Template, int]]) -> list[tuple[object, ...]]:
     """Make questions in a thread of their own, since executing takes some milliseconds each."""
+    with Workbench() as workbench:
+        made = [(template, seed, _make_one(template, seed, workbench)) for template, seed in requests]
+    return [
+        question_columns(question, template.topic, QuestionSource.COMPUTED, template=template.name, seed=seed)
+        for template, seed, question in made
+        if question
+    ]
+
+
+def _make_one(template: Template, seed: int, workbench: Workbench) -> BankQuestion | None:
     try:
-        with Workbench() as workbench:
-            return [
-                question_columns(
-                    template.make(seed, workbench),
-                    template.topic,
-                    QuestionSource.COMPUTED,
-                    template=template.name,
-                    seed=seed,
-                )
-                for template, seed in requests
-            ]
-    except Exception as error:  # a template's own code; another source serves
-        raise GenerationError(f"{type(error).__name__}: {error}") from error
+        return template.make(seed, workbench)
+    except Exception as error:  # a template's own code: another source serves whoever it was for
+        metrics.GENERATION_FAILED.labels(QuestionSource.COMPUTED, type(error).__name__).inc()
+        logger.exception("template %s is broken for seed %d", template.name, seed)
+        return None
 
 
 # ---------------------------------------------------------------- the bank's files

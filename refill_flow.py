@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from pydantic import Field
 
 from domain.bank import Stock
 from domain.catalog import GenerationOutcome, Level, Topic
-from domain.errors import ModelUnavailableError
+from domain.errors import ModelUnavailableError, StorageUnavailableError
 from llm.source import Made
 from observability.logs import redact
 from prefect_flows import current_services, services_of_run
@@ -96,7 +97,7 @@ async def _write_all(wanted: Sequence[tuple[Topic, Level]]) -> tuple[list[Made],
                 return
             try:
                 made.append(await write(topic, level))
-            except ModelUnavailableError as error:
+            except (ModelUnavailableError, StorageUnavailableError) as error:
                 reasons.append(redact(str(error)))
                 return
             await _move(progress_id, 100 * len(made) / len(wanted))
@@ -134,7 +135,7 @@ async def _publish(made: Sequence[Made], note: str) -> None:
         }
         for one in sorted(made, key=lambda one: one.outcome.value, reverse=True)
     ]
-    total = sum((one.spending.cost for one in made), start=type(made[0].spending.cost)(0)) if made else 0
+    total = sum((one.spending.cost for one in made), start=Decimal(0))
     with contextlib.suppress(Exception):  # what is written is kept, with or without its table
         await acreate_table_artifact(
             rows or [{"outcome": "nothing was written"}],

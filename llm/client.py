@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,7 +13,7 @@ from typing import TypeVar
 import openai
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageParam
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from domain.errors import ModelError
 from domain.settings import Settings
@@ -28,7 +30,13 @@ MAX_ANSWERING_TOKENS = 4000
 PROMPT_TOKENS = MAX_PROMPT_CHARACTERS // 3
 """English and code take more than three characters a token with every current tokenizer."""
 
+MOST_TOKENS = 1_000_000
+"""A response that says it used more is not believed."""
+
 LONGEST_PAUSE = 3600.0
+
+_NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout"}
+"""Causes of a failure after which the provider has nothing to charge for."""
 
 
 @dataclass(slots=True)
@@ -142,12 +150,15 @@ class LlmClient:
             {"role": "system", "content": texts[0]},
             {"role": "user", "content": texts[1]},
         ]
-        began, outcome = time.monotonic(), "answered"
+        began, outcome = time.monotonic(), "given_up"
         try:
-            return await self._complete(model, messages, form, meter, purpose)
+            answer = await self._complete(model, messages, form, meter, purpose)
         except ModelError as error:
             outcome = error.reason
             raise
+        else:
+            outcome = "answered"
+            return answer
         finally:
             metrics.LLM_CALLS.labels(purpose, outcome).inc()
             metrics.LLM_CALL_SECONDS.labels(purpose).observe(time.monotonic() - began)
@@ -156,28 +167,40 @@ class LlmClient:
         self, model: str, messages: list[ChatCompletionMessageParam], form: type[Form], meter: Meter, purpose: str
     ) -> Form:
         limit = MAX_WRITING_TOKENS if purpose == "write" else MAX_ANSWERING_TOKENS
+        used = PROMPT_TOKENS, limit  # whoever does not say what was used, used all that was reserved
         try:
-            completion = await self._client.chat.completions.parse(
-                model=model, messages=messages, response_format=form, max_completion_tokens=limit
-            )
+            async with asyncio.timeout(self._settings.openai_timeout_seconds):  # the library's limit is for each read
+                completion = await self._client.chat.completions.parse(
+                    model=model, messages=messages, response_format=form, max_completion_tokens=limit
+                )
+            used = _usage(completion) or used
+            message = completion.choices[0].message
+            parsed, refusal = message.parsed, message.refusal
         except openai.LengthFinishReasonError as error:
-            _count(meter, error.completion)
+            used = _usage(error.completion) or used
             raise ModelError("truncated") from error
         except openai.OpenAIError as error:
+            if isinstance(error, openai.APIStatusError) or type(error.__cause__).__name__ in _NEVER_SENT:
+                used = 0, 0
             raise _translated(error) from error
-        except (ValidationError, ValueError, TypeError, AttributeError) as error:  # not JSON, or not of this form
-            meter.count(0, limit)  # it was written and will be charged; nobody says how much
+        except TimeoutError as error:
+            raise ModelError("timeout") from error
+        except Exception as error:  # whatever a server sends, the library may stumble over it
             raise ModelError("malformed") from error
-        _count(meter, completion)
-        choice = completion.choices[0] if completion.choices else None
-        if choice is None or choice.message.parsed is None:
-            raise ModelError("refused" if choice and choice.message.refusal else "malformed")
-        return choice.message.parsed
+        finally:
+            meter.count(*used)
+        if parsed is None:
+            raise ModelError("refused" if refusal else "malformed")
+        return parsed
 
 
-def _count(meter: Meter, completion: object) -> None:
+def _usage(completion: object) -> tuple[int, int] | None:
+    """Return the tokens that a response says it used, or None if it says nothing that can be believed."""
     usage = getattr(completion, "usage", None)
-    meter.count(getattr(usage, "prompt_tokens", 0) or 0, getattr(usage, "completion_tokens", 0) or 0)
+    prompt, written = getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None)
+    if not isinstance(prompt, int) or not isinstance(written, int):
+        return None
+    return (prompt, written) if 0 <= prompt <= MOST_TOKENS and 0 <= written <= MOST_TOKENS else None
 
 
 def _translated(error: openai.OpenAIError) -> ModelError:
@@ -200,15 +223,19 @@ def _translated(error: openai.OpenAIError) -> ModelError:
 def _retry_after(error: openai.APIStatusError) -> float | None:
     """Return the seconds that a response asks to wait, given as milliseconds, seconds or a date."""
     headers = error.response.headers
-    try:
-        if "retry-after-ms" in headers:
-            seconds = float(headers["retry-after-ms"]) / 1000
-        elif "retry-after" not in headers:
+    given = _number(headers.get("retry-after-ms"), 1000), _number(headers.get("retry-after"), 1)
+    seconds = next((number for number in given if number is not None), None)
+    if seconds is None:
+        try:
+            seconds = parsedate_to_datetime(headers.get("retry-after", "")).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
             return None
-        elif headers["retry-after"].strip().replace(".", "", 1).isdigit():
-            seconds = float(headers["retry-after"])
-        else:
-            seconds = parsedate_to_datetime(headers["retry-after"]).timestamp() - time.time()
-    except (ValueError, TypeError):
-        return None
     return min(max(seconds, 0.0), LONGEST_PAUSE)
+
+
+def _number(text: str | None, parts: int) -> float | None:
+    try:
+        number = float(text or "") / parts
+    except ValueError:
+        return None
+    return None if math.isnan(number) else number

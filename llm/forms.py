@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import BaseModel
 
-from domain.catalog import Level, QuestionForm
+from domain.catalog import Level, QuestionForm, Topic
 from question_bank.format import Question
 
-EXECUTABLE = {"sql", "python"}
-"""Languages whose code must be executed before a learner sees it."""
+_UNKEEPABLE = re.compile("[\\x00\\ud800-\\udfff]")
+"""Characters that JSON can carry, but neither Postgres nor a command line."""
 
 
 class WrittenOption(BaseModel):
@@ -38,17 +40,23 @@ class WrittenQuestion(BaseModel):
     engine: Literal["duckdb", "python"] | None
     setup: str | None
 
-    def to_bank(self, level: Level) -> Question:
+    def to_bank(self, topic: Topic, level: Level) -> Question:
         """Return it as a question of the bank, whose rules it must pass.
 
         Args:
+            topic: the topic it was asked for.
             level: the level it was asked for.
 
         Raises:
             ValidationError: it breaks one of them.
+            ValueError: it holds a character that cannot be stored.
         """
         content = self.model_dump()
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        if any(_UNKEEPABLE.search(text) for text in _texts(content)):
+            raise ValueError("a character that cannot be stored")
+        # the same text for another topic or level is another question, which must not move the one that is stored
+        standing = json.dumps([topic, level, content], sort_keys=True)
+        digest = hashlib.sha256(standing.encode()).hexdigest()[:16]
         check = {"engine": self.engine, "setup": self.setup or ""} if self.engine and self.code else None
         return Question.model_validate(
             {
@@ -65,6 +73,14 @@ class WrittenQuestion(BaseModel):
                 "check": check,
             }
         )
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
 
 
 class BlindAnswer(BaseModel):

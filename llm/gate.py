@@ -2,8 +2,9 @@
 
 Theory of operation. After `FAILURES` failures in a row the gate closes for a minute, and for twice as long each time
 that it closes again without a success in between, up to an hour; a provider that asks to be left alone closes it for as
-long as it says. A closed gate opens by itself when its key expires, so nobody has to be alive for that. A question for
-a topic and level is made by one process at a time; whoever else wants one waits for that one and finds it in the cache.
+long as it says. Nothing shortens a pause; a closed gate opens by itself when its key expires, so nobody has to be alive
+for that. A question for a topic and level is made by one process at a time; whoever else wants one waits for that one
+and finds it in the cache.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class LlmGate:
             raise ModelUnavailableError(f"Redis is away: {type(error).__name__}") from error
         metrics.LLM_CLOSED.set(1 if reason else 0)
         if reason:
-            raise ModelUnavailableError(f"{_text(reason)}, for another {left} s")
+            raise ModelUnavailableError(f"{_text(reason)}, for another {max(left, 0)} s")
 
     async def note_success(self) -> None:
         """The model answered: past failures count no more."""
@@ -80,20 +81,21 @@ class LlmGate:
         with contextlib.suppress(RedisError, OSError):
             failures = await self._redis.incr(_FAILURES)
             await self._redis.expire(_FAILURES, FORGET_SECONDS)
-            if error.retry_after is not None:
+            if error.retry_after:
                 await self._close(f"the provider asks to wait ({error.reason})", error.retry_after)
-            elif failures >= FAILURES:
+            if failures >= FAILURES:  # also of a provider that asks for too short a wait each time
                 closings = await self._redis.incr(_CLOSINGS)
                 await self._redis.expire(_CLOSINGS, FORGET_SECONDS)
-                pause = min(FIRST_PAUSE * 2 ** (closings - 1), LONGEST_PAUSE)
+                pause = min(FIRST_PAUSE * 2 ** min(closings - 1, 10), LONGEST_PAUSE)
                 await self._close(f"{failures} failures in a row, the last: {error.reason}", pause)
                 await self._redis.delete(_FAILURES)
 
     async def _close(self, reason: str, seconds: float) -> None:
         logger.warning("the language model is left alone for %.0f s: %s", seconds, reason)
         metrics.LLM_CLOSED.set(1)
-        if seconds > 0:
-            await self._redis.set(_CLOSED, reason, px=max(1, int(seconds * 1000)))
+        pause = max(1, int(seconds * 1000))
+        if not await self._redis.set(_CLOSED, reason, px=pause, nx=True):
+            await self._redis.pexpire(_CLOSED, pause, gt=True)  # another process may have been told to wait longer
 
     # ------------------------------------------------------------ one question at a time for a topic and level
 
@@ -120,6 +122,18 @@ class LlmGate:
             if ours:
                 with contextlib.suppress(LockError, RedisError, OSError):  # it ran out, or Redis went away
                     await lock.release()
+
+    async def is_making(self, topic: Topic, level: Level) -> bool:
+        """Return whether some process has its turn to make a question.
+
+        Args:
+            topic: within which.
+            level: at which.
+
+        Raises:
+            ModelUnavailableError: Redis is away.
+        """
+        return await self._exists("making", topic, level)
 
     async def remember(self, topic: Topic, level: Level, key: str) -> None:
         """Let others find a question that was just made.
@@ -168,8 +182,11 @@ class LlmGate:
         Raises:
             ModelUnavailableError: Redis is away.
         """
+        return await self._exists("rest", topic, level)
+
+    async def _exists(self, purpose: str, topic: Topic, level: Level) -> bool:
         try:
-            return bool(await self._redis.exists(_cell("rest", topic, level)))
+            return bool(await self._redis.exists(_cell(purpose, topic, level)))
         except (RedisError, OSError) as error:
             raise ModelUnavailableError(f"Redis is away: {type(error).__name__}") from error
 

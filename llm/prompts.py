@@ -43,7 +43,8 @@ Limits in characters: `prompt` {MAX_PROMPT}, option {MAX_OPTION}, `why` {MAX_WHY
 
 Proof: SQL and Python are executed before anybody sees them. With `language` sql, `engine` is duckdb, `setup` creates \
 the tables and rows (DuckDB's dialect, nothing outside the database), and `code` is the query whose result is asked \
-for, with a total ORDER BY if it returns several rows. With `language` python, `engine` is python, and `code` prints \
+for, with a total ORDER BY if it returns several rows. Learners never see `setup`: `prompt` or `code` must show every \
+row that the answer needs. With `language` python, `engine` is python, and `code` prints \
 what is asked for; only pure modules of the standard library may be imported. Each option has a `value`: what running \
 the code would give if that option were right. Write values of a row joined by ", ", rows and printed lines joined by \
 " / ", NULL as NULL, booleans as true and false, no rows as (no rows), an error as "error: " and its class. Without \
@@ -103,10 +104,7 @@ def blind(question: Question, order: Sequence[int]) -> str:
         order: for each letter, the place of its option.
     """
     options = [f"{letter}. {question.options[place].text}" for letter, place in zip(LETTERS, order, strict=True)]
-    setup = question.check.setup.strip() if question.check else ""
-    shown = [question.prompt.strip()]
-    if setup:
-        shown.append(f"Executed before:\n{setup}")
+    shown = [question.prompt.strip()]  # what runs before is not shown to learners either
     if question.code:
         shown.append(f"{question.language}:\n{question.code}")
     return "\n\n".join([*shown, "\n".join(options)])[: MAX_PROMPT_CHARACTERS - len(BLIND_INSTRUCTIONS)]

@@ -2,59 +2,36 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import random
-import sys
 from pathlib import Path
 
 from domain.bank import QuestionText
 from domain.catalog import OPTION_COUNT, CheckEngine, Topic
 from domain.settings import Settings
 from llm.client import LlmClient, Meter
-from llm.forms import EXECUTABLE, BlindAnswer
+from llm.forms import BlindAnswer
 from llm.prompts import BLIND_INSTRUCTIONS, LETTERS, blind
+from llm.stray import find_stray
 from question_bank.checks import GUARDED_RUNNERS, wrong_answer
 from question_bank.format import Question
 from question_bank.lint import lint, nearest_duplicate
 from question_bank.loader import Located
 
-ENGINES = {"sql": CheckEngine.DUCKDB, "python": CheckEngine.PYTHON}
+MOST_OF_A_REASON = 300
+"""Characters of a reason that are kept; what code prints can be long."""
 
-PURE_MODULES = frozenset(
-    [
-        "array",
-        "bisect",
-        "calendar",
-        "collections",
-        "copy",
-        "csv",
-        "datetime",
-        "decimal",
-        "enum",
-        "fractions",
-        "functools",
-        "graphlib",
-        "hashlib",
-        "heapq",
-        "itertools",
-        "json",
-        "math",
-        "random",
-        "re",
-        "statistics",
-        "struct",
-        "textwrap",
-        "zlib",
-        "zoneinfo",
-    ]
+_OF_OUR_LIMITS = (
+    "error in the setup",
+    "error: InterruptException",
+    "error: MemoryError",
+    "error: OutOfMemoryException",
+    "error: PermissionError",
+    "error: PermissionException",
+    "error: killed",
+    "error: timeout",
 )
-"""What Python that a stranger wrote may import: modules that reach neither files nor processes nor the network, nor
-attributes by their names, as ``operator`` and ``string`` do."""
-
-_FORBIDDEN_NAMES = frozenset(
-    "breakpoint compile delattr eval exec getattr globals input locals memoryview open setattr vars".split()  # noqa: SIM905
-)
+"""Results that tell of the machine on which a check runs, not of the question; no key may be one of them."""
 
 
 async def find_flaw(
@@ -78,7 +55,7 @@ async def find_flaw(
     """
     return (
         _lint(question, topic)
-        or _repeats(question, known)
+        or find_twin(question, known)
         or await _executes_wrongly(question)
         or await _answered_otherwise(question, client, settings.openai_blind_answers, meter)
     )
@@ -89,64 +66,69 @@ def _lint(question: Question, topic: Topic) -> str | None:
     return f"lint: {problems[0].reason}" if problems else None
 
 
-def _repeats(question: Question, known: list[QuestionText]) -> str | None:
+def find_twin(question: Question, known: list[QuestionText]) -> str | None:
+    """Return which question a new one repeats, as a reason; None if none.
+
+    Args:
+        question: the new one.
+        known: every question that it must not repeat.
+    """
     twin = nearest_duplicate(question, known)
     return f"duplicate: asks the same as {twin}" if twin else None
 
 
 async def _executes_wrongly(question: Question) -> str | None:
     """Execute what the learner would see; code that can be executed must come with its check."""
-    if question.language.lower() not in EXECUTABLE or not question.code:
+    engine, check = _engine_of(question.language), question.check
+    if engine is None and check is None:
         return None
-    if question.check is None or question.check.engine is not ENGINES[question.language.lower()]:
+    if check is None:
         return "execution: its code comes without a check that runs it"
-    if question.check.engine is CheckEngine.PYTHON:
-        stray = find_stray(f"{question.check.setup}\n{question.code}")
+    if check.engine is not engine:
+        return f"execution: its language is {question.language!r}, but its engine {check.engine}"
+    if engine is CheckEngine.PYTHON:
+        stray = find_stray(f"{check.setup}\n{question.code}")
         if stray:
             return f"execution: its Python uses {stray}"
-    wrong = await asyncio.to_thread(wrong_answer, question, question.check, GUARDED_RUNNERS[question.check.engine])
-    return f"execution: {wrong}" if wrong else None
+    right = question.options[question.correct_index]
+    if (right.value or right.text).startswith(_OF_OUR_LIMITS):
+        return f"execution: its key is {right.value or right.text!r}"
+    wrong = await asyncio.to_thread(wrong_answer, question, check, GUARDED_RUNNERS[check.engine])
+    return f"execution: {wrong}"[:MOST_OF_A_REASON] if wrong else None
 
 
-def find_stray(code: str) -> str | None:
-    """Return what in a piece of Python might reach beyond it: a module, a name or an attribute; None if nothing.
+def _engine_of(language: str) -> CheckEngine | None:
+    """Return what must execute code of a language, by whatever name a model calls it; None for other languages."""
+    name = language.strip().lower()
+    if "sql" in name or name in {"duckdb", "postgres"}:
+        return CheckEngine.DUCKDB
+    return CheckEngine.PYTHON if name.startswith("py") else None
 
-    Args:
-        code: what a stranger wrote.
+
+def _orders(question: Question, times: int) -> list[list[int]]:
+    """Return for each answer which option stands under which letter; the right one stands elsewhere each time.
+
+    So a model that likes a letter, whatever stands there, agrees with the key once in four at most.
     """
-    try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None  # running it shows the error, which may be what is asked for
-    for node in ast.walk(tree):
-        match node:
-            case ast.Import(names=names):
-                modules = [alias.name for alias in names]
-            case ast.ImportFrom(module=module, level=level):
-                modules = [module or "."] if not level else ["."]
-            case ast.Name(id=name) if name in _FORBIDDEN_NAMES or name.startswith("__"):
-                return name
-            case ast.Attribute(attr=name) if name.startswith("_") or name in sys.stdlib_module_names - PURE_MODULES:
-                return name  # modules hand on what they import themselves, such as `random._os` or `calendar.sys`
-            case _:
-                continue
-        for name in modules:
-            if name.split(".")[0] not in PURE_MODULES:
-                return name
-    return None
+    rng = random.Random(question.id)  # noqa: S311 - orders, not secrets
+    letters = rng.sample(range(OPTION_COUNT), OPTION_COUNT)
+    wrong = [place for place in range(OPTION_COUNT) if place != question.correct_index]
+    orders = [rng.sample(wrong, len(wrong)) for _ in range(times)]
+    for turn, order in enumerate(orders):
+        order.insert(letters[turn % OPTION_COUNT], question.correct_index)
+    return orders
 
 
 async def _answered_otherwise(question: Question, client: LlmClient, times: int, meter: Meter) -> str | None:
     """Have it answered without the key several times, the options in another order each time; all must agree."""
-    rng = random.Random(question.id)  # noqa: S311 - orders, not secrets
-    orders = [rng.sample(range(OPTION_COUNT), OPTION_COUNT) for _ in range(times)]
+    orders = _orders(question, times)
     answers = await asyncio.gather(
         *(client.answer(BLIND_INSTRUCTIONS, blind(question, order), BlindAnswer, meter) for order in orders),
         return_exceptions=True,
     )
     failures = [answer for answer in answers if isinstance(answer, BaseException)]
-    if failures:
-        raise failures[0]
+    if failures:  # the one that all processes must hear of: how long the provider asks to be left alone
+        raise max(failures, key=lambda error: getattr(error, "retry_after", None) or 0.0)
     found = [answer for answer in answers if isinstance(answer, BlindAnswer)]
     if any(answer.flawed for answer in found):
         return "blind: found it flawed"

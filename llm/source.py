@@ -19,7 +19,7 @@ from llm.client import LlmClient, Meter
 from llm.forms import WrittenQuestion
 from llm.gate import LlmGate
 from llm.prompts import INSTRUCTIONS, Brief, request
-from llm.proof import find_flaw
+from llm.proof import find_flaw, find_twin
 from observability import metrics
 from question_bank.format import Question as BankQuestion
 from question_bank.rows import question_columns
@@ -63,6 +63,7 @@ class LlmSource:
         self._repository = repository
         self._settings = settings
         self._under_way: dict[tuple[Topic, Level], asyncio.Task[Question | None]] = {}
+        self._keeping = asyncio.Lock()
 
     @classmethod
     def connect(cls, repository: Repository, settings: Settings, redis: Redis) -> LlmSource:
@@ -131,29 +132,36 @@ class LlmSource:
             task = asyncio.create_task(self._make_or_follow(topic, learner.level, learner.id))
             self._under_way[cell] = task
             task.add_done_callback(lambda done: self._settle(cell, done))
-        return await asyncio.shield(self._under_way[cell])
+        making = self._under_way[cell]
+        await asyncio.wait([making])
+        if making.cancelled():  # by `close`: whoever waits here is not cancelled with it
+            raise ModelUnavailableError("the source is closed")
+        return making.result()
 
     def _settle(self, cell: tuple[Topic, Level], task: asyncio.Task[Question | None]) -> None:
         self._under_way.pop(cell, None)
-        if not task.cancelled() and task.exception():
-            logger.warning("no question of the model for %s, level %d: %s", *cell, task.exception())
+        error = None if task.cancelled() else task.exception()
+        if error and not isinstance(error, ModelUnavailableError):  # of which the gate or the budget tells
+            logger.warning("no question of the model for %s, level %d: %s", *cell, type(error).__name__)
 
     async def _make_or_follow(self, topic: Topic, level: Level, learner_id: LearnerId) -> Question | None:
         """Make a question, or wait for the process that makes one for this topic and level already."""
         before = await self.gate.recall(topic, level)
         async with self.gate.making(topic, level, self._longest_making) as ours:
             if ours:
+                key = await self.gate.recall(topic, level)
+                if key not in {None, before}:  # somebody's turn ended between those two looks
+                    return await self._repository.get_question(key or "")
                 made = await self.make(topic, level, learner_id)
                 if made.key is None or made.outcome is not GenerationOutcome.ACCEPTED:
                     await self.gate.rest(topic, level)
                     return None
                 await self.gate.remember(topic, level, made.key)
                 return await self._repository.get_question(made.key)
-        while (key := await self.gate.recall(topic, level)) in {None, before}:
-            if await self.gate.is_resting(topic, level):
-                return None
+        while await self.gate.is_making(topic, level):  # noqa: ASYNC110 - what is waited for is in another process
             await asyncio.sleep(POLL_SECONDS)
-        return await self._repository.get_question(key or "")
+        key = await self.gate.recall(topic, level)
+        return await self._repository.get_question(key) if key and key != before else None
 
     @property
     def _longest_making(self) -> float:
@@ -177,26 +185,43 @@ class LlmSource:
             StorageUnavailableError: the database is away.
         """
         await self.gate.require_open()
-        brief = await self._brief(topic, level, learner_id)
         reserve, budget = self._client.highest_cost, self._settings.openai_daily_budget_usd
+        if not budget:  # also of a model that costs nothing
+            raise ModelUnavailableError("the daily budget is 0")
+        brief = await self._brief(topic, level, learner_id)
         generation = await self._repository.begin_generation(topic, level, self._client.model, reserve, budget)
         if generation is None:
             raise ModelUnavailableError(f"today's budget of ${budget} does not hold another question (${reserve:.3f})")
         meter = self._client.new_meter()
+        question, flaw = await self._write_and_prove(brief, meter)
+        question_id = None
+        if question:
+            question_id, flaw = await self._keep(question, topic, flaw)
+        outcome = (
+            GenerationOutcome.FAILED
+            if question is None
+            else GenerationOutcome.QUARANTINED
+            if flaw
+            else GenerationOutcome.ACCEPTED
+        )
+        await self._repository.end_generation(generation, outcome, flaw, question_id, meter.spending)
+        return Made(topic, level, outcome, flaw, question.id if question else None, meter.spending)
+
+    async def _write_and_prove(self, brief: Brief, meter: Meter) -> tuple[BankQuestion | None, str | None]:
+        """Return the question if one came, and what is wrong with it or with the model if anything is."""
         question: BankQuestion | None = None
         try:
             question = await self._generate_llm_question(brief, meter)
             known = await self._repository.list_question_texts()
-            flaw = await find_flaw(question, topic, known, self._client, self._settings, meter)
-            await self.gate.note_success()
-            outcome = GenerationOutcome.QUARANTINED if flaw else GenerationOutcome.ACCEPTED
-        except ModelError as error:
-            await self.gate.note_failure(error)
-            flaw = f"unproved: {error.reason}" if question else error.reason
-            outcome = GenerationOutcome.QUARANTINED if question else GenerationOutcome.FAILED
-        question_id = await self._keep(question, topic, flaw) if question else None
-        await self._repository.end_generation(generation, outcome, flaw, question_id, meter.spending)
-        return Made(topic, level, outcome, flaw, question.id if question else None, meter.spending)
+            flaw = await find_flaw(question, brief.topic, known, self._client, self._settings, meter)
+        except StorageUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - what a model writes may break whatever is to prove it
+            failure = error if isinstance(error, ModelError) else ModelError(type(error).__name__)
+            await self.gate.note_failure(failure)
+            return question, f"unproved: {failure.reason}" if question else failure.reason
+        await self.gate.note_success()
+        return question, flaw
 
     async def _brief(self, topic: Topic, level: Level, learner_id: LearnerId | None) -> Brief:
         if learner_id is None:
@@ -217,15 +242,28 @@ class LlmSource:
         """
         written = await self._client.write(INSTRUCTIONS, request(brief), WrittenQuestion, meter)
         try:
-            return written.to_bank(brief.level)
+            return written.to_bank(brief.topic, brief.level)
         except ValidationError as error:
             detail = error.errors(include_input=False)[0]
             where = ".".join(str(part) for part in detail["loc"])
             raise ModelError(f"schema: {where} {detail['msg'].removeprefix('Value error, ')}"[:200]) from error
+        except ValueError as error:
+            raise ModelError(f"schema: {error}") from error
 
-    async def _keep(self, question: BankQuestion, topic: Topic, flaw: str | None) -> QuestionId | None:
-        """Store a question, active or quarantined; None when it has been written before."""
-        return await self._repository.store_question(question_columns(question, topic, QuestionSource.LLM, doubt=flaw))
+    async def _keep(
+        self, question: BankQuestion, topic: Topic, flaw: str | None
+    ) -> tuple[QuestionId | None, str | None]:
+        """Store a question, active or quarantined, and return its id and its flaw.
+
+        While it was being proved, another making may have stored its like, so that is looked at again.
+        """
+        async with self._keeping:
+            flaw = flaw or find_twin(question, await self._repository.list_question_texts())
+            columns = question_columns(question, topic, QuestionSource.LLM, doubt=flaw)
+            question_id = await self._repository.store_question(columns)
+        if question_id is None and flaw is None:
+            flaw = f"duplicate: asks the same as {question.id}"
+        return question_id, flaw
 
 
 def _topic_for(learner: Learner) -> Topic:

@@ -190,7 +190,7 @@ async def test_the_prefect_role_comes_online_and_stops_when_told(settings: Setti
     assert status == 0
     async with get_client() as client:
         registered = [deployment for deployment in await client.read_deployments() if deployment.work_pool_name == pool]
-        assert {deployment.name for deployment in registered} == {"daily", "quiz", "hourly"}
+        assert {deployment.name for deployment in registered} == {"daily", "quiz", "hourly", "refill"}
         for deployment in registered:
             await client.delete_deployment(deployment.id)
         await client.delete_work_pool(pool)

@@ -122,6 +122,12 @@ async def test_without_a_database_url_the_embedded_one_serves_beside_whoever_use
     assert not postmaster.exists()
 
 
+async def test_without_a_command_the_commands_are_told() -> None:
+    status, output, _ = await run("questions")
+    assert status == 0
+    assert all(command in output for command in ("list", "verify", "import", "quarantine"))
+
+
 async def test_a_command_line_that_says_nothing_sensible_is_told_what_would_be() -> None:
     for arguments, expected in (
         (["list", "--topic", "streeming"], "no such topic: 'streeming'; is it streaming?"),
@@ -129,7 +135,6 @@ async def test_a_command_line_that_says_nothing_sensible_is_told_what_would_be()
         (["list", "--limit", "0"], "must be a number from 1: '0'"),
         (["quarantine", "x", "--reason", " "], "must not be empty"),
         (["verify", "--postgres", "mysql://x"], "must begin with postgresql://"),
-        ([], "the following arguments are required: COMMAND"),
     ):
         status, output, errors = await run("questions", *arguments, TELEGRAM_BOT_TOKEN=TOKEN)
         assert (status, output) == (2, "")

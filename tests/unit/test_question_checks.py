@@ -13,7 +13,7 @@ import pytest
 from domain.catalog import CheckEngine, QuestionForm, Topic
 from question_bank import __main__ as command
 from question_bank import checks
-from question_bank.checks import RUNNERS, render_rows, run_duckdb, run_python, wrong_answer
+from question_bank.checks import RUNNERS, render_rows, run_duckdb, run_guarded_python, run_python, wrong_answer
 from question_bank.format import Check, Option, Question
 from question_bank.lint import MIN_LENGTH_THAT_SHOWS, lint, near_duplicates
 from question_bank.loader import Located
@@ -249,9 +249,13 @@ def test_at_most_a_third_of_a_file_asks_for_definitions(definitions: int, proble
 
 
 def test_the_share_of_definitions_is_counted_file_by_file() -> None:
-    definition = make_bank_question(form=QuestionForm.DEFINITION)
-    others = [make_bank_question() for _ in range(5)]
-    assert lint([*locate(definition, path="a/1.yaml"), *locate(*others, path="a/2.yaml")])
+    definitions = [make_bank_question(form=QuestionForm.DEFINITION) for _ in range(3)]
+    others = [make_bank_question() for _ in range(9)]
+    assert lint([*locate(*definitions, path="a/1.yaml"), *locate(*others, path="a/2.yaml")])
+
+
+def test_a_definition_that_stands_alone_is_no_share_of_anything() -> None:
+    assert lint(locate(make_bank_question(form=QuestionForm.DEFINITION))) == []
 
 
 def test_two_questions_that_ask_the_same_are_told_at_the_later_one() -> None:
@@ -260,3 +264,33 @@ def test_two_questions_that_ask_the_same_are_told_at_the_later_one() -> None:
     twin = one.model_copy(update={"id": "twin", "prompt": prompt.replace("all day", "now")})
     (problem,) = near_duplicates(locate(one, make_bank_question(), twin))
     assert (problem.line, problem.reason) == (23, f"twin: asks the same as {one.id}")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import sys; open(sys.prefix + '/stray.pth', 'w')",
+        "import os; os.open(bytearray(b'/etc/passwd'), os.O_RDONLY)",
+        "import os; os.mkdir('folder')",
+        "import os; os.chmod('.', 0)",
+        "import sqlite3; sqlite3.connect('/tmp/stray.db')",
+        "print(open('/proc/self/environ').read())",
+        "import subprocess; subprocess.run(['true'])",
+        "import socket; socket.socket()",
+    ],
+)
+def test_a_strangers_python_stays_in_its_folder(code: str) -> None:
+    assert run_guarded_python("", code) == "error: PermissionError"
+
+
+def test_a_strangers_python_may_use_its_own_folder() -> None:
+    code = "with open('a.csv', 'w') as f: f.write('1,2')\nprint(open('a.csv').read())"
+    assert run_guarded_python("", code) == "1,2"
+
+
+def test_what_is_printed_is_bounded() -> None:
+    assert run_python("", "for _ in range(100): print('x' * 10**6)") == "error: OSError"
+
+
+def test_what_is_printed_may_be_any_bytes() -> None:
+    assert run_python("", r"import sys; sys.stdout.buffer.write(b'\xff\n')") == "\N{REPLACEMENT CHARACTER}"

@@ -1,120 +1,183 @@
-"""Where questions come from: a model that answers well, and the bank whenever it does not."""
+"""Where questions come from: who is asked first, who serves whenever another cannot, and what each source draws."""
 
 from __future__ import annotations
 
-import json
+import itertools
 import logging
-import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from redis.asyncio import Redis
 
-from domain.catalog import Level, QuestionSource, Topic
+from domain.catalog import CheckEngine, Level, QuestionSource, QuestionState, QuizKind, Topic
 from domain.errors import GenerationError, StorageUnavailableError
 from domain.ids import LearnerId
 from domain.models import Learner, Question
 from domain.settings import Settings
-from local import servers
-from quiz_generator import QuestionGenerator, StaticSource, make_generator, question_columns, sync_bank
+from llm.source import LlmSource
+from question_bank.format import Reference
+from question_bank.rows import question_columns
+from question_bank.templates.base import Draft, Misconception, Template
+from quiz_generator import (
+    TURNS,
+    ComputedSource,
+    QuestionGenerator,
+    StaticSource,
+    make_generator,
+    sources_for,
+    sync_bank,
+)
 from repository import Repository
-from tests.factories import make_bank_question, make_learner, make_question
-from tests.llm_server import LlmServer, Reply, as_json, completion, failure, serve_llm, written_question
+from tests.factories import QUESTIONS_PER_CELL, make_bank_question, make_learner, make_question, some_id
+from tests.fundamentals.classroom import Classroom
 from tests.unit.test_question_format import GOOD, write
 
-DEADLINE = 0.8
-KEY = "sk-test-0123456789abcdef"
-
-
-@pytest.fixture
-async def llm() -> AsyncIterator[LlmServer]:
-    """Yield a language model of our own."""
-    async with serve_llm() as server:
-        yield server
-
-
-@pytest.fixture
-def generator(llm: LlmServer, shared_repository: Repository) -> QuestionGenerator:
-    """Return a generator that the settings make: the model first, then the bank."""
-    settings = Settings(
-        _env_file=None, openai_api_key=SecretStr(KEY), openai_base_url=llm.url, openai_timeout_seconds=DEADLINE
-    )
-    return make_generator(shared_repository, settings)
-
-
-async def draw(generator: QuestionGenerator, learner: Learner | None = None) -> Question:
-    """Return the question that one learner gets: a beginner, for whom no model has written, unless told otherwise."""
-    learner = learner or make_learner(level=Level.BEGINNER)
-    drawn = await generator.generate([learner])
-    assert set(drawn) == {learner.id}
-    return drawn[learner.id]
-
-
-def unique_question(**changes: object) -> dict[str, object]:
-    """Return a written question unlike any that was stored before."""
-    return written_question(explanation=make_question().explanation, **changes)
-
-
-# ---------------------------------------------------------------- the order of sources
+STATIC, COMPUTED, LLM = QuestionSource.STATIC, QuestionSource.COMPUTED, QuestionSource.LLM
+THREE = (STATIC, COMPUTED, LLM)
 
 
 class Source:
     """A source that draws for some learners, or fails."""
 
-    name = QuestionSource.COMPUTED
-
-    def __init__(self, learner_ids: set[LearnerId], error: Exception | None = None) -> None:
-        """Take for whom it draws."""
-        self.question = make_question()
+    def __init__(
+        self, name: QuestionSource, learner_ids: set[LearnerId] | None = None, error: Exception | None = None
+    ) -> None:
+        """Take for whom it draws; for everybody when nobody is named."""
+        self.name = name
+        self.question = make_question(source=name)
         self.asked: list[list[LearnerId]] = []
+        self.live: list[bool] = []
         self._learner_ids = learner_ids
         self._error = error
 
-    async def draw(self, learners: Sequence[Learner]) -> Mapping[LearnerId, Question]:
+    async def draw(self, learners: Sequence[Learner], *, live: bool) -> Mapping[LearnerId, Question]:
         """Draw the same question for all that it knows."""
         self.asked.append([learner.id for learner in learners])
+        self.live.append(live)
         if self._error:
             raise self._error
-        return {learner.id: self.question for learner in learners if learner.id in self._learner_ids}
+        known = self._learner_ids
+        return {learner.id: self.question for learner in learners if known is None or learner.id in known}
+
+
+# ---------------------------------------------------------------- the policy
+
+
+def test_each_turn_names_every_source_once() -> None:
+    assert all(sorted(turn) == sorted(THREE) for turn in TURNS)
+    assert {turn[0] for turn in TURNS} == set(THREE)
+
+
+@pytest.mark.parametrize(("version", "first"), [(0, STATIC), (1, LLM), (2, COMPUTED), (3, STATIC), (31, LLM)])
+async def test_sources_take_turns_as_a_learner_answers(version: int, first: QuestionSource) -> None:
+    learner = make_learner(version=version)
+    sources = [Source(name) for name in THREE]
+    drawn = await QuestionGenerator(sources).generate([learner])
+    assert drawn[learner.id].source is first
+    assert [source.name for source in sources if source.asked] == [first]
+
+
+@pytest.mark.parametrize(("version", "empty"), list(itertools.product(range(3), range(1, 4))))
+async def test_when_one_has_nothing_the_next_of_the_turn_serves(version: int, empty: int) -> None:
+    learner = make_learner(version=version)
+    order = sources_for(learner)
+    sources = {name: Source(name, set() if name in order[:empty] else None) for name in THREE}
+    last = Source(STATIC)
+    drawn = await QuestionGenerator(list(sources.values()), last).generate([learner])
+    assert drawn[learner.id] == (sources[order[empty]] if empty < len(order) else last).question
+    assert [bool(sources[name].asked) for name in order] == [place <= empty for place in range(len(order))]
 
 
 async def test_a_source_is_asked_only_for_those_whom_no_earlier_one_served() -> None:
-    one, two, three = (make_learner() for _ in range(3))
-    first, second = Source({one.id}), Source({one.id, two.id})
-    drawn = await QuestionGenerator([first, second]).generate([one, two, three])
-    assert drawn == {one.id: first.question, two.id: second.question}
-    assert (first.asked, second.asked) == ([[one.id, two.id, three.id]], [[two.id, three.id]])
+    learners = [make_learner(version=version) for version in (0, 0, 1, 2)]
+    bank, computed, model = Source(STATIC, {learners[0].id}), Source(COMPUTED, {learners[3].id}), Source(LLM)
+    drawn = await QuestionGenerator([bank, computed, model]).generate(learners)
+    assert {learner.id: drawn[learner.id].source for learner in learners} == {
+        learners[0].id: STATIC,
+        learners[1].id: LLM,
+        learners[2].id: LLM,
+        learners[3].id: COMPUTED,
+    }
+    assert bank.asked == [[learners[0].id, learners[1].id]]
+    assert computed.asked == [[learners[3].id]]
+    assert model.asked == [[learners[2].id], [learners[1].id]]
 
 
-async def test_a_later_source_is_not_asked_when_all_are_served() -> None:
-    learner = make_learner()
-    first, second = Source({learner.id}), Source({learner.id})
-    await QuestionGenerator([first, second]).generate([learner])
-    assert second.asked == []
+async def test_a_source_that_is_not_there_is_passed_over() -> None:
+    learner = make_learner(version=1)
+    assert (await QuestionGenerator([Source(STATIC), Source(COMPUTED)]).generate([learner]))[
+        learner.id
+    ].source is STATIC
 
 
-async def test_a_source_that_fails_is_named_in_the_log_and_the_next_serves(caplog: pytest.LogCaptureFixture) -> None:
-    learner = make_learner()
-    last = Source({learner.id})
+async def test_whoever_got_nothing_gets_it_from_the_last_source_and_nobody_else() -> None:
+    one, two = make_learner(), make_learner()
+    last = Source(STATIC)
+    drawn = await QuestionGenerator([Source(STATIC, {one.id})], last).generate([one, two])
+    assert set(drawn) == {one.id, two.id}
+    assert last.asked == [[two.id]]
+
+
+async def test_without_a_last_source_some_get_nothing() -> None:
+    assert await QuestionGenerator([Source(STATIC, set())]).generate([make_learner()]) == {}
+
+
+@pytest.mark.parametrize("failing", THREE)
+async def test_a_source_that_fails_is_named_in_the_log_and_the_next_serves(
+    failing: QuestionSource, caplog: pytest.LogCaptureFixture
+) -> None:
+    learners = [make_learner(version=version) for version in range(3)]
+    sources = [Source(name, error=GenerationError("out of ideas") if name is failing else None) for name in THREE]
     with caplog.at_level(logging.WARNING):
-        drawn = await QuestionGenerator([Source(set(), GenerationError("out of ideas")), last]).generate([learner])
-    assert drawn == {learner.id: last.question}
-    assert "computed questions are not to be had, the next source serves" in caplog.text
+        drawn = await QuestionGenerator(sources).generate(learners)
+    assert set(drawn) == {learner.id for learner in learners}
+    assert failing not in {question.source for question in drawn.values()}
+    assert f"{failing} questions are not to be had, the next source serves" in caplog.text
     assert "out of ideas" in caplog.text
 
 
 async def test_a_database_that_is_away_is_no_reason_to_go_on() -> None:
-    last = Source(set())
+    last = Source(STATIC)
     with pytest.raises(StorageUnavailableError):
-        await QuestionGenerator([Source(set(), StorageUnavailableError()), last]).generate([make_learner()])
+        await QuestionGenerator([Source(STATIC, error=StorageUnavailableError())], last).generate([make_learner()])
     assert last.asked == []
 
 
 async def test_nobody_asks_for_nothing() -> None:
-    source = Source(set())
-    assert await QuestionGenerator([source]).generate([]) == {}
+    source = Source(STATIC)
+    assert await QuestionGenerator([source], source).generate([]) == {}
     assert source.asked == []
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_sources_are_told_whether_somebody_waits(live: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    sources = [Source(name, set()) for name in THREE]
+    last = Source(STATIC)
+    await QuestionGenerator(sources, last).generate([make_learner()], live=live)
+    assert [source.live for source in [*sources, last]] == [[live]] * 4
+
+
+@pytest.mark.parametrize(("kind", "live"), [(QuizKind.ON_DEMAND, True), (QuizKind.DAILY, False)])
+async def test_only_who_asks_for_a_quiz_waits_for_it(classroom: Classroom, kind: QuizKind, live: bool) -> None:  # noqa: FBT001
+    source = Source(STATIC, set())
+    classroom.services = replace(classroom.services, generator=QuestionGenerator([source]))
+    await classroom.serve(await classroom.join(), kind)
+    assert source.live == [live]
+
+
+async def test_the_settings_decide_who_takes_part(shared_repository: Repository) -> None:
+    redis: Redis = Redis.from_url("redis://127.0.0.1:1")  # nobody connects to it
+    plain, keyed = Settings(_env_file=None), Settings(_env_file=None, openai_api_key=SecretStr("sk-test"))
+    assert make_generator(shared_repository, plain, redis).llm is None
+    assert make_generator(shared_repository, keyed).llm is None
+    generator = make_generator(shared_repository, keyed, redis)
+    assert isinstance(generator.llm, LlmSource)
+    await generator.close()
+    await redis.aclose()
 
 
 # ---------------------------------------------------------------- the bank
@@ -122,163 +185,160 @@ async def test_nobody_asks_for_nothing() -> None:
 
 async def test_the_bank_serves_each_learner_their_level_and_topics(shared_repository: Repository) -> None:
     learners = [make_learner(level=level, topics=(Topic.STREAMING, Topic.DATA_QUALITY)) for level in Level]
-    drawn = await StaticSource(shared_repository).draw(learners)
+    drawn = await StaticSource(shared_repository).draw(learners, live=False)
     for learner in learners:
         assert drawn[learner.id].level is learner.level
         assert drawn[learner.id].topic in learner.topics
 
 
-async def test_without_a_key_no_model_is_asked(llm: LlmServer, shared_repository: Repository) -> None:
-    llm.answer(completion(json.dumps(written_question())))
-    settings = Settings(_env_file=None, openai_base_url=llm.url)
-    assert (await draw(make_generator(shared_repository, settings))).source is QuestionSource.STATIC
-    assert llm.requests == []
+def only(*sources: StaticSource | ComputedSource, classroom: Classroom) -> None:
+    """Let a classroom draw from these sources alone."""
+    by_name = QuestionGenerator(sources)
+    classroom.services = replace(classroom.services, generator=by_name)
 
 
-# ---------------------------------------------------------------- a model that answers well
+async def asked(classroom: Classroom, learner: Learner, times: int) -> list[Question]:
+    """Let a learner answer so many questions, never enough of them in a row to change level, and return them."""
+    begun = len(classroom.messenger.questions)
+    for turn in range(times):
+        await classroom.answer(learner, right=turn % 4 != 3)
+    return [quiz.question for quiz, _ in classroom.messenger.questions[begun:]]
 
 
-async def test_a_good_answer_is_stored_and_served(
-    llm: LlmServer, generator: QuestionGenerator, shared_repository: Repository
+async def test_the_bank_serves_what_is_unseen_and_then_nothing(classroom: Classroom) -> None:
+    only(StaticSource(classroom.repository), classroom=classroom)
+    learner = await classroom.join(preferred_topics=(Topic.STREAMING,))
+    questions = await asked(classroom, learner, QUESTIONS_PER_CELL)
+    assert len({question.key for question in questions}) == QUESTIONS_PER_CELL
+    assert await StaticSource(classroom.repository).draw([learner], live=True) == {}
+
+
+async def test_the_last_resort_serves_again_what_was_seen_least_often(classroom: Classroom) -> None:
+    last = StaticSource(classroom.repository, again=True)
+    only(last, classroom=classroom)
+    learner = await classroom.join(preferred_topics=(Topic.STREAMING,))
+    questions = await asked(classroom, learner, 2 * QUESTIONS_PER_CELL)
+    for round_ in (questions[:QUESTIONS_PER_CELL], questions[QUESTIONS_PER_CELL:]):
+        assert len({question.key for question in round_}) == QUESTIONS_PER_CELL
+
+
+async def test_imported_questions_are_the_banks_and_a_models_only_the_last_resorts(
+    classroom: Classroom,
 ) -> None:
-    written = unique_question(code="SELECT 1;", language="sql")
-    llm.answer(completion(json.dumps(written)))
-    learner = make_learner(level=Level.EXPERT, topics=(Topic.STREAMING,))
-    question = await draw(generator, learner)
-    assert (question.source, question.level, question.topic) == (QuestionSource.LLM, Level.EXPERT, Topic.STREAMING)
-    assert (question.prompt, question.code, question.explanation) == (
-        written["prompt"],
-        "SELECT 1;",
-        written["explanation"],
-    )
-    assert [option.text for option in question.options] == [
-        "3 partitions",
-        "6 partitions",
-        "9 partitions",
-        "12 partitions",
+    learner = await classroom.join(preferred_topics=(Topic.GOVERNANCE_SECURITY,), default_difficulty=Level.EXPERT)
+    only(StaticSource(classroom.repository), classroom=classroom)
+    for source in (QuestionSource.IMPORTED, QuestionSource.LLM):
+        columns = question_columns(make_bank_question(level=Level.EXPERT), Topic.GOVERNANCE_SECURITY, source)
+        await classroom.repository.store_question(columns)
+    served = await asked(classroom, learner, QUESTIONS_PER_CELL + 1)
+    assert {question.source for question in served} == {QuestionSource.STATIC, QuestionSource.IMPORTED}
+    assert await StaticSource(classroom.repository).draw([learner], live=True) == {}
+    again = await StaticSource(classroom.repository, again=True).draw([learner], live=True)
+    assert again[learner.id].source is QuestionSource.LLM
+
+
+@pytest.mark.parametrize("again", [True, False])
+async def test_a_doubted_question_is_not_served(classroom: Classroom, again: bool) -> None:  # noqa: FBT001
+    question = make_bank_question(level=Level.BEGINNER)
+    repository = classroom.repository
+    await repository.store_question(question_columns(question, Topic.ETL_VS_ELT, QuestionSource.IMPORTED))
+    await repository.quarantine_question(question.id, "doubted")
+    learners = [make_learner(level=Level.BEGINNER, topics=(Topic.ETL_VS_ELT,)) for _ in range(200)]
+    drawn = await StaticSource(repository, again=again).draw(learners, live=False)
+    assert len(drawn) == 200
+    assert question.id not in {one.key for one in drawn.values()}
+
+
+# ---------------------------------------------------------------- templates
+
+
+def make_template(
+    level: Level = Level.INTERMEDIATE, topic: Topic = Topic.OBSERVABILITY, **fields: object
+) -> dict[str, Template]:
+    """Return a template of our own, by its name; its numbers differ from seed to seed."""
+    name = f"sum-{some_id()}"
+
+    def draft(rng: random.Random) -> Draft:
+        number = rng.randrange(10**6)
+        slips = [Misconception(f"off-by-{step}", "It is not.", run=f"SELECT {number} + {step}") for step in (1, 2, 3)]
+        return Draft(f"What is {number} of {name}?", f"SELECT {number}", "It is.", slips, "A number is itself.")
+
+    reference = Reference(title="Arithmetic, first chapter", url="https://example.org/numbers")
+    template = Template(name, topic, level, CheckEngine.DUCKDB, ("numbers",), reference, draft)
+    return {name: replace(template, **fields)}  # type: ignore[arg-type]
+
+
+def broken(rng: random.Random) -> Draft:
+    """Return nothing, whatever the seed."""
+    raise ZeroDivisionError(rng.random())
+
+
+async def test_templates_make_questions_without_end_and_take_turns(classroom: Classroom) -> None:
+    templates = make_template() | make_template()
+    only(ComputedSource(classroom.repository, templates), classroom=classroom)
+    learner = await classroom.join()
+    questions = await asked(classroom, learner, 8)
+    assert {question.source for question in questions} == {QuestionSource.COMPUTED}
+    assert {question.key for question in questions} == {
+        template.key(seed) for template in templates.values() for seed in range(4)
+    }
+    names = [question.key.rsplit("-", 1)[0] for question in questions]
+    assert all(len(set(pair)) == 2 for pair in zip(names[::2], names[1::2], strict=True))
+
+
+async def test_learners_share_what_is_made(classroom: Classroom) -> None:
+    templates = make_template()
+    (template,) = templates.values()
+    learners = [make_learner() for _ in range(300)]
+    source = ComputedSource(classroom.repository, templates)
+    drawn = await source.draw(learners, live=False)
+    assert {question.key for question in drawn.values()} == {template.key(0)}
+    assert len(drawn) == 300
+    again = await source.draw(learners[:1], live=True)
+    assert again[learners[0].id].id == drawn[learners[0].id].id
+
+
+async def test_only_templates_of_the_learners_level_and_topics_are_drawn(classroom: Classroom) -> None:
+    templates = make_template(Level.EXPERT, Topic.OBSERVABILITY) | make_template(Level.BEGINNER, Topic.STREAMING)
+    expert, beginner = templates
+    fitting = [make_learner(level=Level.EXPERT), make_learner(level=Level.BEGINNER, topics=(Topic.STREAMING,))]
+    unfit = [
+        make_learner(level=Level.INTERMEDIATE),
+        make_learner(level=Level.EXPERT, topics=(Topic.STREAMING,)),
     ]
-    assert question.options[question.correct_index].text == "6 partitions"
-    assert await shared_repository.get_question(question.key) == question
+    drawn = await ComputedSource(classroom.repository, templates).draw(fitting + unfit, live=False)
+    assert {learner_id: question.key for learner_id, question in drawn.items()} == {
+        fitting[0].id: f"computed-{expert}-0",
+        fitting[1].id: f"computed-{beginner}-0",
+    }
 
 
-async def test_the_same_answer_twice_is_one_question(llm: LlmServer, generator: QuestionGenerator) -> None:
-    llm.answer(completion(json.dumps(unique_question())))
-    learner = make_learner()
-    first, second = await draw(generator, learner), await draw(generator, learner)
-    assert first == second
-    assert first.source is QuestionSource.LLM
+async def test_a_template_of_which_a_question_is_in_doubt_rests(classroom: Classroom) -> None:
+    templates = make_template()
+    (template,) = templates.values()
+    source, learner = ComputedSource(classroom.repository, templates), make_learner()
+    await source.draw([learner], live=True)
+    await classroom.repository.quarantine_question(template.key(0), "doubted")
+    assert await source.draw([learner], live=True) == {}
+    (entry,) = await classroom.repository.list_questions(keys=[template.key(0)])
+    assert entry.state is QuestionState.QUARANTINED
+    await classroom.repository.restore_question(template.key(0))
+    assert len(await source.draw([learner], live=True)) == 1
 
 
-async def test_the_model_is_told_topic_level_and_form(llm: LlmServer, generator: QuestionGenerator) -> None:
-    llm.answer(completion(json.dumps(unique_question())))
-    await draw(generator, make_learner(level=Level.ADVANCED, topics=(Topic.DATA_QUALITY,)))
-    (request,) = llm.requests
-    assert request["model"] == "gpt-5-mini"
-    assert request["response_format"]["type"] == "json_schema"
-    assert request["response_format"]["json_schema"]["strict"] is True
-    assert "Topic: Data quality. Level: Advanced" in request["messages"][-1]["content"]
-    assert llm.authorizations == [f"Bearer {KEY}"]
-
-
-async def test_nothing_about_the_learner_is_told_to_the_model(llm: LlmServer, generator: QuestionGenerator) -> None:
-    llm.answer(completion(json.dumps(unique_question())))
-    learner = make_learner(timezone="Asia/Kathmandu")
-    await draw(generator, learner)
-    assert str(learner.id) not in json.dumps(llm.requests)
-    assert "Kathmandu" not in json.dumps(llm.requests)
-
-
-async def test_topics_take_turns(llm: LlmServer, generator: QuestionGenerator) -> None:
-    llm.answer(completion(json.dumps(unique_question())))
-    topics = (Topic.STREAMING, Topic.DATA_QUALITY)
-    for version in range(3):
-        await draw(generator, make_learner(topics=topics, version=version))
-    asked = [request["messages"][-1]["content"].split(".")[0] for request in llm.requests]
-    assert asked == ["Topic: Streaming", "Topic: Data quality", "Topic: Streaming"]
-
-
-async def test_a_crowd_is_served_from_the_bank(llm: LlmServer, generator: QuestionGenerator) -> None:
-    llm.answer(completion(json.dumps(written_question())))
-    drawn = await generator.generate([make_learner(level=Level.BEGINNER) for _ in range(2)])
-    assert {question.source for question in drawn.values()} == {QuestionSource.STATIC}
-    assert llm.requests == []
-
-
-async def test_a_failure_that_passes_is_tried_once_more(llm: LlmServer, shared_repository: Repository) -> None:
-    llm.answer(failure(500), completion(json.dumps(unique_question())))
-    settings = Settings(_env_file=None, openai_api_key=SecretStr(KEY), openai_base_url=llm.url)
-    generator = make_generator(shared_repository, settings)
-    assert (await draw(generator, make_learner(level=Level.EXPERT))).source is QuestionSource.LLM
-    assert len(llm.requests) == 2
-
-
-# ---------------------------------------------------------------- a model that does not
-
-TWO_RIGHT = [{"text": f"option {place}", "why": "So.", "correct": place < 2} for place in range(4)]
-ALL_OF_THEM = [{"text": text, "why": "So.", "correct": text == "a"} for text in ("a", "b", "c", "all of the above")]
-
-BAD: dict[str, Reply] = {
-    "no JSON": completion("Here is your question: what is a partition?"),
-    "half of the JSON": completion('{"prompt": "Which'),
-    "cut off by the limit": completion('{"prompt": "Which', finish="length"),
-    "stopped by a filter": completion(None, finish="content_filter"),
-    "other JSON": completion('{"question": "Which?"}'),
-    "a list": completion("[]"),
-    "nothing": completion(""),
-    "null": completion(None),
-    "a refusal": completion(None, refusal="I cannot help with that."),
-    "two right options": completion(json.dumps(written_question(options=TWO_RIGHT))),
-    "three options": completion(json.dumps(written_question(options=TWO_RIGHT[1:]))),
-    "all of the above": completion(json.dumps(written_question(options=ALL_OF_THEM))),
-    "a prompt too long": completion(json.dumps(written_question(prompt="x" * 421))),
-    "code too wide": completion(json.dumps(written_question(code="x" * 47, language="sql"))),
-    "a reference without https": completion(json.dumps(written_question(reference_url="http://example.org"))),
-    "a character that Postgres cannot keep": completion(json.dumps(written_question(prompt="a\x00b"))),
-    "such a character in an option": completion(
-        json.dumps(written_question(options=[option | {"why": "\x00"} for option in TWO_RIGHT[1:]] + [ALL_OF_THEM[1]]))
-    ),
-    "no choices": as_json({"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": []}),
-    "choices that are null": as_json(
-        {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": None}
-    ),
-    "a choice without a message": as_json(
-        {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [{}]}
-    ),
-    "another object": as_json({"hello": "world"}),
-    "a body that is no JSON": Reply(b"{", 200),
-    "a page instead": Reply(b"<html>Please sign in</html>", 200, "text/html"),
-    "an empty body": Reply(b"", 200),
-    "a key that is wrong": failure(401, f"Incorrect API key provided: {KEY}"),
-    "a model that is unknown": failure(404),
-    "too many requests": failure(429),
-    "no money left": failure(429, "You exceeded your current quota"),
-    "a server that fails": failure(500),
-    "a gateway that fails": Reply(b"Bad Gateway", 502, "text/plain"),
-    "a server that hangs": Reply(b"", delay=30),
-}
-
-
-@pytest.mark.parametrize("kind", sorted(BAD))
-async def test_the_bank_serves_when_the_model_does_not(
-    kind: str, llm: LlmServer, generator: QuestionGenerator, caplog: pytest.LogCaptureFixture
+async def test_a_template_that_is_broken_costs_nobody_their_quiz(
+    classroom: Classroom, caplog: pytest.LogCaptureFixture
 ) -> None:
-    llm.answer(BAD[kind])
-    began = time.monotonic()
-    with caplog.at_level(logging.WARNING):
-        question = await draw(generator)
-    assert question.source is QuestionSource.STATIC
-    assert time.monotonic() - began < DEADLINE + 1.5
-    assert "llm questions are not to be had" in caplog.text
-    assert KEY not in caplog.text
-    assert llm.requests
-
-
-async def test_the_bank_serves_when_nobody_listens(shared_repository: Repository) -> None:
-    address = f"http://127.0.0.1:{servers.free_port()}/v1"
-    settings = Settings(
-        _env_file=None, openai_api_key=SecretStr(KEY), openai_base_url=address, openai_timeout_seconds=DEADLINE
-    )
-    assert (await draw(make_generator(shared_repository, settings))).source is QuestionSource.STATIC
+    sound = make_template(level=Level.EXPERT)
+    computed = ComputedSource(classroom.repository, make_template(draft=broken) | sound)
+    learner = make_learner(version=2)  # whose turn it is for a template
+    neighbour = make_learner(version=2, level=Level.EXPERT)
+    with caplog.at_level(logging.ERROR):
+        drawn = await QuestionGenerator([StaticSource(classroom.repository), computed]).generate([learner, neighbour])
+    assert drawn[learner.id].source is QuestionSource.STATIC
+    assert drawn[neighbour.id].source is QuestionSource.COMPUTED
+    assert "is broken for seed 0" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
 
 
 # ---------------------------------------------------------------- the bank's files and the database
