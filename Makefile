@@ -44,7 +44,7 @@ bench: $(VENV)/dev compile ## Measure throughput and latency, and write docs/per
 	@$(BIN)/python -m benchmarks && $(BIN)/python -m tools.readme_figures
 
 pictures: $(VENV)/dev compile ## Take the screenshots of the docs anew (needs chromium and a colour emoji font)
-	@PICTURES=docs/images $(BIN)/python -m pytest tests/stack/test_browser.py
+	@PICTURES=docs/images $(BIN)/python -m pytest tests/stack/test_browser.py tests/stack/test_refill.py
 
 seed: $(VENV)/run ## Write the starter bank into schema.sql
 	@$(BIN)/python -m tools.seed_schema

@@ -128,7 +128,9 @@ class LlmSource:
         if await self.gate.is_resting(topic, learner.level):
             return None
         cell = (topic, learner.level)
-        if cell not in self._under_way:
+        if cell in self._under_way:
+            metrics.LLM_SHARED.inc()
+        else:
             task = asyncio.create_task(self._make_or_follow(topic, learner.level, learner.id))
             self._under_way[cell] = task
             task.add_done_callback(lambda done: self._settle(cell, done))
@@ -158,6 +160,7 @@ class LlmSource:
                     return None
                 await self.gate.remember(topic, level, made.key)
                 return await self._repository.get_question(made.key)
+        metrics.LLM_SHARED.inc()
         while await self.gate.is_making(topic, level):  # noqa: ASYNC110 - what is waited for is in another process
             await asyncio.sleep(POLL_SECONDS)
         key = await self.gate.recall(topic, level)

@@ -42,6 +42,9 @@ LLM_CALL_SECONDS = Histogram(
 LLM_LIVE = Counter(
     "quiz_llm_live_total", "Learners who waited for a question of the model: served, too_late, unavailable", ["outcome"]
 )
+LLM_SHARED = Counter(
+    "quiz_llm_shared_total", "Learners who waited for a question that was in the making for somebody else already"
+)
 LLM_CLOSED = Gauge("quiz_llm_closed", "1 while the language model is not asked: it failed, or asked to slow down")
 LLM_QUESTIONS_TODAY = Gauge(
     "quiz_llm_questions_today", "Questions of the language model since midnight UTC, by all processes", ["outcome"]

@@ -148,7 +148,9 @@ async def test_whoever_has_seen_the_stock_gets_another_question(desk: Desk) -> N
 
 async def test_a_hundred_learners_at_once_cost_one_making(desk: Desk) -> None:
     keep_writing(desk.llm, delay=0.2)
+    shared = metric("quiz_llm_shared_total")
     drawn = await asyncio.gather(*(draw(desk.source, pupil()) for _ in range(100)))
+    assert metric("quiz_llm_shared_total") - shared == 99
     assert len({question.key for question in drawn if question}) == 1
     assert None not in drawn
     assert (len(desk.llm.requests), len(await desk.rows())) == (1, 1)
