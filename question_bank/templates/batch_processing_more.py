@@ -180,9 +180,9 @@ def aqe_coalesce_neighbours(rng: random.Random) -> Draft:
     lines = [" ".join(map(str, sizes[place : place + 6])) for place in range(0, len(sizes), 6)]
     return Draft(
         prompt=(
-            f"Spark 4 runs an aggregation after a shuffle. The sizes of the {len(sizes)} shuffle partitions in MB are "
-            "shown in order of their number. AQE is on, `coalescePartitions.parallelismFirst` is false and "
-            f"`advisoryPartitionSizeInBytes` is {target} MB; the rest is default. How many tasks read the shuffle?"
+            f"Spark 4 runs an aggregation after a shuffle. The sizes in MB that AQE sees for the {len(sizes)} shuffle "
+            "partitions are shown in order of their number. AQE is on, `coalescePartitions.parallelismFirst` is false "
+            f"and `advisoryPartitionSizeInBytes` is {target} MB; the rest is default. How many tasks read the shuffle?"
         ),
         code="\n".join(lines),
         language="text",
@@ -370,8 +370,8 @@ def file_scan_split_packing(rng: random.Random) -> Draft:
         setup=f"target, cost, files = {target}, {cost}, {files}{_SPLITS}",
         run="print(tasks())",
         why=(
-            f"Files are cut at {target} MB, the pieces sorted from large to small, and a task is closed when its size "
-            f"with {cost} MB per piece in it leaves no room for the next."
+            f"Files are cut at {target} MB, and the pieces sorted from large to small. A task takes the next piece if "
+            f"it fits; each piece that is already in it takes {cost} MB more."
         ),
         misconceptions=rng.sample(mistakes, len(mistakes)),
         explanation=(

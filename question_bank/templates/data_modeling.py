@@ -17,6 +17,38 @@ _GRAINS = (
 )
 
 
+def _mistakes_about_grain(table: str, grain: tuple[str, str], counts: tuple[int, int]) -> tuple[Misconception, ...]:
+    """Return the ways to misjudge how many rows a grain leaves."""
+    (first, second), (firsts, seconds) = grain, counts
+    return (
+        Misconception(
+            "grain-keeps-every-row",
+            f"That keeps every row of `{table}`. Rows that share {first} and {second} become one row.",
+            run=f"SELECT count(*) FROM {table};",
+        ),
+        Misconception(
+            "every-possible-pair",
+            f"That is {firsts} x {seconds}, every possible pair. A pair that never occurs has nothing to sum up.",
+            run=f"SELECT count(DISTINCT {first}) * count(DISTINCT {second}) FROM {table};",
+        ),
+        Misconception(
+            "only-the-first-column",
+            f"That is one row per {first}. The grain also tells the {second} apart.",
+            run=f"SELECT count(DISTINCT {first}) FROM {table};",
+        ),
+        Misconception(
+            "only-the-second-column",
+            f"That is one row per {second}. The grain also tells the {first} apart.",
+            run=f"SELECT count(DISTINCT {second}) FROM {table};",
+        ),
+        Misconception(
+            "counts-of-both-columns-added",
+            f"That adds {firsts} and {seconds}. A row of the new table stands for a pair, not for one of the two.",
+            run=f"SELECT count(DISTINCT {first}) + count(DISTINCT {second}) FROM {table};",
+        ),
+    )
+
+
 @template(
     name="summary-rows-of-a-grain",
     topic=Topic.DATA_MODELING,
@@ -35,7 +67,8 @@ def summary_rows_of_a_grain(rng: random.Random) -> Draft:
     first, second = columns[one], columns[two]
     shown = [", ".join(columns), *(", ".join(row) for row in rows)]
     cells = ", ".join("(" + ", ".join(f"'{cell}'" for cell in row) + ")" for row in rows)
-    firsts, seconds = len({row[one] for row in rows}), len({row[two] for row in rows})
+    counts = len({row[one] for row in rows}), len({row[two] for row in rows})
+    mistakes = _mistakes_about_grain(table, (first, second), counts)
     return Draft(
         prompt=(
             f"`{table}` holds the rows below. A query sums them up into a table with the grain "
@@ -46,29 +79,8 @@ def summary_rows_of_a_grain(rng: random.Random) -> Draft:
         setup=f"CREATE TABLE {table} ({', '.join(f'{name} TEXT' for name in columns)});"
         f" INSERT INTO {table} VALUES {cells};",
         run=f"SELECT count(*) FROM (SELECT {first}, {second} FROM {table} GROUP BY {first}, {second});",
-        why=f"So many different pairs of {first} and {second} occur in the {len(rows)} rows.",
-        misconceptions=(
-            Misconception(
-                "grain-keeps-every-row",
-                f"That keeps every row of `{table}`. Rows that share {first} and {second} become one row.",
-                run=f"SELECT count(*) FROM {table};",
-            ),
-            Misconception(
-                "every-possible-pair",
-                f"That is {firsts} x {seconds}, every possible pair. A pair that never occurs has nothing to sum up.",
-                run=f"SELECT count(DISTINCT {first}) * count(DISTINCT {second}) FROM {table};",
-            ),
-            Misconception(
-                "only-the-first-column",
-                f"That is one row per {first}. The grain also tells the {second} apart.",
-                run=f"SELECT count(DISTINCT {first}) FROM {table};",
-            ),
-            Misconception(
-                "counts-of-both-columns-added",
-                f"That adds {firsts} and {seconds}. Each row of the new table has both a {first} and a {second}.",
-                run=f"SELECT count(DISTINCT {first}) + count(DISTINCT {second}) FROM {table};",
-            ),
-        ),
+        why=f"That is the number of different pairs of {first} and {second} in the {len(rows)} rows.",
+        misconceptions=rng.sample(mistakes, len(mistakes)),
         explanation=(
             "The grain says what one row stands for. Its columns are the key: one row for each combination that "
             "occurs. Declare it before you choose the columns, since details below the grain are lost."
@@ -110,6 +122,37 @@ def _changes(columns: str) -> str:
     )
 
 
+def _mistakes_about_scd_rows(tracked: str, plain: str, keys: int) -> tuple[Misconception, ...]:
+    """Return the ways to miscount the versions of a dimension."""
+    return (
+        Misconception(
+            "type-1-adds-a-version",
+            f"That adds a row when only `{plain}` changes. A type 1 attribute is overwritten in place.",
+            run=_changes("kept, over"),
+        ),
+        Misconception(
+            "old-value-reuses-its-row",
+            f"That counts each `{tracked}` of an `id` once. An old value that comes back is a new version.",
+            run="SELECT count(*) FROM (SELECT DISTINCT id, kept FROM feed);",
+        ),
+        Misconception(
+            "first-row-is-not-counted",
+            f"That counts the changes only. Each of the {keys} ids also has the row that its first delivery made.",
+            run=_changes("kept").replace("count(*)", "count(*) - (SELECT count(DISTINCT id) FROM feed)", 1),
+        ),
+        Misconception(
+            "one-row-per-key",
+            f"That is one row per `id`. Type 2 keeps the old `{tracked}` in a row of its own.",
+            run="SELECT count(DISTINCT id) FROM feed;",
+        ),
+        Misconception(
+            "every-delivery-is-a-version",
+            f"That is one row per delivery. A delivery with the same `{tracked}` adds no version.",
+            run="SELECT count(*) FROM feed;",
+        ),
+    )
+
+
 @template(
     name="scd-rows-of-mixed-types",
     topic=Topic.DATA_MODELING,
@@ -124,7 +167,7 @@ def scd_rows_of_mixed_types(rng: random.Random) -> Draft:
     """Count the versions in a dimension that tracks one attribute and overwrites another."""
     entity, tracked, plain, some, others = rng.choice(_MIXED)
     rows = _deliveries(rng, some, others)
-    keys = len({row[1] for row in rows})
+    mistakes = _mistakes_about_scd_rows(tracked, plain, len({row[1] for row in rows}))
     shown = "\n".join([f"day, id, {tracked}, {plain}", *(", ".join(map(str, row)) for row in rows)])
     cells = ", ".join(f"({day}, {key}, '{one}', '{two}')" for day, key, one, two in rows)
     return Draft(
@@ -138,33 +181,7 @@ def scd_rows_of_mixed_types(rng: random.Random) -> Draft:
         setup=f"CREATE TABLE feed (day INT, id INT, kept TEXT, over TEXT); INSERT INTO feed VALUES {cells};",
         run=_changes("kept"),
         why=f"Each `id` gets a first row, and a further one whenever its `{tracked}` differs from the row before.",
-        misconceptions=(
-            Misconception(
-                "type-1-adds-a-version",
-                f"That adds a row when only `{plain}` changes. A type 1 attribute is overwritten in place.",
-                run=_changes("kept, over"),
-            ),
-            Misconception(
-                "old-value-reuses-its-row",
-                f"That counts each `{tracked}` of an `id` once. An old value that comes back is a new version.",
-                run="SELECT count(*) FROM (SELECT DISTINCT id, kept FROM feed);",
-            ),
-            Misconception(
-                "first-row-is-not-counted",
-                f"That counts the changes only. Each of the {keys} ids also has the row that its first delivery made.",
-                run=_changes("kept").replace("count(*)", "count(*) - (SELECT count(DISTINCT id) FROM feed)", 1),
-            ),
-            Misconception(
-                "one-row-per-key",
-                f"That is one row per `id`. Type 2 keeps the old `{tracked}` in a row of its own.",
-                run="SELECT count(DISTINCT id) FROM feed;",
-            ),
-            Misconception(
-                "every-delivery-is-a-version",
-                f"That is one row per delivery. A delivery with the same `{tracked}` adds no version.",
-                run="SELECT count(*) FROM feed;",
-            ),
-        ),
+        misconceptions=rng.sample(mistakes, len(mistakes)),
         explanation=(
             "A type 2 attribute opens a new row at each change, also when an old value comes back. A type 1 attribute "
             "is overwritten and adds none. So compare only the type 2 columns to decide whether a version is due."

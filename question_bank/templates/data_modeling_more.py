@@ -58,6 +58,16 @@ def _mistakes_about_scd2_join(names: tuple[str, str, str], wants: str, wanted: s
             f"That is the total of `{fact}`. The filter keeps only joined rows with '{wanted}'.",
             run=f"SELECT sum({measure}) FROM {fact};",
         ),
+        Misconception(
+            "every-version-counts",
+            f"That counts a row once for each version of its `id`. WHERE drops the versions without '{wanted}'.",
+            run=f"SELECT sum(f.{measure}) {joined};",
+        ),
+        Misconception(
+            "every-row-meets-every-wanted-version",
+            f"That pairs each row of `{fact}` with each version with '{wanted}'. ON asks for the same `id` as well.",
+            run=f"SELECT sum(f.{measure}) FROM {fact} f, {dim} d {wants};",
+        ),
     )
 
 
@@ -79,6 +89,7 @@ def scd2_join_without_dates(rng: random.Random) -> Draft:
     facts = [(key, rng.randint(1, 30), 10 * rng.randint(1, 9)) for key in sorted(keys)]
     dim = f"dim_{entity}"
     wants = f"WHERE d.{attribute} = '{wanted}'"
+    usual, *others = _mistakes_about_scd2_join((dim, fact, measure), wants, wanted)
     query = f"SELECT sum(f.{measure})\nFROM {fact} f\nJOIN {dim} d ON d.id = f.id\n{wants};"
     lines = [f"-- {dim}: id, {attribute}, v_from, v_to"]
     lines += ["-- " + ", ".join(map(str, row)) for row in versions]
@@ -97,7 +108,7 @@ def scd2_join_without_dates(rng: random.Random) -> Draft:
         f" INSERT INTO {fact} VALUES {', '.join(map(str, facts))};",
         run=query,
         why=f"Each row of `{fact}` counts once for every version of its `id` with '{wanted}', whatever its day.",
-        misconceptions=_mistakes_about_scd2_join((dim, fact, measure), wants, wanted),
+        misconceptions=(usual, *rng.sample(others, len(others))),
         explanation=(
             "The business key of a type 2 dimension is not unique, so a join on it alone yields one row per version. "
             "Join on the surrogate key that the load looked up, or add the validity range. A total that is too high "

@@ -125,7 +125,7 @@ def _mistakes_about_bytes_read(
         ),
         Misconception(
             "between-leaves-out-the-last-day",
-            f"That reads {days - 1} days. BETWEEN includes both {start} and {start + days - 1}.",
+            f"That leaves out one of the {days} days. BETWEEN includes both {start} and {start + days - 1}.",
             run=f"print(scanned({names}, {days - 1}))",
         ),
         Misconception(
@@ -160,6 +160,7 @@ def bytes_read_columns_and_days(rng: random.Random) -> Draft:
     days = rng.randint(2, 9)
     total = rng.choice((30, 60, 90))
     share = dict(sizes)
+    mistakes = _mistakes_about_bytes_read(day, names, start, days, total)
     condition = rng.choice(("> 2", "< 4")) if filtered in _NUMBERS else rng.choice(("= 'x'", "<> 'x'"))
     return Draft(
         prompt=(
@@ -185,7 +186,7 @@ def bytes_read_columns_and_days(rng: random.Random) -> Draft:
             f"{days} partitions, and in each the three columns that the query names: {share[selected]} + "
             f"{share[filtered]} + {share[names[2]]} GB."
         ),
-        misconceptions=_mistakes_about_bytes_read(day, names, start, days, total),
+        misconceptions=rng.sample(mistakes, len(mistakes)),
         explanation=(
             "Bytes read = partitions that may match x all columns named anywhere in the query, in SELECT, WHERE, JOIN "
             "or GROUP BY. To cut the bill, filter on the partition column and drop wide columns from the query."
@@ -317,7 +318,7 @@ def merge_of_change_events(rng: random.Random) -> Draft:
         f" CREATE TABLE {batch} (id INT, {measure} INT, ver INT, op TEXT);"
         f" INSERT INTO {batch} VALUES {_rows(changes)};",
         run=after(shown),
-        why="Each change takes the first branch whose condition it meets, and nothing that the branch does not check.",
+        why="Each event takes the first branch whose condition it meets; what that branch does not ask plays no part.",
         misconceptions=_mistakes_about_merge_of((table, batch, measure), after, update=update, insert=insert),
         explanation=(
             "For change events, guard each branch: apply updates and deletes only from a newer version, and do not "

@@ -22,6 +22,7 @@ latest = list(versions())[-1][1]
 born = {name: day for day, _, added in commits for name in added}
 removed_on = {name: day for day, removed, _ in commits for name in removed}
 limit = today - retention
+deleted = {name for name, day in removed_on.items() if day < limit}
 """
 
 
@@ -64,6 +65,11 @@ def _mistakes_about_versions_left(today: int, retention: int) -> tuple[Misconcep
             run="readable(set())",
         ),
         Misconception(
+            "one-file-left-is-enough",
+            "That counts each version with at least one file left. To read it in full, all its files must be there.",
+            run="print(sum(bool(files - deleted) for _, files in versions()))",
+        ),
+        Misconception(
             "only-the-current-version",
             "That leaves the latest version alone. VACUUM spares files that were removed within the retention.",
             value="1",
@@ -87,6 +93,7 @@ def versions_left_after_vacuum(rng: random.Random) -> Draft:
     retention = rng.randint(7, 12)
     taken = {day for day, _, _ in commits}
     today = rng.choice([day for day in range(commits[-1][0] + 1, 32) if day - retention not in taken])
+    mistakes = _mistakes_about_versions_left(today, retention)
     lines = []
     for number, (day, removed, added) in enumerate(commits):
         parts = [f"remove {', '.join(removed)}"] if removed else []
@@ -100,16 +107,16 @@ def versions_left_after_vacuum(rng: random.Random) -> Draft:
         code="\n".join(lines),
         language="text",
         setup=f"commits = {commits}\ntoday, retention = {today}, {retention}\n{_VACUUM}",
-        run="readable({name for name, day in removed_on.items() if day < limit})",
+        run="readable(deleted)",
         why=(
             f"VACUUM deletes files that were removed before day {today - retention}. A version is readable if it lists "
             "none of these, however old it is."
         ),
-        misconceptions=_mistakes_about_versions_left(today, retention),
+        misconceptions=rng.sample(mistakes, len(mistakes)),
         explanation=(
             "VACUUM deletes files that the latest version does not list and that were removed longer ago than the "
-            "retention. Time travel reaches back to the first version whose files all survive, so set the retention by "
-            "the oldest version you may have to read or restore."
+            "retention. A version with a deleted file is lost, even if an older one is still whole. So set the "
+            "retention by the oldest version you may have to read or restore."
         ),
     )
 
@@ -252,7 +259,7 @@ def z_order_files_read(rng: random.Random) -> Draft:
         why="The top bits of the code, those above the rows of one file, fix the box of both columns that it covers.",
         misconceptions=_mistakes_about_z_order(one, two, wide),
         explanation=(
-            "A file of 2^k rows leaves the top bits of the code fixed, split evenly over both columns: a box, not a "
+            "A file of 2^k rows leaves the top bits of the code fixed, taken from both columns in turn: a box, not a "
             "strip. So a filter on either column skips some files, but fewer than a plain sort by that column would. "
             "Z-order only for columns you do filter on."
         ),

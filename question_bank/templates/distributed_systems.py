@@ -63,6 +63,8 @@ def follower_read_after_delay(rng: random.Random) -> Draft:
     now = seconds[place] + delay + rng.randint(1, gaps[place] - 1)
     writes = list(zip(seconds, values, strict=True))
     mistakes = _follower_read_after_delay_mistakes(now, delay)
+    if now - 2 * delay < seconds[0]:  # twice the delay goes back to before the first write: no value to choose
+        mistakes = tuple(mistake for mistake in mistakes if mistake.name != "delay-counted-twice")
     return Draft(
         prompt=(
             f"A database has a leader and a follower. Each write reaches the follower exactly {delay} seconds after "

@@ -88,7 +88,7 @@ def raft_election_winners(rng: random.Random) -> Draft:
     lines = [f"{name}  {' '.join(map(str, log))}{'  (down)' if name == down else ''}" for name, log in logs.items()]
     return Draft(
         prompt=(
-            "The leader of a Raft cluster of five nodes was lost, and one node stays down. The logs are shown as the "
+            "A Raft cluster of five nodes has lost its leader, and one of the nodes is down. The logs are shown as the "
             "term of each entry. The four running nodes reach each other, and no other entries exist. Which of them "
             "can win an election, if it alone stands for a new, higher term?"
         ),
@@ -137,6 +137,16 @@ _MERKLE_REPAIR_OVERSTREAMING_MISTAKES = (
         run="print((leaves[-1] - leaves[0] + 1) * leaf)",
     ),
     Misconception(
+        "half-from-each-side",
+        "That shares a leaf between the sides. A hash doesn't say which side is newer, so each one sends all of it.",
+        run="print(len(leaves) * leaf // 2)",
+    ),
+    Misconception(
+        "first-leaf-only",
+        "That stops at the first leaf that differs. The comparison visits each subtree with different hashes.",
+        run="print(leaf)",
+    ),
+    Misconception(
         "everything",
         "The root hashes differ, but the comparison goes on to the children and leaves equal subtrees alone.",
         run="print(len(mine))",
@@ -160,22 +170,21 @@ def merkle_repair_overstreaming(rng: random.Random) -> Draft:
     total = leaf * count
     hit = sorted(rng.sample(range(count), rng.randint(2, min(4, count // 3))))
     places = [*hit, *rng.choices(hit, k=rng.randint(1, 3))]
-    differing = sorted(place * leaf + rng.randint(1, leaf - 1) for place in places)
+    within = rng.sample(range(1, leaf), len(places))  # all different, so that no partition is named twice
+    differing = sorted(place * leaf + offset for place, offset in zip(places, within, strict=True))
     shown = ", ".join(map(str, differing[:-1]))
     return Draft(
         prompt=(
             f"Two Cassandra-like replicas hold the same {total} partitions, numbered from 0 in token order. A full "
-            "repair "
-            f"compares Merkle trees with {count} leaves; each leaf covers {leaf} neighbouring partitions, from a "
-            f"multiple of {leaf} on. The partitions {shown} and {differing[-1]} differ. How many partitions does each "
-            "replica stream to the other?"
+            f"repair compares Merkle trees with {count} leaves: leaf 0 covers the partitions 0 to {leaf - 1}, leaf 1 "
+            f"the next {leaf}, and so on. The partitions {shown} and {differing[-1]} differ. How many partitions does "
+            "each replica stream to the other?"
         ),
         setup=f"total, leaf = {total}, {leaf}\ndiffering = {differing}{_REPAIR}",
         run="print(len(leaves) * leaf)",
         why=(
             f"The {len(differing)} partitions fall into {len(hit)} leaves. A tree shows only that a leaf differs, so "
-            "all "
-            f"its {leaf} partitions go over the network."
+            f"all its {leaf} partitions go over the network."
         ),
         misconceptions=rng.sample(_MERKLE_REPAIR_OVERSTREAMING_MISTAKES, len(_MERKLE_REPAIR_OVERSTREAMING_MISTAKES)),
         explanation=(

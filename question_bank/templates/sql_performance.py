@@ -85,6 +85,8 @@ def join_row_count(rng: random.Random) -> Draft:
     query = f"SELECT *\nFROM {left} a\n{{}} {right} b\n  ON b.{key} = a.{key};"
     count = f"SELECT count(*) FROM {left} a {{}} {right} b ON b.{key} = a.{key};"
     keeps = "keeps" if kind == "LEFT JOIN" else "drops"
+    lonely = {0: f"no row of `{left}` lacks a partner", 1: f"{kind} {keeps} the one row of `{left}` without a partner"}
+    rest = lonely.get(unmatched, f"{kind} {keeps} the {unmatched} rows of `{left}` without a partner")
     return Draft(
         prompt=(
             f"`{left}.{key}` holds {_listed(one)}. `{right}.{key}` holds {_listed(two)}. One value is one row. "
@@ -94,7 +96,7 @@ def join_row_count(rng: random.Random) -> Draft:
         language="sql",
         setup=_table(left, key, one) + " " + _table(right, key, two),
         run=count.format(kind),
-        why=f"Each pair of rows with the same key is one row, and {kind} {keeps} the {unmatched} without a partner.",
+        why=f"Each pair of rows with the same key is one row, and {rest}.",
         misconceptions=_mistakes_about_join_row((left, right, key), kinds, one, two),
         explanation=(
             "A key that occurs m times on one side and n times on the other gives m x n rows. So a join can return "
@@ -167,9 +169,7 @@ def left_join_condition_place(rng: random.Random) -> Draft:
         why = "WHERE runs after the join. A row without a partner has NULL there, which does not pass the condition."
         wrong = "That is the count with the condition in ON. In WHERE it also drops the rows that have no partner."
     else:
-        why = (
-            f"The condition in ON limits the partners only. A row of `{left}` without a partner left stays, with NULLs."
-        )
+        why = f"The condition in ON only limits the partners. A row of `{left}` that finds none stays, with NULLs."
         wrong = f"That is the count with the condition in WHERE. In ON it never drops a row of `{left}`."
     return Draft(
         prompt=(
@@ -271,7 +271,8 @@ def anti_join_forms(rng: random.Random) -> Draft:
             *mistakes,
             Misconception(
                 "nulls-are-skipped",
-                f"That leaves NULLs out on both sides and keeps duplicates. {shown} does not work like this.",
+                "That leaves NULLs out on both sides and keeps duplicates. "
+                + _FORM_WHY[shown].format(a=feeds[0], b=feeds[1]),
                 run=f"SELECT count(*) FROM {feeds[0]}"
                 f" WHERE id NOT IN (SELECT id FROM {feeds[1]} WHERE id IS NOT NULL);",
             ),

@@ -225,8 +225,8 @@ def planner_rows_from_histogram(rng: random.Random) -> Draft:
     within = f"the histogram on the other {1 - null_frac - sum(freqs):.0%}"
     return Draft(
         prompt=(
-            f"PostgreSQL 18 has these statistics on `{column}` of `{table}`, a table of {rows:,} rows. "
-            f"How many rows does the planner expect for `WHERE {column} {operator} {limit}`?"
+            f"PostgreSQL 18 has these statistics on `{column}` of `{table}`, a table of {rows:,} rows without "
+            f"an index. How many rows does the planner expect for `WHERE {column} {operator} {limit}`?"
         ),
         code=(
             f"null_frac         {null_frac:g}\nmost_common_vals  {{{values[0]},{values[1]}}}\n"

@@ -126,24 +126,23 @@ def show(owned):
 _RANGE_ASSIGNOR_MANY_TOPICS_MISTAKES = (
     Misconception(
         "dealt-out-over-all-topics",
-        "That deals out the partitions of all topics in turn, as RoundRobinAssignor does. The range assignor "
-        "starts "
+        "That deals out the partitions of all topics in turn, as RoundRobinAssignor does. The range assignor starts "
         "again with each topic.",
         run="show(round_robin())",
     ),
     Misconception(
         "last-gets-the-leftovers",
-        "If the division leaves a rest, it goes to the first consumers in the order of their ids, not to the last.",
+        "The remainder of a topic goes to the first consumers in the order of their ids, not to the last.",
         run="show(ranges(first_gets_more=False))",
     ),
     Misconception(
         "leftovers-unassigned",
-        "No partition stays without an owner. The rest of each topic goes to the first consumers, one for each.",
+        "No partition stays without an owner. The remainder of each topic goes to the first consumers, one for each.",
         run="show(ranges(leftovers=False))",
     ),
     Misconception(
         "whole-rest-to-the-first",
-        "The rest of a topic doesn't go to `c0` alone: each of the first consumers takes one partition of it.",
+        "The remainder of a topic doesn't go to `c0` alone: each of the first consumers takes one partition of it.",
         run="show(rest_to_first())",
     ),
     Misconception(
@@ -178,13 +177,13 @@ def range_assignor_many_topics(rng: random.Random) -> Draft:
         setup=f"consumers, topics = {consumers}, {topics}{_RANGE}",
         run="show(ranges())",
         why=(
-            f"Each topic is divided alone by {consumers}, and its rest goes to the first consumers. The rests add up "
-            "at `c0` over the topics."
+            f"Each topic is divided by {consumers} on its own, and the remainder goes to the first consumers, one "
+            "each. So `c0` gets one more from every topic."
         ),
         misconceptions=rng.sample(_RANGE_ASSIGNOR_MANY_TOPICS_MISTAKES, len(_RANGE_ASSIGNOR_MANY_TOPICS_MISTAKES)),
         explanation=(
-            "RangeAssignor works topic by topic, so the first consumers get the rest of every topic: uneven load if a "
-            "group reads many topics. It keeps equal partition numbers together; if you need no such pairs, take "
+            "RangeAssignor works topic by topic, so the first consumers get the remainder of every topic: uneven load "
+            "if a group reads many topics. It keeps equal partition numbers together; if you need no such pairs, take "
             "CooperativeStickyAssignor, which balances over all topics."
         ),
     )
@@ -205,6 +204,12 @@ def _dedup_per_window_count_mistakes(table: str, key: str, minutes: int) -> tupl
             "to each other may be in two of them.",
             run=f"SELECT count(*) FROM (SELECT ts - lag(ts) OVER (PARTITION BY {key} ORDER BY ts) AS gap FROM {table}) "
             f"WHERE gap IS NULL OR gap >= INTERVAL {minutes} MINUTE",
+        ),
+        Misconception(
+            "only-repeats-in-a-row",
+            "That drops a row only if the row just before has its id. DISTINCT finds each repeat inside a bucket.",
+            run=f"SELECT count(*) FROM (SELECT {key} IS DISTINCT FROM lag({key}) OVER (ORDER BY ts) AS other "
+            f"FROM {table}) WHERE other",
         ),
         Misconception(
             "nothing-removed",

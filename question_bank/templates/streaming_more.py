@@ -189,17 +189,17 @@ def compaction_active_segment(rng: random.Random) -> Draft:
     return Draft(
         prompt=(
             f"A compacted Kafka partition holds {what}. For each segment its base offset, its state and the keys of "
-            "its "
-            "records are shown; no value is null. The log cleaner has just cleaned everything that it may clean; "
-            "`min.compaction.lag.ms` is 0. How many records does a consumer get that reads from offset 0?"
+            "its records as they were written are shown; no value is null. Then the log cleaner cleans everything that "
+            "it may clean; `min.compaction.lag.ms` is 0. How many records does a consumer get that reads from offset "
+            "0 after that?"
         ),
         code="\n".join(lines),
         language="text",
         setup=f"segments = {segments}{_COMPACTION}",
         run="print(newest(closed) + len(active))",
         why=(
-            f"One record for each key of the closed segments stays, and all {len(segments[-1])} of the active segment, "
-            "which is not cleaned."
+            "One record for each key of the closed segments stays, and each record of the active segment, which is not "
+            f"cleaned: {len(segments[-1])} more."
         ),
         misconceptions=rng.sample(_COMPACTION_ACTIVE_SEGMENT_MISTAKES, len(_COMPACTION_ACTIVE_SEGMENT_MISTAKES)),
         explanation=(
