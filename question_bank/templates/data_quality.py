@@ -19,7 +19,7 @@ from question_bank.templates.base import Draft, Misconception, template
 )
 def avg_ignores_nulls(rng: random.Random) -> Draft:
     """Take an average over a column with missing values."""
-    count = rng.choice((2, 3, 4))
+    count = rng.choice((3, 4))
     nulls = rng.choice((1, 2))
     mean = rng.randint(4, 12) * (count + nulls)  # so that every way of counting gives a whole number
     values = [mean - step for step in range(1, count)]
@@ -28,6 +28,8 @@ def avg_ignores_nulls(rng: random.Random) -> Draft:
     rng.shuffle(cells)
     shown = ", ".join("NULL" if cell is None else str(cell) for cell in cells)
     rows = ", ".join(f"({'NULL' if cell is None else cell})" for cell in cells)
+    third = _avg_mistakes()
+    rng.shuffle(third)  # so that the right number is not always the one in the middle
     return Draft(
         prompt=f"Column `price` of a table holds {shown}. What does the query return?",
         code="SELECT avg(price) FROM sales;",
@@ -46,22 +48,28 @@ def avg_ignores_nulls(rng: random.Random) -> Draft:
                 "An expression like `1 + NULL` is NULL, but an aggregate skips NULLs and is NULL only without values.",
                 value="NULL",
             ),
-            Misconception(
-                "forgets-to-divide",
-                "That is the sum of the prices; `avg` divides it by the number of prices that are there.",
-                run="SELECT sum(price) FROM sales;",
-            ),
-            Misconception(
-                "nulls-counted-twice",
-                "That divides by the number of missing prices, which play no part in an average.",
-                run="SELECT sum(price) / count(*) FILTER (WHERE price IS NULL) FROM sales;",
-            ),
+            *third,
         ),
         explanation=(
             "Aggregates other than `count(*)` skip NULLs. A missing price neither lowers the average nor makes it "
             "NULL. If missing means zero, say so: `avg(coalesce(price, 0))`."
         ),
     )
+
+
+def _avg_mistakes() -> list[Misconception]:
+    return [
+        Misconception(
+            "forgets-to-divide",
+            "That is the sum of the prices; `avg` divides it by the number of prices that are there.",
+            run="SELECT sum(price) FROM sales;",
+        ),
+        Misconception(
+            "median",
+            "That is the middle of the sorted prices, the median. `avg` divides the sum by the number of prices.",
+            run="SELECT median(price) FROM sales;",
+        ),
+    ]
 
 
 _TEXT_SCENES = (
@@ -135,6 +143,11 @@ def _duplicate_mistakes(rng: random.Random, groups: str, cleaned: str, column: s
             "cleaning-overlooked",
             f"That groups the text as it is stored. The query groups by {cleaned}, which makes more values equal.",
             run=f"SELECT count(*) FROM ({groups.replace(cleaned, column)});",
+        ),
+        Misconception(
+            "more-than-two",
+            "That asks for three copies or more. With `> 1` a pair is reported as well.",
+            run=f"SELECT count(*) FROM ({groups.replace('> 1', '> 2')});",
         ),
         Misconception(
             "having-overlooked",

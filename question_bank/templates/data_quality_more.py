@@ -48,7 +48,8 @@ def outliers_by_median_and_mad(rng: random.Random) -> Draft:
         run=rule,
         why=(
             f"The median is {ordered}. The median distance from it is "
-            f"{sorted(abs(count - ordered) for count in counts)[3]}, and the rule flags what is {factor} times as far."
+            f"{sorted(abs(count - ordered) for count in counts)[3]}, and the rule flags what is "
+            f"{'more than' if sign == '>' else 'at least'} {factor} times as far."
         ),
         misconceptions=_outlier_mistakes(rng, things, factor, sign, rule),
         explanation=(
@@ -173,7 +174,8 @@ def _search_why(differing: list[int], parts: int, most: int, keys: int, *, ask_r
     """Say how many segments matter."""
     if ask_rows:
         last = len({(key - 1) // most for key in differing})
-        return f"The {len(differing)} keys lie in {last} different segments of {most:,} keys, each fetched whole."
+        where = f"one segment of {most:,} keys, which" if last == 1 else f"{last} segments of {most:,} keys, each"
+        return f"The {len(differing)} keys lie in {where}{' is' if last == 1 else ''} fetched whole."
     cuts, size = 0, keys
     while size > most:
         cuts += len({(key - 1) // size for key in differing})

@@ -258,7 +258,7 @@ def watermark_overlap_lost_rows(rng: random.Random) -> Draft:
         language="python",
         setup=listing,
         run=loop + ask,
-        why=f"When they could first be read, the highest `at` read before was too far ahead for {overlap} minutes.",
+        why=_watermark_why(_lost(rows, step, overlap, sign), overlap),
         misconceptions=_watermark_mistakes(rng, step, overlap, loop, ask),
         explanation=(
             "A row whose transaction commits late shows up behind the high-water mark. An overlap helps only if it is "
@@ -266,6 +266,14 @@ def watermark_overlap_lost_rows(rng: random.Random) -> Draft:
             "Log-based CDC, which follows commit order, needs none."
         ),
     )
+
+
+def _watermark_why(lost: set[int], overlap: int) -> str:
+    """Say why rows are lost, or why none is."""
+    if not lost:
+        return f"No late row was so far behind the mark that the overlap of {overlap} minutes did not reach it."
+    they = "it" if len(lost) == 1 else "they"
+    return f"When {they} could first be read, the highest `at` read before was too far ahead for {overlap} minutes."
 
 
 def _watermark_mistakes(rng: random.Random, step: int, overlap: int, loop: str, ask: str) -> list[Misconception]:
@@ -383,8 +391,8 @@ def join_kept_up_to_date(rng: random.Random) -> Draft:
     late = sum(r_new.count(number) for number in l_old)
     return Draft(
         prompt=(
-            f"A table `joined` holds the join of {left} (each id once) and {right}; both only grow. Ids to yesterday: "
-            f"{left} {_listed(l_old)}; {right} {_listed(r_old)}. Today adds: {left} {_listed(l_new)}; "
+            f"A table `joined` holds the join of {left} (each id once) and {right}; both only grow. Ids up to "
+            f"yesterday: {left} {_listed(l_old)}; {right} {_listed(r_old)}. Today adds: {left} {_listed(l_new)}; "
             f"{right} {_listed(r_new)}. `l` is {left}, `r` is {right}, with today's rows; `_old` is without them, "
             f"`_new` only them. Yesterday `joined` was right. How many rows has it after this INSERT?"
         ),

@@ -18,6 +18,13 @@ def overlap(group, place, low, high):
 
 def hit(row, low, high):
     return low <= row[1] <= high
+
+def read():
+    return sum(overlap(group, 1, low, high) for group in groups)
+
+def believable(count):
+    # nobody expects more groups than there are
+    return count if count < len(groups) else read()
 """
 
 
@@ -59,11 +66,11 @@ def sort_order_and_row_groups(rng: random.Random) -> Draft:
         setup=f"{_GROUPS}\nsize, low, high = {size}, {low}, {high}\n"
         f"rows = sorted((a, b) for b in range(1, {inner + 1}) for a in range(1, {outer + 1}))\ngroups = cut(rows, "
         "size)",
-        run="print(sum(overlap(group, 1, low, high) for group in groups))",
+        run="print(read())",
         why=f"Each `{first}` starts `{second}` anew at 1, so it repeats {outer} times in the file. Groups that "
         "span two "
         f"values of `{first}` may have wide bounds.",
-        misconceptions=_sorting_mistakes(first, second, outer, inner),
+        misconceptions=_sorting_mistakes(rng, (first, second), outer, inner),
         explanation=(
             "Min and max prune well for the first sort column. The second one is sorted only within each value of the "
             "first, and a row group that spans a change of the first has wide bounds for it. Put the column that is "
@@ -72,8 +79,9 @@ def sort_order_and_row_groups(rng: random.Random) -> Draft:
     )
 
 
-def _sorting_mistakes(first: str, second: str, outer: int, inner: int) -> tuple[Misconception, ...]:
-    return (
+def _sorting_mistakes(rng: random.Random, columns: tuple[str, str], outer: int, inner: int) -> list[Misconception]:
+    first, second = columns
+    mistakes = [
         Misconception(
             "only-groups-with-matches",
             "These are the row groups that hold a matching row. Some others have bounds around the searched "
@@ -105,7 +113,20 @@ def _sorting_mistakes(first: str, second: str, outer: int, inner: int) -> tuple[
             f"{inner}], size)]\n"
             "print(sum(overlap(group, 1, low, high) for group in blocks))",
         ),
-    )
+        Misconception(
+            "a-group-for-each-pair",
+            f"That counts the matching pairs of `{first}` and `{second}`. A row group holds several pairs.",
+            run="print(believable(sum(hit(row, low, high) for row in rows)))",
+        ),
+        Misconception(
+            "a-group-more-for-each-change",
+            f"That adds a row group for each change of `{first}`. Some changes fall between two groups or into one "
+            "that holds matches anyway.",
+            run=f"print(believable(sum(any(hit(row, low, high) for row in group) for group in groups) + {outer - 1}))",
+        ),
+    ]
+    rng.shuffle(mistakes)
+    return mistakes
 
 
 _MERGE = """
@@ -155,7 +176,7 @@ def merged_byte_ranges(rng: random.Random) -> Draft:
         setup=f"{_MERGE}\nranges = {ranges}",
         run=count.format(fetch.format(gap, most)),
         why=f"Gaps of at most {gap} KB are read along, and no joined range is longer than {most:,} KB.",
-        misconceptions=_range_mistakes(count, fetch, (gap, most)),
+        misconceptions=_range_mistakes(rng, count, fetch, (gap, most)),
         explanation=(
             "A request to object storage costs tens of milliseconds, so it pays to read a small gap and throw it "
             "away. A "
@@ -166,10 +187,10 @@ def merged_byte_ranges(rng: random.Random) -> Draft:
     )
 
 
-def _range_mistakes(count: str, fetch: str, limits: tuple[int, int]) -> tuple[Misconception, ...]:
+def _range_mistakes(rng: random.Random, count: str, fetch: str, limits: tuple[int, int]) -> list[Misconception]:
     gap, most = limits
     without = 10**9
-    return (
+    mistakes = [
         Misconception(
             "never-joined",
             "That asks for each column apart. Ranges that lie close together go into one request, with what is "
@@ -196,7 +217,9 @@ def _range_mistakes(count: str, fetch: str, limits: tuple[int, int]) -> tuple[Mi
             "That reads from the first wanted byte to the last in one piece. The limits forbid that here.",
             run=count.format(fetch.format(without, without)),
         ),
-    )
+    ]
+    rng.shuffle(mistakes)
+    return mistakes
 
 
 _DELETE = """
@@ -259,7 +282,7 @@ def delete_decided_by_statistics(rng: random.Random) -> Draft:
         run=call.format(sign, value, ""),
         why="It opens a file only if some rows may match and some may not. Rows with NULL do not match, so they "
         "must stay.",
-        misconceptions=_delete_mistakes(call, sign, value),
+        misconceptions=_delete_mistakes(rng, call, sign, value),
         explanation=(
             "Two tests on the bounds decide: can any row match, and must all rows match? A row with NULL never "
             "satisfies a "
@@ -285,9 +308,9 @@ def _spans(rng: random.Random, value: int, *, up: bool) -> tuple[Callable[[], tu
     )
 
 
-def _delete_mistakes(call: str, sign: str, value: int) -> tuple[Misconception, ...]:
+def _delete_mistakes(rng: random.Random, call: str, sign: str, value: int) -> list[Misconception]:
     other = sign[0] if "=" in sign else f"{sign}="
-    return (
+    mistakes = [
         Misconception(
             "nulls-forgotten",
             "That drops files whose bounds match in full although they hold NULLs. Those rows do not match and must be "
@@ -314,4 +337,12 @@ def _delete_mistakes(call: str, sign: str, value: int) -> tuple[Misconception, .
             "These are all files. Bounds show that some hold no matching row, and some nothing else.",
             run="print(len(files))",
         ),
-    )
+        Misconception(
+            "opens-none",
+            f"That takes the DELETE for one of metadata alone. Where bounds lie on both sides of {value}, only the "
+            "rows can tell which of them go.",
+            value="0",
+        ),
+    ]
+    rng.shuffle(mistakes)
+    return mistakes

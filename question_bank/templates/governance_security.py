@@ -56,7 +56,7 @@ def tables_through_roles(rng: random.Random) -> Draft:
         setup=f"edges, grants = {edges}, {grants}\n{_WALK}",
         run=f"readable(roles({user!r}, edges))",
         why=f"{user} has the rights of {', '.join(held)}: memberships are followed step by step, from member to group.",
-        misconceptions=_role_mistakes(user, held),
+        misconceptions=_role_mistakes(rng, user, held),
         explanation=(
             "`GRANT a TO b` makes b a member of a: b gets what a may do, and so do the members of b. Rights never flow "
             "back. To answer who can read a table, walk the memberships; the list of direct grants is not enough."
@@ -64,9 +64,9 @@ def tables_through_roles(rng: random.Random) -> Draft:
     )
 
 
-def _role_mistakes(user: str, held: list[str]) -> tuple[Misconception, ...]:
+def _role_mistakes(rng: random.Random, user: str, held: list[str]) -> list[Misconception]:
     own, above = held[:2]
-    return (
+    mistakes = [
         Misconception(
             "direct-role-only",
             f"That stops at {own}. As a member of {above}, {own} has its rights, and {user} gets them through {own}.",
@@ -99,7 +99,9 @@ def _role_mistakes(user: str, held: list[str]) -> tuple[Misconception, ...]:
             "SET ROLE.",
             value="no table",
         ),
-    )
+    ]
+    rng.shuffle(mistakes)
+    return mistakes
 
 
 _FILTERS = {
@@ -166,8 +168,12 @@ def row_filter_by_rights_table(rng: random.Random) -> Draft:
     )
 
 
+def _null_rows(missing: int) -> str:
+    return "the row with NULL" if missing == 1 else f"the {missing} rows with NULL"
+
+
 def _filter_why(form: str, one: str, missing: int) -> str:
-    rows = "the row with NULL" if missing == 1 else f"the {missing} rows with NULL"
+    rows = _null_rows(missing)
     return {
         "join": f"Each row with {one} meets two entries and so appears twice; {rows} can meet no entry.",
         "in": f"IN asks only whether an entry exists, so the double one changes nothing; {rows} can match none.",
@@ -196,7 +202,7 @@ def _filter_mistakes(form: str, names: dict[str, str], missing: int) -> tuple[Mi
         ),
         Misconception(
             "null-matches",
-            f"That adds the {missing} with NULL to the rows of an allowed list; NULL equals nothing, not even NULL."
+            f"That adds {_null_rows(missing)} to those of an allowed value; NULL equals nothing, not even NULL."
             if form in {"join", "in"}
             else "These are the rows that the list names. The filter shows the others.",
             run=f"SELECT ({count[form]}) + {missing}" if form in {"join", "in"} else count["in"],
@@ -273,7 +279,7 @@ def day_of_the_last_copy(rng: random.Random) -> Draft:
         why=f"Versions go on day {removed} + {noncurrent} = {removed + noncurrent}; the last backup with the "
         "file, of day "
         f"{last}, on day {last + backup}. The later one counts.",
-        misconceptions=_erasure_mistakes(call, removed, (noncurrent, backup), (first, every)),
+        misconceptions=_erasure_mistakes(rng, call, removed, (noncurrent, backup), (first, every)),
         explanation=(
             "Each kind of copy starts its clock when it is made or replaced, not on the day of the DELETE. The "
             "row is gone "
@@ -285,10 +291,10 @@ def day_of_the_last_copy(rng: random.Random) -> Draft:
 
 
 def _erasure_mistakes(
-    call: str, removed: int, kept: tuple[int, int], schedule: tuple[int, int]
-) -> tuple[Misconception, ...]:
+    rng: random.Random, call: str, removed: int, kept: tuple[int, int], schedule: tuple[int, int]
+) -> list[Misconception]:
     noncurrent, backup = kept
-    return (
+    mistakes = [
         Misconception(
             "backups-forgotten",
             f"That forgets the backups. They copied the old file until day {removed}, when it left the current "
@@ -315,4 +321,17 @@ def _erasure_mistakes(
             "That ends with the old snapshots. The bucket and the backups keep the files that they used.",
             run=call.format(removed, 0, 0, *schedule),
         ),
-    )
+        Misconception(
+            "backups-copy-old-versions",
+            "That lets backups copy noncurrent versions too. They copy current objects only, so none of them holds "
+            f"the file from day {removed} on.",
+            run=call.format(removed + noncurrent, 0, backup, *schedule),
+        ),
+        Misconception(
+            "backup-on-the-day-of-removal",
+            f"That expects a backup with the file on day {removed}. The last one that still copied it ran earlier.",
+            run=f"print(max({removed + noncurrent}, {removed + backup}))",
+        ),
+    ]
+    rng.shuffle(mistakes)
+    return mistakes

@@ -248,7 +248,7 @@ def privacy_budget_of_disjoint_data(rng: random.Random) -> Draft:
         why=f"A person is read by the queries on their own `{column}` and those on all rows. The {column} with "
         "the largest "
         "sum decides.",
-        misconceptions=_budget_mistakes(column),
+        misconceptions=_budget_mistakes(rng, column),
         explanation=(
             "Queries on the same people add up (sequential composition); queries on disjoint groups cost only "
             "the largest of "
@@ -259,8 +259,8 @@ def privacy_budget_of_disjoint_data(rng: random.Random) -> Draft:
     )
 
 
-def _budget_mistakes(column: str) -> tuple[Misconception, ...]:
-    return (
+def _budget_mistakes(rng: random.Random, column: str) -> list[Misconception]:
+    mistakes = [
         Misconception(
             "plain-sum",
             "That is sequential composition over everything, a valid bound but not the smallest: no person "
@@ -288,4 +288,24 @@ def _budget_mistakes(column: str) -> tuple[Misconception, ...]:
             "That is the loss of the group that is asked least. The guarantee must hold for every person.",
             run=_EPSILON.format(f"min({_LOSS})"),
         ),
-    )
+        Misconception(
+            "largest-queries-added",
+            f"That adds the largest query of each {column} to those on all rows. It is the other way round: add up "
+            f"within each {column}, then take the largest sum.",
+            run=_EPSILON.format(
+                "(sum(max(e for e, t in queries if t == group) for group in groups)"
+                " + sum(e for e, t in queries if t is None))"
+            ),
+        ),
+        Misconception(
+            "all-rows-once-per-group",
+            f"That charges a query on all rows once for each {column}. A person is in one of them, so it counts once.",
+            run=(
+                f"everything = sum(e for e, t in queries)\nright = max({_LOSS})\n"
+                "often = right + (len(groups) - 1) * sum(e for e, t in queries if t is None)\n"
+                + _EPSILON.format("(often if often < everything else right)")  # more than the plain sum fools nobody
+            ),
+        ),
+    ]
+    rng.shuffle(mistakes)
+    return mistakes

@@ -69,7 +69,7 @@ def alert_for_and_keep_firing_for(rng: random.Random) -> Draft:
         setup=f"{_ALERT}\nvalues = {values}",
         run=f"print(starts(values, {hold}, {keep}))",
         why=f"It fires when {hold} minutes have passed since the first 1 in a row; only {keep} quiet minutes end it.",
-        misconceptions=_alert_mistakes(hold, keep),
+        misconceptions=_alert_mistakes(rng, hold, keep),
         explanation=(
             "`for` starts anew with each false evaluation, so a flapping expression may stay pending for ever. "
             "`keep_firing_for` bridges gaps after firing and so saves repeated pages. Use the first against noise, the "
@@ -78,8 +78,9 @@ def alert_for_and_keep_firing_for(rng: random.Random) -> Draft:
     )
 
 
-def _alert_mistakes(hold: int, keep: int) -> tuple[Misconception, ...]:
-    return (
+def _alert_mistakes(rng: random.Random, hold: int, keep: int) -> list[Misconception]:
+    """Return mistakes that count too many starts and ones that count too few, in any order."""
+    mistakes = [
         Misconception(
             "no-keep-firing-for",
             f"That lets each 0 end the alert. With `keep_firing_for` it fires on through gaps under {keep} minutes.",
@@ -105,7 +106,26 @@ def _alert_mistakes(hold: int, keep: int) -> tuple[Misconception, ...]:
             "That counts each stretch of ones, as if the rule had neither `for` nor `keep_firing_for`.",
             run="print(starts(values, 0, 0))",
         ),
-    )
+        Misconception(
+            "for-takes-a-minute-more",
+            f"That asks for {hold + 2} ones in a row. The first and the last of {hold + 1} ones are {hold} minutes "
+            "apart, which is enough.",
+            run=f"print(starts(values, {hold + 1}, {keep}))",
+        ),
+        Misconception(
+            "for-delays-the-end-as-well",
+            f"That lets the alert fire on through longer gaps. `for` delays only the start; {keep} quiet minutes end "
+            "the alert.",
+            run=f"print(starts(values, {hold}, {hold + keep}))",
+        ),
+        Misconception(
+            "fires-once-for-all",
+            "That counts one long alert. It ends in each long gap and has to wait for the time of `for` again.",
+            value="1",
+        ),
+    ]
+    rng.shuffle(mistakes)
+    return mistakes
 
 
 _SERIES = """
@@ -165,7 +185,7 @@ def stale_markers_and_lookback(rng: random.Random) -> Draft:
         setup=f"{_SERIES}\nseries, result = {series}, {python}",
         run=f"print(result(instant(series, {lookback * 60})))",
         why=f"Each series gives its newest entry of the last {lookback} minutes, or nothing if that is a marker.",
-        misconceptions=_staleness_mistakes(lookback, kinds, list(series)),
+        misconceptions=_staleness_mistakes(rng, lookback, kinds, list(series)),
         explanation=(
             "A target that vanishes gets a staleness marker and drops out at once. Without one, after a crash of the "
             "sender or with timestamps of its own, its last value counts on until the lookback ends. So sums can "
@@ -179,10 +199,10 @@ def _time(hour: int, age: int) -> str:
     return f"{at // 3600:02}:{at // 60 % 60:02}:{at % 60:02}"
 
 
-def _staleness_mistakes(lookback: int, kinds: list[str], names: list[str]) -> tuple[Misconception, ...]:
+def _staleness_mistakes(rng: random.Random, lookback: int, kinds: list[str], names: list[str]) -> list[Misconception]:
     first = {kind: names[kinds.index(kind)] for kind in ("gap", "dead", "marked")}
     window = "[value for entries in series.values() for age, value in entries"
-    return (
+    mistakes = [
         Misconception(
             "markers-ignored",
             f"That still uses the value before a marker. The marker of `{first['marked']}` ends its series at once.",
@@ -210,4 +230,6 @@ def _staleness_mistakes(lookback: int, kinds: list[str], names: list[str]) -> tu
             f"`{first['dead']}` and `{first['marked']}` are out.",
             run="print(result(instant(series, 10**6, markers=False)))",
         ),
-    )
+    ]
+    rng.shuffle(mistakes)
+    return mistakes

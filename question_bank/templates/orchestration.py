@@ -61,6 +61,7 @@ def states_after_a_failure(rng: random.Random) -> Draft:
     bad = rng.choice(sorted(with_next))
     wanted = rng.choice(("success", "upstream_failed"))
     asked = "succeed" if wanted == "success" else "end as `upstream_failed`"
+    mistakes = _succeeding_mistakes(bad) if wanted == "success" else _blocked_mistakes(bad)
     return Draft(
         prompt=(
             f"A DAG in Airflow has these {len(tasks)} tasks. All settings are the defaults, retries are off, and there "
@@ -71,7 +72,7 @@ def states_after_a_failure(rng: random.Random) -> Draft:
         setup=f"text, bad = {text!r}, {bad!r}{_READ_CHAINS}",
         run=f"print(states.count({wanted!r}))",
         why=(f"Everything below `{bad}` becomes `upstream_failed`; tasks that do not depend on it run as usual."),
-        misconceptions=_succeeding_mistakes(bad) if wanted == "success" else _blocked_mistakes(bad),
+        misconceptions=rng.sample(mistakes, len(mistakes)),
         explanation=(
             "With the default trigger rule `all_success`, a failure blocks all tasks below it, directly or through "
             "others; they get `upstream_failed` without starting. Branches beside it run to their end. After a fix, "
@@ -102,6 +103,11 @@ def _succeeding_mistakes(bad: str) -> list[Misconception]:
             "counts-the-failed-task",
             f"That counts `{bad}` as well, which has failed.",
             run="print(states.count('success') + 1)",
+        ),
+        Misconception(
+            "failed-run-has-no-success",
+            "That gives the state of the run to all its tasks. Each task has its own, and what ran well is `success`.",
+            value="0",
         ),
     ]
 

@@ -88,7 +88,8 @@ def _is_summer(moment: datetime, zone: str) -> bool:
 
 
 def _utc(moment: datetime, zone: str) -> str:
-    return f"{moment.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC):%H:%M}"
+    there = moment.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    return f"{there:%H:%M}" + (" the day before" if there.date() < moment.date() else "")
 
 
 def _zone_facts(zone: str) -> str:
@@ -134,6 +135,11 @@ def _zone_mistakes(rng: random.Random, summer: Mapping[str, bool], a: str, b: st
             "clocks-compared-as-they-are",
             f"That subtracts two local clock times. In UTC the jobs start at {in_utc}.",
             run="tell(b - a)",
+        ),
+        Misconception(
+            "wait-of-the-other-job",
+            f"That is the time from the job in {b} to the next one in {a}. In UTC they start at {in_utc}.",
+            run="tell(timedelta(hours=24) - (utc(b, west) - utc(a, east)))",
         ),
     ]
     rng.shuffle(mistakes)
