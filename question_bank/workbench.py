@@ -6,7 +6,8 @@ rolled back. Python runs in this process. What a model or an import brings goes 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,9 @@ import duckdb
 
 from domain.catalog import CheckEngine
 from question_bank.checks import render_rows
+
+Run = Callable[[str], str]
+"""Takes what to run and returns its result."""
 
 
 class Workbench:
@@ -40,16 +44,17 @@ class Workbench:
         """Close the database."""
         self._duckdb.close()
 
-    def run(self, engine: CheckEngine, setup: str, runs: Sequence[str]) -> list[str]:
-        """Execute several things on the same setup.
+    @contextmanager
+    def prepared(self, engine: CheckEngine, setup: str) -> Iterator[Run]:
+        """Yield what executes one thing after the other on the same setup.
 
         Args:
             engine: DuckDB or Python.
-            setup: what runs first, once.
-            runs: what yields results, each independent of the others.
+            setup: what runs first.
 
-        Returns:
-            A result for each, rendered as ``checks.py`` renders them.
+        Yields:
+            A function that returns a result, rendered as ``checks.py`` renders it. In DuckDB all share one transaction,
+            which is rolled back at the end; in Python each begins anew with the setup.
 
         Raises:
             duckdb.Error: a statement is wrong, which is a mistake in the template.
@@ -58,21 +63,21 @@ class Workbench:
         """
         match engine:
             case CheckEngine.DUCKDB:
-                return self._run_duckdb(setup, runs)
+                self._duckdb.begin()
+                try:
+                    if setup.strip():
+                        self._duckdb.execute(setup)
+                    yield self._run_duckdb
+                finally:
+                    self._duckdb.rollback()
             case CheckEngine.PYTHON:
-                return [_run_python(f"{setup}\n{run}") for run in runs]
+                yield lambda run: _run_python(f"{setup}\n{run}")
             case _:
                 msg = f"templates cannot run on {engine}"
                 raise ValueError(msg)
 
-    def _run_duckdb(self, setup: str, runs: Sequence[str]) -> list[str]:
-        self._duckdb.begin()
-        try:
-            if setup.strip():
-                self._duckdb.execute(setup)
-            return [render_rows(self._duckdb.execute(run).fetchall()) for run in runs]
-        finally:
-            self._duckdb.rollback()
+    def _run_duckdb(self, run: str) -> str:
+        return render_rows(self._duckdb.execute(run).fetchall())
 
 
 def _run_python(code: str) -> str:

@@ -111,17 +111,17 @@ class Template:
         raise ValueError(msg)
 
     def _options(self, draft: Draft, workbench: Workbench) -> list[Option]:
-        """Find out the right answer and three different wrong ones; nothing when there are not three."""
-        executed = [mistake for mistake in draft.misconceptions if mistake.run is not None]
-        runs = [draft.run, *(mistake.run or "" for mistake in executed)]
-        right, *results = workbench.run(self.engine, draft.setup, runs)
-        found = {mistake.name: result for mistake, result in zip(executed, results, strict=True)}
-        options = [Option(text=draft.option.format(right), value=right, why=draft.why, correct=True)]
-        for mistake in draft.misconceptions:
-            value = found.get(mistake.name, mistake.value or "")
-            if value not in {option.value for option in options} and len(options) < OPTION_COUNT:
-                options.append(Option(text=draft.option.format(value), value=value, why=mistake.why))
-        return options if len(options) == OPTION_COUNT else []
+        """Find out the right answer and the first three different wrong ones; nothing when there are not three."""
+        with workbench.prepared(self.engine, draft.setup) as run:
+            right = run(draft.run)
+            options = [Option(text=draft.option.format(right), value=right, why=draft.why, correct=True)]
+            for mistake in draft.misconceptions:
+                value = (mistake.value or "") if mistake.run is None else run(mistake.run)
+                if value not in {option.value for option in options}:
+                    options.append(Option(text=draft.option.format(value), value=value, why=mistake.why))
+                if len(options) == OPTION_COUNT:
+                    return options
+        return []
 
     def _question(self, seed: int, draft: Draft, options: list[Option]) -> Question:
         return Question(
