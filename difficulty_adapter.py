@@ -3,30 +3,36 @@
 # Theory of operation
 # -------------------
 # A learner stands on a level and holds points between -limit and +limit. A right answer adds one point, a wrong one
-# takes three. At +limit the learner rises a level, at -limit falls one, one step at most, and points start at 0 again.
-# On the highest level there is nowhere to rise, on the lowest nowhere to fall: points then rest at the limit.
-#
-# With the default limit of 6 a learner can be told all of it in one line: six right in a row rise, two wrong in a row
-# fall, three right make good one wrong.
+# takes three. At +limit the learner rises a level, at -limit falls one, one step at most, and points and run start at 0
+# again. With the default limit of 6 a learner can be told all of it in one line: six right in a row from zero rise, two
+# wrong in a row fall, three right make good one wrong.
 #
 # Where it settles: the points do not drift when (share right) * 1 = (share wrong) * 3, which is at three right in four.
 # This is the weighted up-down method of Kaernbach (1991, doi 10.3758/bf03214307). The usual "three right up, two wrong
 # down" settles where a learner is right six times in ten, which feels like failing.
 #
-# POINTS says what an answer is worth; TRANSITIONS says what happens when the points reach a bound. Every possible
-# (answer, place) has one row, and the diagram in docs/ is drawn from these two tables.
+# Points are few and luck is large, so the ratings hold a gate (adaptation/ratings.py). They say what share of the
+# level's questions this learner would get right, as an interval. A level is left upward only if all of the interval is
+# at the target or above, downward only if all of it is below; otherwise the points rest at their bound and wait. Without
+# ratings the gate is open.
 #
-# The daily streak is apart from all of this: it counts local days in a row on which anything was answered.
+# The first answers of a new learner, six by default, place them: the ratings alone choose the questions, points stay at
+# 0, and the last of these answers sets the level that fits.
+#
+# TRANSITIONS has one row for every (bound, evidence); the diagram in docs/adaptation.md is drawn from it.
+#
+# The daily streak is apart from all of this: it counts local days in a row on which anything was answered, right or
+# wrong. Each seven days of a streak earn a freeze, two are kept at most, and each saves one missed day.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum, IntEnum
 
+from adaptation.ratings import LEVEL_DIFFICULTY, TARGET_SUCCESS, Rating, expected_success, nearest_level
 from domain.catalog import Level
-
-DEFAULT_LIMIT = 6
 
 
 class Answer(Enum):
@@ -44,6 +50,15 @@ class Bound(Enum):
     LOWER = "at the lower bound"
 
 
+class Evidence(Enum):
+    """What the ratings say about a learner's success on their level, beside the target."""
+
+    NONE = "no ratings"
+    ABOVE = "surely at the target or above"
+    UNSURE = "above or below"
+    BELOW = "surely below the target"
+
+
 class Move(IntEnum):
     """What happens to the level."""
 
@@ -52,13 +67,56 @@ class Move(IntEnum):
     RISE = 1
 
 
-POINTS: dict[Answer, int] = {Answer.RIGHT: +1, Answer.WRONG: -3}
-
-TRANSITIONS: dict[Bound, Move] = {
-    Bound.INSIDE: Move.STAY,
-    Bound.UPPER: Move.RISE,
-    Bound.LOWER: Move.FALL,
+TRANSITIONS: dict[tuple[Bound, Evidence], Move] = {
+    (Bound.INSIDE, Evidence.NONE): Move.STAY,
+    (Bound.INSIDE, Evidence.ABOVE): Move.STAY,
+    (Bound.INSIDE, Evidence.UNSURE): Move.STAY,
+    (Bound.INSIDE, Evidence.BELOW): Move.STAY,
+    (Bound.UPPER, Evidence.NONE): Move.RISE,
+    (Bound.UPPER, Evidence.ABOVE): Move.RISE,
+    (Bound.UPPER, Evidence.UNSURE): Move.STAY,
+    (Bound.UPPER, Evidence.BELOW): Move.STAY,
+    (Bound.LOWER, Evidence.NONE): Move.FALL,
+    (Bound.LOWER, Evidence.ABOVE): Move.STAY,
+    (Bound.LOWER, Evidence.UNSURE): Move.STAY,
+    (Bound.LOWER, Evidence.BELOW): Move.FALL,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The numbers of the machine; each is a setting."""
+
+    limit: int = 6
+    """Points at which a level changes, at least 1."""
+    reward: int = 1
+    """Points for a right answer, at least 1."""
+    penalty: int = 3
+    """Points that a wrong answer takes, at least 1."""
+    placement_answers: int = 6
+    """First answers that place a new learner."""
+    target_success: float = TARGET_SUCCESS
+    confidence: float = 1.28
+    """Half the width of the gate's interval in standard deviations of the ability: 1.28 leaves one doubt in ten on a
+    side. Measured in docs/adaptation.md: at 0 two learners in three go back and forth within 60 answers."""
+    freeze_days: int = 7
+    """Days of a streak that earn a freeze."""
+    most_freezes: int = 2
+    """Freezes that are kept at once."""
+
+
+DEFAULT_RULES = Rules()
+
+
+@dataclass(frozen=True, slots=True)
+class Streak:
+    """Local days in a row with an answer."""
+
+    days: int = 0
+    last_day: date | None = None
+    """The learner's own latest day with an answer."""
+    freezes: int = 0
+    """Missed days that it will survive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +125,11 @@ class Progress:
 
     level: Level
     points: int = 0
-    streak_days: int = 0
-    last_answer_day: date | None = None
+    run: int = 0
+    """Answers in a row that were right, or, as a negative number, wrong."""
+    placement_left: int = 0
+    """Answers until the learner is placed; 0 when they are."""
+    streak: Streak = Streak()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +139,65 @@ class Adaptation:
     before: Progress
     after: Progress
     move: Move
+    evidence: Evidence
 
 
-def calculate_adaptation(progress: Progress, answer: Answer, local_day: date, limit: int = DEFAULT_LIMIT) -> Adaptation:
+def calculate_adaptation(
+    progress: Progress,
+    answer: Answer,
+    local_day: date,
+    rules: Rules = DEFAULT_RULES,
+    ability: Rating | None = None,
+    difficulties: Mapping[Level, float] = LEVEL_DIFFICULTY,
+) -> Adaptation:
     """Return where a learner stands after one more answer.
 
     Args:
         progress: where they stood.
         answer: whether they were right.
         local_day: the learner's own date of the answer.
-        limit: points at which a level changes, at least 1 (``CORRECT_THRESHOLD_FOR_PROMOTION``).
+        rules: the numbers to go by.
+        ability: the learner's rating with this answer counted; None leaves the gate open and places nobody.
+        difficulties: mean difficulty of each level's questions, in logits.
     """
-    points = max(-limit, min(limit, progress.points + POINTS[answer]))
-    move = TRANSITIONS[_bound(points, limit)]
+    streak = advance_streak(progress.streak, local_day, rules)
+    evidence = weigh(ability, difficulties[progress.level], rules)
+    run = _next_run(progress.run, answer)
+    if progress.placement_left > 0 and ability is not None:
+        left = progress.placement_left - 1
+        level = progress.level if left else nearest_level(ability.mean, difficulties, rules.target_success)
+        after = Progress(level, 0, 0 if level != progress.level else run, left, streak)
+        return Adaptation(progress, after, Move((level > progress.level) - (level < progress.level)), evidence)
+    gain = rules.reward if answer is Answer.RIGHT else -rules.penalty
+    points = max(-rules.limit, min(rules.limit, progress.points + gain))
+    move = TRANSITIONS[_bound(points, rules.limit), evidence]
     level = Level(max(Level.BEGINNER, min(Level.EXPERT, progress.level + move)))
-    if level != progress.level:
-        points = 0
-    else:
-        move = Move.STAY
-    streak, last_day = advance_streak(progress.streak_days, progress.last_answer_day, local_day)
-    return Adaptation(progress, Progress(level, points, streak, last_day), move)
+    if level == progress.level:  # also where there is nowhere to rise or fall: the points rest at their bound
+        after = Progress(level, points, run, max(0, progress.placement_left - 1), streak)
+        return Adaptation(progress, after, Move.STAY, evidence)
+    return Adaptation(progress, Progress(level, 0, 0, 0, streak), move, evidence)
+
+
+def weigh(ability: Rating | None, difficulty: float, rules: Rules = DEFAULT_RULES) -> Evidence:
+    """Return what a rating says about a learner's success on questions of some difficulty.
+
+    Args:
+        ability: the learner's rating; None if there is none.
+        difficulty: mean difficulty of the level's questions, in logits.
+        rules: target, and how sure is sure.
+    """
+    if ability is None:
+        return Evidence.NONE
+    doubt = rules.confidence * ability.variance**0.5
+    if expected_success(ability.mean - doubt, difficulty) >= rules.target_success:
+        return Evidence.ABOVE
+    if expected_success(ability.mean + doubt, difficulty) < rules.target_success:
+        return Evidence.BELOW
+    return Evidence.UNSURE
+
+
+def _next_run(run: int, answer: Answer) -> int:
+    return max(run, 0) + 1 if answer is Answer.RIGHT else min(run, 0) - 1
 
 
 def _bound(points: int, limit: int) -> Bound:
@@ -106,20 +206,25 @@ def _bound(points: int, limit: int) -> Bound:
     return Bound.LOWER if points <= -limit else Bound.INSIDE
 
 
-def advance_streak(streak_days: int, last_day: date | None, local_day: date) -> tuple[int, date]:
-    """Return the daily streak after an answer, and its latest day.
+def advance_streak(streak: Streak, local_day: date, rules: Rules = DEFAULT_RULES) -> Streak:
+    """Return the daily streak after an answer.
 
     A day that is not later than the latest one changes nothing: a learner who flies west may live a date twice, and
     answers that arrive out of order belong to days that are counted already.
 
     Args:
-        streak_days: days in a row so far.
-        last_day: the latest local day with an answer; None when there is none.
+        streak: before the answer.
         local_day: the learner's own date of this answer.
+        rules: how freezes are earned.
     """
-    if last_day is None:
-        return 1, local_day
-    gap = (local_day - last_day).days
+    if streak.last_day is None:
+        return Streak(1, local_day, streak.freezes)
+    gap = (local_day - streak.last_day).days
     if gap <= 0:
-        return max(streak_days, 1), last_day
-    return (streak_days + 1 if gap == 1 else 1), local_day
+        return Streak(max(streak.days, 1), streak.last_day, streak.freezes)
+    missed = gap - 1
+    if missed > streak.freezes:
+        return Streak(1, local_day, streak.freezes)
+    days = streak.days + 1
+    earned = 1 if days % rules.freeze_days == 0 else 0
+    return Streak(days, local_day, min(rules.most_freezes, streak.freezes - missed + earned))

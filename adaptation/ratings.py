@@ -1,0 +1,82 @@
+"""How able a learner is and how hard a question is, estimated answer by answer. Pure.
+
+Theory of operation. Ability and difficulty stand on one scale of logits. Whoever answers a question of their own
+difficulty and does not guess is right half of the time; guessing among the options lifts that:
+``P = c + (1 - c) * sigmoid(ability - difficulty)`` with ``c = 1 / options`` (Birnbaum's three-parameter model with equal
+slopes: Lord and Novick 1968, chapter 17). Both estimates carry a variance, and each answer moves them as an extended
+Kalman filter would: by the surprise ``y - P``, times a step that shrinks as the estimate becomes certain. Elo's rule
+with a fixed step drifts apart instead, the able ever upward and the others downward (Bolsinova et al. 2025).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from domain.catalog import OPTION_COUNT, Level
+
+GUESS = 1 / OPTION_COUNT
+TARGET_SUCCESS = 0.775
+"""Where learning is worth it: mostly right, and still wrong often enough to learn from (see docs/adaptation.md)."""
+
+GROWTH = 0.004
+"""Variance in logits² that a learner gains with each answer, since they learn; a question stays what it is."""
+
+LEVEL_DIFFICULTY = {Level.BEGINNER: -1.18, Level.INTERMEDIATE: -0.39, Level.ADVANCED: 0.39, Level.EXPERT: 1.18}
+"""Mean difficulty in logits of the questions that an author puts on a level, before anybody answered them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """An estimate in logits, and its variance in logits²."""
+
+    mean: float
+    variance: float
+
+
+QUESTION_PRIORS = {level: Rating(mean, 0.8) for level, mean in LEVEL_DIFFICULTY.items()}
+LEARNER_PRIOR = Rating(0.0, 1.0)
+
+
+def expected_success(ability: float, difficulty: float) -> float:
+    """Return the chance of a right answer, between `GUESS` and 1.
+
+    Args:
+        ability: of the learner, in logits.
+        difficulty: of the question, in logits.
+    """
+    return GUESS + (1 - GUESS) / (1 + math.exp(difficulty - ability))
+
+
+def update_ratings(learner: Rating, question: Rating, *, correct: bool) -> tuple[Rating, Rating]:
+    """Return the ratings of learner and question after an answer.
+
+    Args:
+        learner: before the answer.
+        question: before the answer.
+        correct: how it was answered.
+    """
+    success = expected_success(learner.mean, question.mean)
+    known = (success - GUESS) / (1 - GUESS)
+    slope = (1 - GUESS) * known * (1 - known)
+    spread = (learner.variance + question.variance) * slope**2 + success * (1 - success)
+    surprise = (correct - success) * slope / spread
+    shrink = slope**2 / spread
+    return (
+        Rating(learner.mean + learner.variance * surprise, learner.variance * (1 - learner.variance * shrink) + GROWTH),
+        Rating(question.mean - question.variance * surprise, question.variance * (1 - question.variance * shrink)),
+    )
+
+
+def nearest_level(
+    ability: float, difficulties: Mapping[Level, float] = LEVEL_DIFFICULTY, target: float = TARGET_SUCCESS
+) -> Level:
+    """Return the level whose questions a learner is expected to answer nearest to the target.
+
+    Args:
+        ability: in logits.
+        difficulties: mean difficulty of each level's questions, in logits.
+        target: the share of right answers to aim at.
+    """
+    return min(Level, key=lambda level: abs(expected_success(ability, difficulties[level]) - target))

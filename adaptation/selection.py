@@ -1,0 +1,147 @@
+"""Which question a learner gets next, among those they have not seen. Pure.
+
+Theory of operation. A question is worth asking when the learner will probably, but not surely, be right: the nearer its
+expected success is to the target, the better. Candidates stand in tiers, and a worse tier serves only when all better
+ones are empty:
+
+    FITTING   within one level of the learner's, and shown to less than half of the learners of that level
+    WORN      within one level, but shown to more of them already
+    DISTANT   any other level
+
+While a learner is being placed, every level is within reach: the rating alone decides. Of the best few in the best
+tier one is drawn, topics in which the learner is wrong more often with a greater chance, so that neither two learners
+nor two days are alike.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import partial
+
+from adaptation.ratings import TARGET_SUCCESS, expected_success
+from domain.catalog import Level, Topic
+from domain.ids import QuestionId
+
+LEVELS_AROUND = 1
+
+
+class Tier(IntEnum):
+    """How well a candidate suits, the best first."""
+
+    FITTING = 0
+    WORN = 1
+    DISTANT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """As much of a question as the choice depends on."""
+
+    id: QuestionId
+    topic: Topic
+    level: Level
+    difficulty: float
+    """In logits."""
+    worn: frozenset[Level] = frozenset()
+    """Levels of learners more than half of whom would have been shown it, with one more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chooser:
+    """As much of a learner as the choice depends on."""
+
+    level: Level
+    ability: float
+    """In logits."""
+    topics: tuple[Topic, ...] = ()
+    """Those they want; empty means all."""
+    being_placed: bool = False
+    scores: Mapping[Topic, tuple[int, int]] = field(default_factory=dict)
+    """Answers and right answers by topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionRules:
+    """The numbers of the choice; each is a setting."""
+
+    target_success: float = TARGET_SUCCESS
+    choose_among: int = 5
+    """Best questions of which one is drawn, at least 1."""
+
+
+DEFAULT_SELECTION = SelectionRules()
+
+
+def choose_question(
+    candidates: Sequence[Candidate],
+    seen: Collection[QuestionId],
+    chooser: Chooser,
+    rng: random.Random,
+    rules: SelectionRules = DEFAULT_SELECTION,
+) -> Candidate | None:
+    """Return the question that a learner gets next, or None when they have seen all of their topics.
+
+    Args:
+        candidates: what can be asked.
+        seen: what the learner has had; a set.
+        chooser: the learner.
+        rng: the source of chance.
+        rules: the numbers to go by.
+    """
+    wanted = chooser.topics
+    tiers: tuple[list[Candidate], ...] = ([], [], [])
+    for candidate in candidates:
+        if candidate.id not in seen and (not wanted or candidate.topic in wanted):
+            tiers[tier_of(candidate, chooser)].append(candidate)
+    best_tier = next((tier for tier in tiers if tier), None)
+    if best_tier is None:
+        return None
+    distance = partial(_distance, chooser.ability, rules.target_success)
+    best = heapq.nsmallest(rules.choose_among, best_tier, key=distance)
+    weights = [topic_weight(*chooser.scores.get(candidate.topic, (0, 0))) for candidate in best]
+    return rng.choices(best, weights)[0]
+
+
+def tier_of(candidate: Candidate, chooser: Chooser) -> Tier:
+    """Return how well a candidate suits a learner, apart from its difficulty.
+
+    Args:
+        candidate: the question.
+        chooser: the learner.
+    """
+    if not chooser.being_placed and abs(candidate.level - chooser.level) > LEVELS_AROUND:
+        return Tier.DISTANT
+    return Tier.WORN if chooser.level in candidate.worn else Tier.FITTING
+
+
+def _distance(ability: float, target: float, candidate: Candidate) -> float:
+    return abs(expected_success(ability, candidate.difficulty) - target)
+
+
+def topic_weight(answered: int, correct: int) -> float:
+    """Return the share of wrong answers to expect in a topic, which is the weight of its questions in the draw.
+
+    The few answers of a newcomer are mixed with four more of which one is wrong, which is about the target.
+
+    Args:
+        answered: answers so far.
+        correct: right ones among them.
+    """
+    return (answered - correct + 1) / (answered + 4)
+
+
+def worn_levels(shown: Mapping[Level, int], learners: Mapping[Level, int], limit: float) -> frozenset[Level]:
+    """Return the levels where showing a question to one more learner would pass the limit.
+
+    Args:
+        shown: learners who were shown it, by their level.
+        learners: learners who were ever asked anything on a level.
+        limit: the largest share of them that a question may be shown to.
+    """
+    return frozenset(level for level, count in shown.items() if count + 1 > limit * learners.get(level, 0))
+
+
