@@ -31,8 +31,9 @@ from dataclasses import dataclass
 from datetime import date
 from enum import Enum, IntEnum
 
-from adaptation.ratings import LEVEL_DIFFICULTY, TARGET_SUCCESS, Rating, expected_success, nearest_level
+from adaptation.ratings import LEVEL_DIFFICULTY, TARGET_SUCCESS, expected_success, nearest_level
 from domain.catalog import Level
+from domain.learning import Rating
 
 
 class Answer(Enum):

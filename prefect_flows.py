@@ -26,6 +26,7 @@ from prefect.runner.storage import LocalStorage
 from prefect.tasks import exponential_backoff
 from pydantic import Field
 
+import quiz_grading
 import quiz_reports
 import quiz_session
 import quiz_upkeep
@@ -35,7 +36,8 @@ from domain.ids import LearnerId, QuizId
 from domain.models import Delivery, Outcome
 from domain.settings import Settings, load_settings
 from observability.logs import redact
-from quiz_session import Proposal, Services
+from quiz_grading import Proposal
+from quiz_session import Services
 from services import open_services
 
 ROOT = Path(__file__).parent
@@ -112,36 +114,35 @@ async def prepare(learner_ids: list[LearnerId], kind: QuizKind) -> quiz_session.
 @task(name="send questions", **_RETRIES)
 async def send(quiz_ids: list[QuizId], kind: QuizKind) -> list[Delivery]:
     """Send quizzes at Telegram's pace; see `quiz_session.deliver_quizzes`."""
-    on_demand = kind is QuizKind.ON_DEMAND
     progress = _progress.get()
     return await quiz_session.deliver_quizzes(
         current_services(),
         quiz_ids,
-        Priority.INTERACTIVE if on_demand else Priority.BROADCAST,
-        again=on_demand,
+        Priority.INTERACTIVE if kind.is_awaited else Priority.BROADCAST,
+        again=kind.is_awaited,
         on_progress=progress.step if progress else None,
     )
 
 
 @task(name="validate answers", **_RETRIES)
 async def validate(quiz_ids: list[QuizId]) -> list[QuizId]:
-    """Return those that wait to be graded; see `quiz_session.validate_answers`."""
-    return [quiz.id for quiz in await quiz_session.validate_answers(current_services(), quiz_ids)]
+    """Return those that wait to be graded; see `quiz_grading.validate_answers`."""
+    return [quiz.id for quiz in await quiz_grading.validate_answers(current_services(), quiz_ids)]
 
 
 @task(name="adapt difficulty and persist", **_RETRIES)
 async def adapt_and_persist(quiz_ids: list[QuizId]) -> int:
     """Work out and keep what the answers change, and return how many grades were kept."""
     services = current_services()
-    quizzes = await quiz_session.validate_answers(services, quiz_ids)
-    proposals: list[Proposal] = await quiz_session.adapt_difficulty(services, quizzes)
-    return len(await quiz_session.persist_answers(services, proposals))
+    quizzes = await quiz_grading.validate_answers(services, quiz_ids)
+    proposals: list[Proposal] = await quiz_grading.adapt_difficulty(services, quizzes)
+    return len(await quiz_grading.persist_answers(services, proposals))
 
 
 @task(name="give feedback", **_RETRIES)
 async def tell(quiz_ids: list[QuizId]) -> list[Delivery]:
-    """Tell learners what became of their answers; see `quiz_session.give_feedback`."""
-    return await quiz_session.give_feedback(current_services(), quiz_ids)
+    """Tell learners what became of their answers; see `quiz_grading.give_feedback`."""
+    return await quiz_grading.give_feedback(current_services(), quiz_ids)
 
 
 # ---------------------------------------------------------------- flows
@@ -158,7 +159,8 @@ async def execute_user_quiz_flow(learner_ids: LearnerIds, kind: QuizKind = QuizK
 
     Args:
         learner_ids: Telegram user ids of registered learners.
-        kind: `on_demand` gives a question now; `daily` gives today's quiz, once a local day.
+        kind: `on_demand` gives a question now; `daily` gives today's quiz, once a local day; `review` gives a question
+            that the learner missed before, if one is due.
 
     Returns:
         What became of each learner's quiz.

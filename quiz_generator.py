@@ -6,16 +6,20 @@ import asyncio
 import logging
 import zlib
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from redis.asyncio import Redis
 
+from adaptation.ratings import QUESTION_PRIORS, TARGET_SUCCESS, expected_success
+from adaptation.selection import LEVELS_AROUND
 from domain.bank import TemplateUse
 from domain.catalog import QuestionSource, Topic
 from domain.errors import GenerationError
 from domain.ids import LearnerId
+from domain.learning import Rating
 from domain.models import Learner, Question
 from domain.settings import Settings
 from llm.source import LlmSource
@@ -26,21 +30,24 @@ from question_bank.rows import question_columns
 from question_bank.templates import TEMPLATES
 from question_bank.templates.base import Template
 from question_bank.workbench import Workbench
+from question_picker import QuestionPicker
 from repository import Repository
 
 logger = logging.getLogger(__name__)
 
 # ---------------------------------------------------------------- the policy
 #
-# Theory of operation. A learner's answers so far choose a row of the table below, so that the sources take turns. The
+# Theory of operation. What a learner missed comes back first, once it is due, in at most one quiz of four. Otherwise
+# their answers so far choose a row of the table below, so that the sources take turns. The
 # row's sources are asked from left to right, each only for the learners whom no earlier one served:
 #
 #   LLM       a proved question from the stock; a single learner who waits may also get one that is being made, if it
 #             is ready before the deadline. Has nothing without an API key, when the stock is used up, when the budget
 #             is spent, or while the model fails.
-#   STATIC    a question of the bank (or imported) that the learner has not seen. Has nothing once all are seen.
+#   STATIC    a question of the bank (or imported) that the learner has not seen: one near their level that they will
+#             probably get right, else any of their topics. Has nothing once all are seen.
 #   COMPUTED  the template that the learner met least often, with fresh numbers. Always has something, except for
-#             a choice of topics that no template covers at the learner's level.
+#             a choice of topics that no template covers near the learner's level.
 #
 # Whoever is left gets a stored question again, the one they have seen least often. A source that fails is passed over.
 
@@ -80,15 +87,38 @@ class QuestionSourceStrategy(Protocol):
 class QuestionGenerator:
     """Draws questions as the policy says."""
 
-    def __init__(self, sources: Sequence[QuestionSourceStrategy], last: QuestionSourceStrategy | None = None) -> None:
+    def __init__(
+        self,
+        sources: Sequence[QuestionSourceStrategy],
+        last: QuestionSourceStrategy | None = None,
+        reviews: ReviewSource | None = None,
+    ) -> None:
         """Take the sources.
 
         Args:
             sources: at most one of each name; a name of the policy that is absent is passed over.
             last: asked for whoever got nothing; should always have something.
+            reviews: brings back what was missed.
         """
         self._sources = {source.name: source for source in sources}
         self._last = last
+        self._reviews = reviews
+
+    async def draw_reviews(
+        self, learners: Sequence[Learner], at: datetime, every: int, *, asked_for: bool
+    ) -> dict[LearnerId, Question]:
+        """Return for each learner the missed question whose time has come, if there is one and it is its turn.
+
+        Args:
+            learners: their states.
+            at: the moment.
+            every: at most one quiz in so many is a review.
+            asked_for: True if they want one now, however many they had.
+
+        Raises:
+            StorageUnavailableError: the database is away.
+        """
+        return await self._reviews.draw(learners, at, every, asked_for=asked_for) if self._reviews else {}
 
     async def generate(self, learners: Sequence[Learner], *, live: bool = False) -> dict[LearnerId, Question]:
         """Return a question for each learner, from the first source of their turn that has one.
@@ -147,25 +177,46 @@ class StaticSource:
 
     name = QuestionSource.STATIC
 
-    def __init__(self, repository: Repository, *, again: bool = False) -> None:
-        """Take where the bank is stored.
+    def __init__(self, picker: QuestionPicker) -> None:
+        """Take what picks.
+
+        Args:
+            picker: reads the stored bank.
+        """
+        self._picker = picker
+
+    async def draw(self, learners: Sequence[Learner], *, live: bool) -> Mapping[LearnerId, Question]:  # noqa: ARG002
+        """Return a question of the learner's topics, as near as can be to what suits them.
+
+        Args:
+            learners: their states; one who has seen all of their topics is absent from the result.
+            live: makes no difference here.
+        """
+        return await self._picker.pick(learners, {QuestionSource.STATIC, QuestionSource.IMPORTED})
+
+
+class SeenSource:
+    """Stored questions again, whatever wrote them: for learners who have seen everything."""
+
+    name = QuestionSource.STATIC
+
+    def __init__(self, repository: Repository) -> None:
+        """Take where questions are stored.
 
         Args:
             repository: with the bank loaded.
-            again: True to serve, when everything is seen, what was seen least often, whatever wrote it.
         """
         self._repository = repository
-        self._again = again
 
     async def draw(self, learners: Sequence[Learner], *, live: bool) -> Mapping[LearnerId, Question]:  # noqa: ARG002
-        """Return a question of the learner's level and topics.
+        """Return the question of the learner's level and topics that they have seen least often.
 
         Args:
             learners: their states.
             live: makes no difference here.
         """
-        sources = {QuestionSource.STATIC, QuestionSource.IMPORTED} | ({QuestionSource.LLM} if self._again else set())
-        return await self._repository.pick_questions(learners, sources, unseen=not self._again)
+        stored = {QuestionSource.STATIC, QuestionSource.IMPORTED, QuestionSource.LLM}
+        return await self._repository.pick_questions(learners, stored)
 
 
 class ComputedSource:
@@ -177,24 +228,32 @@ class ComputedSource:
 
     name = QuestionSource.COMPUTED
 
-    def __init__(self, repository: Repository, templates: Mapping[str, Template] = TEMPLATES) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        templates: Mapping[str, Template] = TEMPLATES,
+        target: float = TARGET_SUCCESS,
+    ) -> None:
         """Take where questions are kept and what makes them.
 
         Args:
             repository: where what is made is kept.
             templates: by name.
+            target: the share of right answers to aim at.
         """
         self._repository = repository
         self._templates = templates
+        self._target = target
         self._at_work = asyncio.Lock()
 
     async def draw(self, learners: Sequence[Learner], *, live: bool) -> Mapping[LearnerId, Question]:  # noqa: ARG002
-        """Return the next question of the template that each learner met least often.
+        """Return the next question of the template that each learner met least often; of several, the one that suits.
 
         Args:
             learners: their states; one for whose level and topics there is no template is absent from the result.
             live: makes no difference here.
         """
+        ratings = await self._repository.get_item_ratings(self._templates)
         uses = await self._repository.count_template_uses([learner.id for learner in learners])
         resting = await self._repository.list_resting_templates()
         wanted: dict[LearnerId, tuple[Template, int]] = {}
@@ -202,8 +261,29 @@ class ComputedSource:
             had = uses.get(learner.id, {})
             fitting = [t for t in self._templates.values() if t.name not in resting and _fits(t, learner)]
             if fitting:
-                chosen = min(fitting, key=partial(_rank, had, learner))
+                chosen = min(fitting, key=partial(self._rank, ratings, had, learner))
                 wanted[learner.id] = chosen, had[chosen.name].next_seed if chosen.name in had else 0
+        return await self._make_for(wanted)
+
+    async def review(self, requests: Mapping[LearnerId, tuple[str, int]]) -> dict[LearnerId, Question]:
+        """Return a new question of the template that each learner missed once.
+
+        Args:
+            requests: template and seed by learner; one whose template is gone is absent from the result.
+        """
+        known = {i: (self._templates[name], seed) for i, (name, seed) in requests.items() if name in self._templates}
+        return await self._make_for(known)
+
+    def _rank(
+        self, ratings: Mapping[str, Rating], had: Mapping[str, TemplateUse], learner: Learner, template: Template
+    ) -> tuple[int, float, int]:
+        """Order templates by how often the learner had them, then by how well they suit, then by chance."""
+        times = had[template.name].times if template.name in had else 0
+        rating = ratings.get(template.name, QUESTION_PRIORS[template.level])
+        distance = abs(expected_success(learner.ability, rating.mean) - self._target)
+        return times, round(distance, 2), hash((int(learner.id), learner.version, zlib.crc32(template.name.encode())))
+
+    async def _make_for(self, wanted: Mapping[LearnerId, tuple[Template, int]]) -> dict[LearnerId, Question]:
         made = await self._make(set(wanted.values()))
         return {learner_id: made[request] for learner_id, request in wanted.items() if request in made}
 
@@ -221,13 +301,8 @@ class ComputedSource:
 
 
 def _fits(template: Template, learner: Learner) -> bool:
-    return template.level == learner.level and (not learner.topics or template.topic in learner.topics)
-
-
-def _rank(had: Mapping[str, TemplateUse], learner: Learner, template: Template) -> tuple[int, int]:
-    """Order templates by how often a learner had them; those alike by a choice that differs between learners."""
-    times = had[template.name].times if template.name in had else 0
-    return times, hash((int(learner.id), learner.version, zlib.crc32(template.name.encode())))
+    near = abs(template.level - learner.level) <= LEVELS_AROUND
+    return near and (not learner.topics or template.topic in learner.topics)
 
 
 def _compute(requests: Sequence[tuple[Template, int]]) -> list[tuple[object, ...]]:
@@ -248,6 +323,37 @@ def _make_one(template: Template, seed: int, workbench: Workbench) -> BankQuesti
         metrics.GENERATION_FAILED.labels(QuestionSource.COMPUTED, type(error).__name__).inc()
         logger.exception("template %s is broken for seed %d", template.name, seed)
         return None
+
+
+class ReviewSource:
+    """Questions that were missed, once their time has come; a computed one returns with fresh numbers."""
+
+    def __init__(self, repository: Repository, computed: ComputedSource) -> None:
+        """Take where reviews are planned and what computes.
+
+        Args:
+            repository: with each learner's plan.
+            computed: makes new questions of missed templates.
+        """
+        self._repository = repository
+        self._computed = computed
+
+    async def draw(
+        self, learners: Sequence[Learner], at: datetime, every: int, *, asked_for: bool
+    ) -> dict[LearnerId, Question]:
+        """Return the missed question that has been due for longest, for each learner who is to have one.
+
+        Args:
+            learners: their states.
+            at: the moment.
+            every: at most one quiz in so many is a review.
+            asked_for: True if they want one now, however many they had.
+        """
+        ids = [learner.id for learner in learners]
+        due = await self._repository.find_due_reviews(ids, at, every, asked_for=asked_for)
+        stored = {i: review.question for i, review in due.items() if review.template is None}
+        again = {i: (review.template, review.next_seed) for i, review in due.items() if review.template is not None}
+        return stored | (await self._computed.review(again) if again else {})
 
 
 # ---------------------------------------------------------------- the bank's files
@@ -290,7 +396,9 @@ def make_generator(repository: Repository, settings: Settings, redis: Redis | No
         settings: with an API key, a language model takes part.
         redis: where processes agree on who asks the model; the model takes no part without it.
     """
-    sources: list[QuestionSourceStrategy] = [StaticSource(repository), ComputedSource(repository)]
+    picker = QuestionPicker.of(repository, settings)
+    computed = ComputedSource(repository, target=settings.target_success)
+    sources: list[QuestionSourceStrategy] = [StaticSource(picker), computed]
     if settings.openai_api_key and redis is not None:
-        sources.append(LlmSource.connect(repository, settings, redis))
-    return QuestionGenerator(sources, last=StaticSource(repository, again=True))
+        sources.append(LlmSource.connect(repository, settings, redis, picker))
+    return QuestionGenerator(sources, last=SeenSource(repository), reviews=ReviewSource(repository, computed))

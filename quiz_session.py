@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from difficulty_adapter import Answer, Progress, calculate_adaptation
 from domain.catalog import OPTION_COUNT, Priority, QuizKind, QuizState
 from domain.errors import (
     LearnerUnreachableError,
@@ -23,7 +22,7 @@ from domain.errors import (
     TelegramUnavailableError,
 )
 from domain.ids import LearnerId, QuizId
-from domain.models import Delivery, Grade, Learner, Outcome, Quiz
+from domain.models import Delivery, Grade, Learner, NewQuiz, Outcome, Question, Quiz
 from domain.settings import Settings
 from observability import metrics
 from quiz_generator import QuestionGenerator
@@ -35,12 +34,10 @@ SENDERS = 16
 """Messages under way at once: enough to fill Telegram's rate at its usual latency."""
 
 MAX_SEND_ATTEMPTS = 3
-GRADE_ATTEMPTS = 8
-"""Tries to keep a grade while other grades of the same learner come in between."""
-
 
 NOT_REGISTERED = "not registered"
 NO_QUESTION = "no question for their level and topics"
+NO_REVIEW = "nothing to review"
 
 
 class Messenger(Protocol):
@@ -184,7 +181,7 @@ async def _quizzes_to_send_again(
     return {
         quiz.learner_id: quiz.id
         for quiz in open_quizzes.values()
-        if kind is QuizKind.ON_DEMAND or (quiz.kind is QuizKind.DAILY and quiz.state is QuizState.PENDING)
+        if kind.is_awaited or (quiz.kind is QuizKind.DAILY and quiz.state is QuizState.PENDING)
     }
 
 
@@ -193,26 +190,39 @@ async def _make_quizzes(
 ) -> dict[LearnerId, QuizId | Delivery]:
     if not learners:
         return {}
-    questions = await services.generator.generate(learners, live=kind is QuizKind.ON_DEMAND)
+    reviews = await services.generator.draw_reviews(
+        learners, services.now(), services.settings.review_every, asked_for=kind is QuizKind.REVIEW
+    )
+    questions: dict[LearnerId, Question] = dict(reviews)
+    if kind is not QuizKind.REVIEW:
+        rest = [learner for learner in learners if learner.id not in reviews]
+        questions |= await services.generator.generate(rest, live=kind is QuizKind.ON_DEMAND) if rest else {}
     made = await services.repository.create_quizzes(
         kind,
         [
-            (learner.id, questions[learner.id].id, _shuffled(services))
+            NewQuiz(learner.id, questions[learner.id].id, _shuffled(services), is_review=learner.id in reviews)
             for learner in learners
             if learner.id in questions
         ],
         timedelta(hours=services.settings.quiz_expires_after_hours),
     )
-    has_one = "had today's quiz already" if kind is QuizKind.DAILY else "has an open quiz"
     results: dict[LearnerId, QuizId | Delivery] = {}
     for learner in learners:
         if learner.id in made:
             results[learner.id] = made[learner.id]
-        elif learner.id in questions:
-            results[learner.id] = Delivery(learner.id, Outcome.SKIPPED, has_one)
         else:
-            results[learner.id] = Delivery(learner.id, Outcome.FAILED, NO_QUESTION)
+            results[learner.id] = _not_made(learner.id, kind, drawn=learner.id in questions)
     return results
+
+
+def _not_made(learner_id: LearnerId, kind: QuizKind, *, drawn: bool) -> Delivery:
+    """Return why a learner got no new quiz, whether or not there was a question for them."""
+    if drawn:
+        reason = "had today's quiz already" if kind is QuizKind.DAILY else "has an open quiz"
+        return Delivery(learner_id, Outcome.SKIPPED, reason)
+    if kind is QuizKind.REVIEW:
+        return Delivery(learner_id, Outcome.SKIPPED, NO_REVIEW)
+    return Delivery(learner_id, Outcome.FAILED, NO_QUESTION)
 
 
 def _shuffled(services: Services) -> list[int]:
@@ -266,7 +276,7 @@ async def deliver_quizzes(
 async def _deliver(services: Services, quiz: Quiz, priority: Priority, *, again: bool) -> Delivery:
     repository = services.repository
     if not await repository.begin_sending(quiz.id, again=again):
-        return _delivery(quiz, Outcome.SKIPPED, "is being sent already, or answered")
+        return make_delivery(quiz, Outcome.SKIPPED, "is being sent already, or answered")
     try:
         message_id = await services.messenger.send_question(quiz, priority)
     except LearnerUnreachableError as error:
@@ -278,7 +288,7 @@ async def _deliver(services: Services, quiz: Quiz, priority: Priority, *, again:
         return await _failed(services, quiz, error, for_good=True)
     await repository.mark_sent(quiz.id, message_id)
     metrics.QUIZZES_SENT.labels(quiz.kind).inc()
-    return _delivery(quiz, Outcome.SENT)
+    return make_delivery(quiz, Outcome.SENT)
 
 
 def _is_hopeless(quiz: Quiz) -> bool:
@@ -289,188 +299,21 @@ def _is_hopeless(quiz: Quiz) -> bool:
 async def _failed(services: Services, quiz: Quiz, error: TelegramError, *, for_good: bool) -> Delivery:
     await services.repository.mark_send_failed(quiz.id, str(error), for_good=for_good)
     metrics.QUIZZES_FAILED.labels(type(error).__name__).inc()
-    return _delivery(quiz, Outcome.FAILED, f"{error}{'' if for_good else ' (will be tried again)'}")
+    return make_delivery(quiz, Outcome.FAILED, f"{error}{'' if for_good else ' (will be tried again)'}")
 
 
-def _delivery(quiz: Quiz, outcome: Outcome, reason: str = "") -> Delivery:
+def make_delivery(quiz: Quiz, outcome: Outcome, reason: str = "") -> Delivery:
+    """Return the line of a run's report that is about a quiz.
+
+    Args:
+        quiz: which.
+        outcome: what became of it.
+        reason: why.
+    """
     return Delivery(quiz.learner_id, outcome, reason, quiz.question.topic, quiz.question.level, quiz.id)
 
 
-# ---------------------------------------------------------------- answers
-
-
-@dataclass(frozen=True, slots=True)
-class Tap:
-    """A learner's tap on a quiz's button."""
-
-    quiz_id: QuizId
-    learner_id: LearnerId
-    place: int
-    at: datetime
-    message_id: int | None
-
-
-async def record_tap(services: Services, tap: Tap) -> bool:
-    """Take a learner's answer, if it is the first to an open quiz of theirs, and return whether it is.
-
-    Args:
-        services: what to work with.
-        tap: who tapped which button when.
-    """
-    return await services.repository.record_tap(tap.quiz_id, tap.learner_id, tap.place, tap.at, tap.message_id)
-
-
-async def validate_answers(services: Services, quiz_ids: Iterable[QuizId]) -> list[Quiz]:
-    """Return those quizzes whose answer waits to be graded.
-
-    Args:
-        services: what to work with.
-        quiz_ids: candidates.
-    """
-    quizzes = await services.repository.get_quizzes(quiz_ids)
-    return [quiz for quiz in quizzes if quiz.state is QuizState.ANSWERED]
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A grade that is worked out and not kept yet."""
-
-    quiz: Quiz
-    learner: Learner
-    grade: Grade
-
-
-async def adapt_difficulty(services: Services, quizzes: Sequence[Quiz]) -> list[Proposal]:
-    """Work out what each answer changes, from the learners' present states.
-
-    Args:
-        services: what to work with.
-        quizzes: answered quizzes; of two of one learner, the later is worked out when the earlier is kept.
-    """
-    learners = await services.repository.get_user_states({quiz.learner_id for quiz in quizzes})
-    limit = services.settings.correct_threshold_for_promotion
-    return [
-        Proposal(quiz, learners[quiz.learner_id], grade_answer(quiz, learners[quiz.learner_id], limit))
-        for quiz in quizzes
-        if quiz.learner_id in learners
-    ]
-
-
-def grade_answer(quiz: Quiz, learner: Learner, limit: int) -> Grade:
-    """Work out what one answer changes. Pure.
-
-    Args:
-        quiz: with what was chosen and when.
-        learner: the state it starts from.
-        limit: points at which a level changes.
-    """
-    if quiz.answered_at is None:
-        msg = f"quiz {quiz.id} is not answered"
-        raise ValueError(msg)
-    progress = Progress(learner.level, learner.points, learner.streak_days, learner.last_answer_day)
-    answer = Answer.RIGHT if quiz.is_correct else Answer.WRONG
-    local_day = learner.local_day(quiz.answered_at)
-    after = calculate_adaptation(progress, answer, local_day, limit).after
-    return Grade(
-        quiz_id=quiz.id,
-        learner_id=learner.id,
-        correct=quiz.is_correct,
-        level_before=learner.level,
-        level_after=after.level,
-        points_before=learner.points,
-        points_after=after.points,
-        streak_before=learner.streak_days,
-        streak_after=after.streak_days,
-        local_day=local_day,
-    )
-
-
-async def persist_answers(services: Services, proposals: Sequence[Proposal]) -> list[Grade]:
-    """Keep grades, each whole or not at all; one whose learner moved on meanwhile is worked out anew.
-
-    Args:
-        services: what to work with.
-        proposals: what was worked out.
-
-    Returns:
-        The grades that this call kept.
-    """
-    kept: list[Grade] = []
-    pending = list(proposals)
-    for _ in range(GRADE_ATTEMPTS):
-        results = await asyncio.gather(*(_persist(services, proposal) for proposal in pending))
-        kept += [proposal.grade for proposal, done in zip(pending, results, strict=True) if done]
-        left = [proposal.quiz.id for proposal, done in zip(pending, results, strict=True) if not done]
-        if not left:
-            break
-        pending = await adapt_difficulty(services, await validate_answers(services, left))
-        if not pending:
-            break
-    return kept
-
-
-async def _persist(services: Services, proposal: Proposal) -> bool:
-    grade, learner = proposal.grade, proposal.learner
-    latest = max(grade.local_day, learner.last_answer_day or grade.local_day)
-    if not await services.repository.persist_answer(grade, learner.version, latest):
-        return False
-    metrics.ANSWERS_GRADED.labels(str(grade.correct).lower()).inc()
-    if grade.level_after != grade.level_before:
-        metrics.LEVEL_CHANGES.labels("up" if grade.level_after > grade.level_before else "down").inc()
-    return True
-
-
-async def give_feedback(services: Services, quiz_ids: Sequence[QuizId]) -> list[Delivery]:
-    """Tell learners what became of their answers; what does not get through is told again by the upkeep.
-
-    Args:
-        services: what to work with.
-        quiz_ids: graded quizzes.
-
-    Returns:
-        What became of each message.
-    """
-    grades = await services.repository.get_grades(quiz_ids)
-    quizzes = [quiz for quiz in await services.repository.get_quizzes(grades) if quiz.state is QuizState.GRADED]
-    turns = asyncio.Semaphore(SENDERS)
-
-    async def tell(quiz: Quiz) -> tuple[Delivery, bool]:
-        async with turns:
-            return await _tell(services, quiz, grades[quiz.id])
-
-    results = await asyncio.gather(*(tell(quiz) for quiz in quizzes))
-    told = [quiz.id for quiz, (_, settled) in zip(quizzes, results, strict=True) if settled]
-    if told:
-        await services.repository.mark_told(told)
-    return [delivery for delivery, _ in results]
-
-
-async def _tell(services: Services, quiz: Quiz, grade: Grade) -> tuple[Delivery, bool]:
-    """Send one feedback; return what became of it and whether that settles it."""
-    try:
-        await services.messenger.send_feedback(quiz, grade)
-    except LearnerUnreachableError as error:
-        await services.repository.set_blocked(quiz.learner_id, blocked=True)
-        return _delivery(quiz, Outcome.FAILED, str(error)), True
-    except TelegramUnavailableError as error:
-        return _delivery(quiz, Outcome.FAILED, f"{error} (will be tried again)"), False
-    except TelegramError as error:
-        return _delivery(quiz, Outcome.FAILED, str(error)), True
-    if quiz.answered_at:
-        metrics.FEEDBACK_SECONDS.observe(max(0.0, (services.now() - quiz.answered_at).total_seconds()))
-    return _delivery(quiz, Outcome.SENT), True
-
-
-async def grade_answers(services: Services, quiz_ids: Sequence[QuizId]) -> list[Delivery]:
-    """Validate, adapt, persist and tell in one go: what the grading flow does step by step.
-
-    Args:
-        services: what to work with.
-        quiz_ids: answered quizzes.
-    """
-    proposals = await adapt_difficulty(services, await validate_answers(services, quiz_ids))
-    await persist_answers(services, proposals)
-    return await give_feedback(services, quiz_ids)
+# ---------------------------------------------------------------- both in one go
 
 
 async def serve_quizzes(services: Services, learner_ids: Sequence[LearnerId], kind: QuizKind) -> list[Delivery]:
@@ -482,6 +325,5 @@ async def serve_quizzes(services: Services, learner_ids: Sequence[LearnerId], ki
         kind: why.
     """
     prepared = await prepare_quizzes(services, learner_ids, kind)
-    on_demand = kind is QuizKind.ON_DEMAND
-    priority = Priority.INTERACTIVE if on_demand else Priority.BROADCAST
-    return prepared.skipped + await deliver_quizzes(services, prepared.quiz_ids, priority, again=on_demand)
+    priority = Priority.INTERACTIVE if kind.is_awaited else Priority.BROADCAST
+    return prepared.skipped + await deliver_quizzes(services, prepared.quiz_ids, priority, again=kind.is_awaited)

@@ -10,7 +10,8 @@ import quiz_reports
 from domain.catalog import Priority
 from domain.ids import LearnerId
 from domain.models import Outcome
-from quiz_session import Services, deliver_quizzes, give_feedback, grade_answers
+from quiz_grading import give_feedback, grade_answers
+from quiz_session import Services, deliver_quizzes
 
 logger = logging.getLogger(__name__)
 

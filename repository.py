@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from domain.catalog import QuizKind, Topic
-from domain.ids import BotId, LearnerId, QuestionId, QuizId
-from domain.models import (
-    Grade,
-    Learner,
-    Quiz,
-    Statistics,
-    TopicScore,
-)
+from domain.catalog import Level, QuizKind, Topic
+from domain.ids import BotId, LearnerId, QuizId
+from domain.learning import UNKNOWN_ABILITY, Lesson, Rating
+from domain.models import Grade, Learner, NewQuiz, Quiz, Statistics, TopicScore
 from domain.settings import Settings
 from sql.database import Database
 from sql.generation_store import GenerationStore
+from sql.learning_store import LearningStore
 from sql.question_store import QuestionStore
 from sql.update_store import UpdateStore
 
 UPDATES_CHANNEL = "quiz_updates"
 
 
-class Repository(UpdateStore, QuestionStore, GenerationStore):
+class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore):
     """The service's storage, in its own words."""
 
     def __init__(self, database: Database, replica: Database | None = None) -> None:
@@ -65,13 +63,16 @@ class Repository(UpdateStore, QuestionStore, GenerationStore):
 
     # ------------------------------------------------------------ learners
 
-    async def add_learner(self, learner_id: LearnerId, bot_id: BotId, settings: Settings) -> tuple[Learner, bool]:
+    async def add_learner(
+        self, learner_id: LearnerId, bot_id: BotId, settings: Settings, ability: Rating = UNKNOWN_ABILITY
+    ) -> tuple[Learner, bool]:
         """Register a learner, or wake one who comes back.
 
         Args:
             learner_id: the Telegram user id.
             bot_id: the bot they talk to.
             settings: what a new learner starts with.
+            ability: what is believed of a new learner.
 
         Returns:
             The learner, and whether they are new.
@@ -84,6 +85,9 @@ class Repository(UpdateStore, QuestionStore, GenerationStore):
             settings.quiz_schedule_time,
             settings.quiz_timezone,
             list(settings.preferred_topics),
+            settings.placement_answers,
+            ability.mean,
+            ability.variance,
         )
         return _learner(row), bool(row and row["is_new"])
 
@@ -104,6 +108,17 @@ class Repository(UpdateStore, QuestionStore, GenerationStore):
         """
         rows = await self.database.fetch("get_learners", list(learner_ids))
         return {learner.id: learner for learner in map(Learner.from_row, rows)}
+
+    async def set_experience(self, learner_id: LearnerId, level: Level, ability: Rating) -> Learner | None:
+        """Keep what a new learner said about themselves, or return None if they have answered a question already.
+
+        Args:
+            learner_id: who.
+            level: where they start.
+            ability: what is believed of them.
+        """
+        row = await self.database.fetchrow("set_experience", learner_id, level, ability.mean, ability.variance)
+        return Learner.from_row(row) if row else None
 
     async def set_daily_enabled(self, learner_id: LearnerId, *, enabled: bool) -> Learner:
         """Switch daily quizzes on or off.
@@ -189,7 +204,7 @@ class Repository(UpdateStore, QuestionStore, GenerationStore):
             learner_id: who.
         """
         totals = await self._reader.fetchrow("read_statistics", learner_id)
-        topics = await self._reader.fetch("read_topic_scores", learner_id)
+        topics = await self._reader.fetch("list_topic_scores", [learner_id])
         best = await self._reader.fetchval("read_best_streak", learner_id)
         return Statistics(
             answered=totals["answered"] if totals else 0,
@@ -204,14 +219,14 @@ class Repository(UpdateStore, QuestionStore, GenerationStore):
     async def create_quizzes(
         self,
         kind: QuizKind,
-        made: Sequence[tuple[LearnerId, QuestionId, Sequence[int]]],
+        made: Sequence[NewQuiz],
         expires_after: timedelta,
     ) -> dict[LearnerId, QuizId]:
         """Make quizzes; daily ones also move the learner's next daily quiz on, in the same transaction.
 
         Args:
             kind: why they are made.
-            made: learner, question and the order of its options, one a learner.
+            made: one a learner.
             expires_after: how long they can be answered.
 
         Returns:
@@ -220,14 +235,15 @@ class Repository(UpdateStore, QuestionStore, GenerationStore):
         async with self.database.transaction() as transaction:
             rows = await transaction.fetch(
                 "create_quizzes",
-                [learner for learner, _, _ in made],
-                [question for _, question, _ in made],
-                [",".join(map(str, order)) for _, _, order in made],
+                [quiz.learner_id for quiz in made],
+                [quiz.question_id for quiz in made],
+                [",".join(map(str, quiz.option_order)) for quiz in made],
                 kind,
                 expires_after,
+                [quiz.is_review for quiz in made],
             )
             if kind is QuizKind.DAILY:
-                await transaction.execute("advance_daily", [learner for learner, _, _ in made])
+                await transaction.execute("advance_daily", [quiz.learner_id for quiz in made])
         return {LearnerId(row["learner_id"]): QuizId(row["id"]) for row in rows}
 
     async def find_open_quizzes(self, learner_ids: Sequence[LearnerId]) -> dict[LearnerId, Quiz]:
@@ -324,33 +340,22 @@ class Repository(UpdateStore, QuestionStore, GenerationStore):
         """
         return [QuizId(row["id"]) for row in await self.database.fetch("find_untold_grades", older_than, limit)]
 
-    async def persist_answer(self, grade: Grade, version: int, answered_on: date) -> bool:
+    async def persist_answer(self, grade: Grade, lesson: Lesson, version: int, last_day: date) -> bool:
         """Keep one grade, whole or not at all.
 
         Args:
             grade: what the answer changed.
+            lesson: what it teaches about learner and question.
             version: the learner's version that the grade was computed from.
-            answered_on: the date to keep as the learner's latest day with an answer.
+            last_day: the date to keep as the learner's latest day with an answer.
 
         Returns:
             False if the learner moved on meanwhile or the quiz is graded already: read again and decide anew.
         """
-        row = await self.database.fetchrow(
-            "persist_answer",
-            grade.quiz_id,
-            grade.learner_id,
-            version,
-            grade.correct,
-            grade.level_before,
-            grade.level_after,
-            grade.points_before,
-            grade.points_after,
-            grade.streak_before,
-            grade.streak_after,
-            answered_on,
-            grade.local_day,
+        document = json.dumps(
+            _columns(grade) | _lesson_columns(lesson) | {"version": version, "last_day": str(last_day)}
         )
-        return row is not None
+        return await self.database.fetchval("persist_answer", document) is not None
 
     async def get_grades(self, quiz_ids: Iterable[QuizId]) -> dict[QuizId, Grade]:
         """Return what answers changed.
@@ -375,3 +380,32 @@ def _learner(row: Any) -> Learner:  # noqa: ANN401 - asyncpg.Record or None
         msg = "no such learner"
         raise LookupError(msg)
     return Learner.from_row(row)
+
+
+def _columns(value: Any) -> dict[str, Any]:  # noqa: ANN401 - a dataclass of plain values
+    """Return a dataclass's fields as JSON can hold them."""
+    return {
+        field.name: str(content) if isinstance(content := getattr(value, field.name), date) else content
+        for field in fields(value)
+    }
+
+
+def _lesson_columns(lesson: Lesson) -> dict[str, Any]:
+    """Return a lesson as the columns that the query ``persist_answer`` takes."""
+    ratings = {
+        "ability_before": lesson.ability_before.mean,
+        "ability_variance_before": lesson.ability_before.variance,
+        "ability_after": lesson.ability_after.mean,
+        "ability_variance_after": lesson.ability_after.variance,
+        "difficulty": lesson.question_before.mean,
+        "difficulty_variance": lesson.question_before.variance,
+        "difficulty_after": lesson.question_after.mean,
+        "difficulty_variance_after": lesson.question_after.variance,
+    }
+    memory = lesson.memory and {
+        "stability": lesson.memory.stability,
+        "memory_difficulty": lesson.memory.difficulty,
+        "reviewed_at": lesson.memory.reviewed_at.isoformat(),
+        "due_at": lesson.memory.due_at.isoformat(),
+    }
+    return {"rated": lesson.rated, "success": lesson.success} | ratings | (memory or {})

@@ -10,13 +10,14 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
-INSERT INTO schema_migrations (name) VALUES ('0001_proved_questions') ON CONFLICT DO NOTHING;
+INSERT INTO schema_migrations (name) VALUES ('0001_proved_questions'), ('0002_adaptation') ON CONFLICT DO NOTHING;
 
 -- ---------------------------------------------------------------- catalogue
 
 CREATE TABLE IF NOT EXISTS levels (
-    level smallint PRIMARY KEY CHECK (level BETWEEN 1 AND 4),
-    name  text NOT NULL UNIQUE
+    level    smallint PRIMARY KEY CHECK (level BETWEEN 1 AND 4),
+    name     text NOT NULL UNIQUE,
+    learners integer NOT NULL DEFAULT 0                -- who were ever asked anything while they stood on it
 );
 
 CREATE TABLE IF NOT EXISTS topics (
@@ -75,7 +76,8 @@ CREATE TABLE IF NOT EXISTS questions (
     template        text,                              -- of a computed question
     seed            integer,
     created_at      timestamptz NOT NULL DEFAULT now(),
-    updated_at      timestamptz NOT NULL DEFAULT now()
+    updated_at      timestamptz NOT NULL DEFAULT now(),
+    item            text NOT NULL GENERATED ALWAYS AS (coalesce(template, key)) STORED  -- what is rated and reviewed
 );
 
 -- pick_questions
@@ -84,6 +86,22 @@ CREATE INDEX IF NOT EXISTS questions_by_level_topic ON questions (level, topic) 
 -- count_template_uses
 CREATE INDEX IF NOT EXISTS questions_of_template ON questions (template) WHERE template IS NOT NULL;
 
+-- How hard an item has proved to be; one without a row is as hard as its author said.
+CREATE TABLE IF NOT EXISTS item_ratings (
+    item       text PRIMARY KEY,
+    difficulty double precision NOT NULL,              -- logits
+    variance   double precision NOT NULL,              -- logits²
+    answers    integer NOT NULL DEFAULT 0              -- first answers that moved it
+);
+
+-- How many learners of a level were shown a question.
+CREATE TABLE IF NOT EXISTS question_exposure (
+    question_id bigint NOT NULL REFERENCES questions ON DELETE CASCADE,
+    level       smallint NOT NULL REFERENCES levels,   -- the learner's, not the question's
+    learners    integer NOT NULL DEFAULT 0,
+    PRIMARY KEY (question_id, level)                   -- create_quizzes, list_askable
+);
+
 -- ---------------------------------------------------------------- learners
 
 CREATE TABLE IF NOT EXISTS learners (
@@ -91,9 +109,17 @@ CREATE TABLE IF NOT EXISTS learners (
     bot_id          bigint NOT NULL,
     level           smallint NOT NULL REFERENCES levels,
     points          smallint NOT NULL DEFAULT 0,       -- progress within the level
+    run             integer NOT NULL DEFAULT 0,        -- right answers in a row; wrong ones as a negative number
+    placement_left  smallint NOT NULL DEFAULT 0,       -- answers until the rating sets the level
+    ability         double precision NOT NULL DEFAULT 0,  -- logits
+    ability_variance double precision NOT NULL DEFAULT 1, -- logits²
+    levels_asked    integer NOT NULL DEFAULT 0,        -- a bit for each level on which they were asked anything
+    quizzes_since_review smallint NOT NULL DEFAULT 0,
     streak_days     integer NOT NULL DEFAULT 0 CHECK (streak_days >= 0),
     best_streak     integer NOT NULL DEFAULT 0,
+    freezes         smallint NOT NULL DEFAULT 0 CHECK (freezes >= 0),  -- missed days that the streak will survive
     last_answer_day date,                              -- the learner's own calendar
+    last_answer_at  timestamptz,
     daily_at        time NOT NULL,
     timezone        text NOT NULL,
     topics          text[] NOT NULL DEFAULT '{}',      -- empty: all
@@ -123,7 +149,11 @@ CREATE TABLE IF NOT EXISTS quizzes (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     learner_id   bigint NOT NULL REFERENCES learners ON DELETE CASCADE,
     question_id  bigint NOT NULL REFERENCES questions,
-    kind         text NOT NULL CHECK (kind IN ('daily', 'on_demand')),
+    kind         text NOT NULL CHECK (kind IN
+                     ('daily',                         -- the distribution
+                      'on_demand',                     -- /quiz
+                      'review')),                      -- /review
+    is_review    boolean NOT NULL DEFAULT false,       -- it was missed before; a quiz of any kind may be one
     local_day    date NOT NULL,
     state        text NOT NULL DEFAULT 'pending' CHECK (state IN
                      ('pending',                       -- made; -> sending
@@ -152,7 +182,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS quizzes_one_daily ON quizzes (learner_id, loca
 
 -- create_quizzes: at most one open quiz on demand
 CREATE UNIQUE INDEX IF NOT EXISTS quizzes_one_open ON quizzes (learner_id)
-    WHERE kind = 'on_demand' AND state IN ('pending', 'sending', 'sent');
+    WHERE kind IN ('on_demand', 'review') AND state IN ('pending', 'sending', 'sent');
 
 -- pick_questions, find_open_quizzes, forget_learner
 CREATE INDEX IF NOT EXISTS quizzes_of_learner ON quizzes (learner_id, question_id);
@@ -179,13 +209,41 @@ CREATE TABLE IF NOT EXISTS answers (
     level_after   smallint NOT NULL,
     points_before smallint NOT NULL,
     points_after  smallint NOT NULL,
+    run_before    integer NOT NULL,
+    run_after     integer NOT NULL,
+    placement_left smallint NOT NULL,
+    was_placed    boolean NOT NULL,
     streak_before integer NOT NULL,
     streak_after  integer NOT NULL,
+    freezes_before smallint NOT NULL,
+    freezes_after smallint NOT NULL,
+    rated         boolean NOT NULL,                    -- whether it moved the ratings
+    success       double precision,                    -- expected; it and what follows are null before ratings were kept
+    ability_before double precision,
+    ability_variance_before double precision,
+    ability_after double precision,
+    ability_variance_after double precision,
+    difficulty    double precision,                    -- of the item when it was answered
+    difficulty_variance double precision,
     answered_at   timestamptz NOT NULL
 );
 
--- read_statistics, export_learner
+-- read_statistics, read_histories, list_recent_answers, export_learner
 CREATE INDEX IF NOT EXISTS answers_of_learner ON answers (learner_id, answered_at);
+
+CREATE TABLE IF NOT EXISTS reviews (
+    learner_id  bigint NOT NULL REFERENCES learners ON DELETE CASCADE,
+    item        text NOT NULL,
+    question_id bigint NOT NULL REFERENCES questions,  -- as it was missed last
+    stability   double precision NOT NULL,             -- days after which nine in ten would still know it
+    difficulty  double precision NOT NULL,             -- the scheduler's, from 1 to 10
+    reviewed_at timestamptz NOT NULL,
+    due_at      timestamptz NOT NULL,
+    PRIMARY KEY (learner_id, item)                     -- get_grading_facts, persist_answer
+);
+
+-- find_due_reviews, count_reviews
+CREATE INDEX IF NOT EXISTS reviews_due ON reviews (learner_id, due_at);
 
 -- ---------------------------------------------------------------- doubts and costs
 

@@ -18,6 +18,7 @@ from domain.errors import StorageUnavailableError
 from domain.ids import BotId
 from domain.settings import Settings
 from quiz_generator import make_generator
+from quiz_grading import rules_of
 from quiz_session import Services
 from repository import Repository
 from telegram_bot import TelegramMessenger
@@ -84,7 +85,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Wiring]:
             settings=settings,
             repository=repository,
             generator=generator,
-            messenger=TelegramMessenger(gateway, settings.correct_threshold_for_promotion),
+            messenger=TelegramMessenger(gateway, rules_of(settings)),
         )
         yield Wiring(services, gateway, redis, BotId(bot_id))
 

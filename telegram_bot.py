@@ -10,16 +10,19 @@ from datetime import UTC, time
 from telegram import InlineKeyboardMarkup
 
 import quiz_reports
+from adaptation.ratings import EXPERIENCE_PRIORS, nearest_level
 from bot import keyboards, messages
 from bot.callbacks import (
     AllTopics,
     AnswerTap,
     Callback,
+    ChooseExperience,
     ChooseHour,
     ChooseOffset,
     ChooseZone,
     ConfirmErase,
     NextQuestion,
+    NextReview,
     OpenReport,
     OpenSettings,
     ReportButton,
@@ -30,26 +33,28 @@ from bot.callbacks import (
 )
 from bot.gateway import TelegramGateway
 from bot.zones import ZONES
-from domain.catalog import Priority, ReportReason, Topic
+from difficulty_adapter import Rules
+from domain.catalog import Experience, Priority, ReportReason, Topic
 from domain.errors import ForgedCallbackError, MessageGoneError
 from domain.ids import LearnerId, QuizId
 from domain.models import ClaimedUpdate, Delivery, Grade, Learner, Quiz, UpdateKind
-from quiz_session import NO_QUESTION, NOT_REGISTERED, Services, Tap, record_tap
+from quiz_grading import Tap, record_tap, rules_of
+from quiz_session import NO_QUESTION, NO_REVIEW, NOT_REGISTERED, Services
 from quiz_upkeep import erase_learner
 
 
 class TelegramMessenger:
     """Puts quizzes and feedback into chats."""
 
-    def __init__(self, gateway: TelegramGateway, limit: int) -> None:
+    def __init__(self, gateway: TelegramGateway, rules: Rules) -> None:
         """Take what sends.
 
         Args:
             gateway: paced access to Telegram.
-            limit: points at which a level changes, for the progress line.
+            rules: the numbers of the level machine, for the progress line.
         """
         self._gateway = gateway
-        self._limit = limit
+        self._rules = rules
 
     async def send_question(self, quiz: Quiz, priority: Priority) -> int:
         """Send a question and return its message's id; see `quiz_session.Messenger`.
@@ -68,7 +73,7 @@ class TelegramMessenger:
             quiz: the answered quiz.
             grade: what the answer changed.
         """
-        text = messages.feedback_text(quiz, grade, self._limit)
+        text = messages.feedback_text(quiz, grade, self._rules)
         keyboard = keyboards.feedback_keyboard(quiz.id)
         if quiz.message_id is not None:
             try:
@@ -106,28 +111,36 @@ def meaning(update: ClaimedUpdate) -> Callback | None:
     Args:
         update: what arrived.
     """
-    if update.kind is UpdateKind.COMMAND and update.content == "quiz":
-        return NextQuestion()
+    if update.kind is UpdateKind.COMMAND:
+        return _ASKING.get(update.content)
     if update.kind is not UpdateKind.TAP:
         return None
     try:
         callback = unpack(update.content)
     except ForgedCallbackError:
         return None
-    return callback if isinstance(callback, AnswerTap | NextQuestion) else None
+    return callback if isinstance(callback, AnswerTap | NextQuestion | NextReview) else None
 
 
-async def explain_missing(gateway: TelegramGateway, deliveries: Sequence[Delivery]) -> None:
+_ASKING: dict[str, Callback] = {"quiz": NextQuestion(), "review": NextReview()}
+"""Commands that ask for a question."""
+
+
+async def explain_missing(services: Services, gateway: TelegramGateway, deliveries: Sequence[Delivery]) -> None:
     """Tell learners who asked for a question why none came, where they can do something about it.
 
     Args:
+        services: what to work with.
         gateway: what tells them.
         deliveries: what became of each learner's quiz.
     """
     for delivery in deliveries:
-        text = _EXPLANATIONS.get(delivery.reason)
+        text, keyboard = _EXPLANATIONS.get(delivery.reason), None
+        if delivery.reason == NO_REVIEW and (learner := await services.repository.get_user_state(delivery.learner_id)):
+            waiting = await services.repository.count_reviews(learner.id, services.now())
+            text, keyboard = messages.no_review_text(waiting, learner), keyboards.next_keyboard()
         if text:
-            await gateway.send(delivery.learner_id, text)
+            await gateway.send(delivery.learner_id, text, keyboard)
 
 
 _EXPLANATIONS = {NOT_REGISTERED: messages.NOT_REGISTERED, NO_QUESTION: messages.NO_QUESTION}
@@ -231,8 +244,8 @@ async def start(conversation: Conversation) -> None:
     learner, is_new = await services.repository.add_learner(
         conversation.learner_id, conversation.update.bot_id, services.settings
     )
-    button = "Give me a question ›" if is_new else "Next question ›"
-    await conversation.say(messages.welcome_text(learner, is_new=is_new), keyboards.next_keyboard(button))
+    keyboard = keyboards.welcome_keyboard() if is_new else keyboards.next_keyboard()
+    await conversation.say(messages.welcome_text(learner, is_new=is_new), keyboard)
 
 
 async def say_help(conversation: Conversation) -> None:
@@ -241,7 +254,7 @@ async def say_help(conversation: Conversation) -> None:
     Args:
         conversation: with whom.
     """
-    await conversation.say(messages.help_text(conversation.services.settings.correct_threshold_for_promotion))
+    await conversation.say(messages.help_text(rules_of(conversation.services.settings)))
 
 
 async def say_privacy(conversation: Conversation) -> None:
@@ -353,6 +366,8 @@ async def _handle_tap(conversation: Conversation) -> None:
 async def _act(conversation: Conversation, learner: Learner, callback: Callback) -> None:
     repository = conversation.services.repository
     match callback:
+        case ChooseExperience(experience):
+            await _note_experience(conversation, Experience(experience))
         case OpenSettings(page):
             await _show_page(conversation, learner, page)
         case ChooseHour(hour):
@@ -375,6 +390,16 @@ async def _act(conversation: Conversation, learner: Learner, callback: Callback)
             await _report(conversation, callback)
         case _:
             pass  # a forged zone, or a question's button, which never comes here
+
+
+async def _note_experience(conversation: Conversation, experience: Experience) -> None:
+    """Start a new learner where they say they stand; after the first answer, the answers say it better."""
+    ability = EXPERIENCE_PRIORS[experience]
+    settings = conversation.services.settings
+    level = nearest_level(ability.mean, target=settings.target_success)
+    await conversation.services.repository.set_experience(conversation.learner_id, level, ability)
+    text = messages.experience_text(experience, rules_of(settings))
+    await conversation.change(text, keyboards.next_keyboard("Give me a question ›"))
 
 
 def _toggled(topics: tuple[Topic, ...], topic: Topic) -> list[Topic]:

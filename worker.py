@@ -12,10 +12,11 @@ import httpx
 from prefect import tags
 
 import prefect_flows
+import quiz_grading
 import quiz_session
 import quiz_upkeep
 import telegram_bot
-from bot.callbacks import AnswerTap
+from bot.callbacks import AnswerTap, NextReview
 from bot.messages import TRY_AGAIN_TEXT
 from domain.catalog import QuizKind
 from domain.errors import LearnerUnreachableError, QuizServiceError, StorageUnavailableError, TelegramError
@@ -212,21 +213,28 @@ class Worker:
         await self._settle(updates, lambda: self._serve(updates))
 
     async def _serve(self, updates: Sequence[ClaimedUpdate]) -> None:
+        reviews = [update for update in updates if isinstance(telegram_bot.meaning(update), NextReview)]
+        if reviews:
+            await self._serve_kind(reviews, QuizKind.REVIEW)
+        if others := [update for update in updates if update not in reviews]:
+            await self._serve_kind(others, QuizKind.ON_DEMAND)
+
+    async def _serve_kind(self, updates: Sequence[ClaimedUpdate], kind: QuizKind) -> None:
         learner_ids = await self._unserved(updates) if any(update.attempts > 1 for update in updates) else _ids(updates)
         if not learner_ids:
             return
         if self._breaker.closed:
             try:
                 with tags("on demand"):
-                    deliveries = await prefect_flows.execute_user_quiz_flow([int(i) for i in learner_ids])
+                    deliveries = await prefect_flows.execute_user_quiz_flow([int(i) for i in learner_ids], kind)
             except Exception as error:  # noqa: BLE001 - whatever the flow engine raises, the rows say what is done
                 self._flow_failed(error)
                 learner_ids = await self._unserved(updates)
             else:
-                await telegram_bot.explain_missing(self._wiring.gateway, deliveries)
+                await telegram_bot.explain_missing(self._services, self._wiring.gateway, deliveries)
                 return
-        deliveries = await quiz_session.serve_quizzes(self._services, learner_ids, QuizKind.ON_DEMAND)
-        await telegram_bot.explain_missing(self._wiring.gateway, deliveries)
+        deliveries = await quiz_session.serve_quizzes(self._services, learner_ids, kind)
+        await telegram_bot.explain_missing(self._services, self._wiring.gateway, deliveries)
 
     async def _unserved(self, updates: Sequence[ClaimedUpdate]) -> list[LearnerId]:
         """Return who still waits, after a try that may have reached some of them."""
@@ -255,7 +263,7 @@ class Worker:
                 self._flow_failed(error)
             else:
                 return
-        await quiz_session.grade_answers(self._services, counted)
+        await quiz_grading.grade_answers(self._services, counted)
 
     def _flow_failed(self, error: Exception) -> None:
         """Go on without Prefect until it answers again; the plain functions do what the run left undone."""

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from domain.catalog import OPTION_COUNT, Level
+from domain.catalog import OPTION_COUNT, Experience, Level
+from domain.learning import UNKNOWN_ABILITY, Rating
 
 GUESS = 1 / OPTION_COUNT
 TARGET_SUCCESS = 0.775
@@ -27,16 +27,16 @@ LEVEL_DIFFICULTY = {Level.BEGINNER: -1.18, Level.INTERMEDIATE: -0.39, Level.ADVA
 """Mean difficulty in logits of the questions that an author puts on a level, before anybody answered them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rating:
-    """An estimate in logits, and its variance in logits²."""
-
-    mean: float
-    variance: float
-
+LEARNER_PRIOR = UNKNOWN_ABILITY
 
 QUESTION_PRIORS = {level: Rating(mean, 0.8) for level, mean in LEVEL_DIFFICULTY.items()}
-LEARNER_PRIOR = Rating(0.0, 1.0)
+EXPERIENCE_PRIORS = {
+    Experience.NEW: Rating(-0.76, 0.7),
+    Experience.SOME: Rating(-0.2, 0.7),
+    Experience.SOLID: Rating(0.2, 0.7),
+    Experience.DEEP: Rating(0.76, 0.7),
+}
+"""What is believed of learners who say how experienced they are: somewhat apart, and not much surer than of others."""
 
 
 def expected_success(ability: float, difficulty: float) -> float:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fsrs import Card, Rating, Scheduler, State
+
+from domain.learning import Memory
 
 LONGEST_DAYS = 180
 """A question that is known by heart still comes back twice a year."""
@@ -13,18 +14,6 @@ LONGEST_DAYS = 180
 _SCHEDULER = Scheduler(learning_steps=(), relearning_steps=(), maximum_interval=LONGEST_DAYS, enable_fuzzing=False)
 _SAME_CARD = 1
 """A card without an id waits a millisecond to make one from the clock; ours are known by learner and item instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What FSRS believes of a learner and a question that they once missed."""
-
-    stability: float
-    """Days after which nine in ten would still know it."""
-    difficulty: float
-    """From 1 to 10; has nothing to do with the rating of the question."""
-    reviewed_at: datetime
-    due_at: datetime
 
 
 def remember(memory: Memory | None, at: datetime, *, correct: bool) -> Memory | None:

@@ -100,8 +100,8 @@ def choose_question(
     best_tier = next((tier for tier in tiers if tier), None)
     if best_tier is None:
         return None
-    distance = partial(_distance, chooser.ability, rules.target_success)
-    best = heapq.nsmallest(rules.choose_among, best_tier, key=distance)
+    near = partial(_distance, chooser.ability, rules.target_success, rng)
+    best = heapq.nsmallest(rules.choose_among, best_tier, key=near)
     weights = [topic_weight(*chooser.scores.get(candidate.topic, (0, 0))) for candidate in best]
     return rng.choices(best, weights)[0]
 
@@ -118,8 +118,9 @@ def tier_of(candidate: Candidate, chooser: Chooser) -> Tier:
     return Tier.WORN if chooser.level in candidate.worn else Tier.FITTING
 
 
-def _distance(ability: float, target: float, candidate: Candidate) -> float:
-    return abs(expected_success(ability, candidate.difficulty) - target)
+def _distance(ability: float, target: float, rng: random.Random, candidate: Candidate) -> tuple[float, float]:
+    """Return how far a candidate is from the target; of those equally far, which a new bank is full of, any is first."""
+    return abs(expected_success(ability, candidate.difficulty) - target), rng.random()
 
 
 def topic_weight(answered: int, correct: int) -> float:
@@ -143,5 +144,3 @@ def worn_levels(shown: Mapping[Level, int], learners: Mapping[Level, int], limit
         limit: the largest share of them that a question may be shown to.
     """
     return frozenset(level for level, count in shown.items() if count + 1 > limit * learners.get(level, 0))
-
-

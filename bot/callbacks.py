@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
-from domain.catalog import OPTION_COUNT, ReportReason, Topic
+from domain.catalog import OPTION_COUNT, Experience, ReportReason, Topic
 from domain.errors import ForgedCallbackError
 from domain.ids import QuizId
 
@@ -90,6 +90,26 @@ class NextQuestion(Callback):
     """Asks for a question."""
 
     prefix: ClassVar[str] = "n"
+
+
+@dataclass(frozen=True, slots=True)
+class NextReview(Callback):
+    """Asks for a question that was missed."""
+
+    prefix: ClassVar[str] = "nr"
+
+
+@dataclass(frozen=True, slots=True)
+class ChooseExperience(Callback):
+    """Says how experienced a new learner is."""
+
+    prefix: ClassVar[str] = "e"
+    experience: str
+
+    def __post_init__(self) -> None:
+        """Refuse an answer that was not offered."""
+        if self.experience not in set(Experience):
+            raise ForgedCallbackError
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +237,8 @@ class ReportQuestion(ReportButton):
 _KINDS: tuple[type[Callback], ...] = (
     AnswerTap,
     NextQuestion,
+    NextReview,
+    ChooseExperience,
     OpenSettings,
     ChooseHour,
     ChooseOffset,

@@ -11,19 +11,21 @@ from bot.callbacks import (
     AllTopics,
     AnswerTap,
     Callback,
+    ChooseExperience,
     ChooseHour,
     ChooseOffset,
     ChooseZone,
     CloseReport,
     ConfirmErase,
     NextQuestion,
+    NextReview,
     OpenReport,
     OpenSettings,
     ReportQuestion,
     SwitchDaily,
     ToggleTopic,
 )
-from bot.messages import LETTERS, REASONS
+from bot.messages import EXPERIENCES, LETTERS, REASONS
 from bot.zones import city, offsets, zones_at
 from domain.catalog import ReportReason, Topic
 from domain.ids import QuizId
@@ -63,6 +65,22 @@ def next_keyboard(text: str = NEXT) -> InlineKeyboardMarkup:
         text: what stands on it.
     """
     return _keyboard([_button(text, NextQuestion())])
+
+
+def welcome_keyboard() -> InlineKeyboardMarkup:
+    """Return how experienced a new learner may be, and the way past that question."""
+    answers = (_button(text, ChooseExperience(experience)) for experience, text in EXPERIENCES.items())
+    return _keyboard(*_grid(answers, 2), [_button("Skip: give me a question ›", NextQuestion())])
+
+
+def stats_keyboard(due: int) -> InlineKeyboardMarkup:
+    """Return the buttons under a learner's progress.
+
+    Args:
+        due: how many missed questions wait for them.
+    """
+    review = [[_button(f"🔁 Review what you missed ({due})", NextReview())]] if due else []
+    return _keyboard([_button(NEXT, NextQuestion())], *review)
 
 
 def feedback_keyboard(quiz_id: QuizId, reported: ReportReason | None = None) -> InlineKeyboardMarkup:

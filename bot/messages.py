@@ -6,14 +6,16 @@ import re
 from html import escape
 
 from bot.zones import city
-from difficulty_adapter import DEFAULT_LIMIT, POINTS, Answer
-from domain.catalog import Level, QuizKind, ReportReason
+from difficulty_adapter import DEFAULT_RULES, Rules
+from domain.catalog import Experience, Level, QuizKind, ReportReason
+from domain.learning import WaitingReviews
 from domain.models import Grade, Learner, Question, Quiz, Statistics
 
 LETTERS = "ABCD"
 
 COMMANDS = (
     ("quiz", "Get a question now"),
+    ("review", "A question that you missed"),
     ("stats", "Your level, streak and topics"),
     ("settings", "Hour, time zone and topics"),
     ("stop", "No more daily quizzes"),
@@ -49,7 +51,10 @@ def _code_block(question: Question) -> str:
 def _heading(quiz: Quiz) -> str:
     question = quiz.question
     daily = "Daily quiz · " if quiz.kind is QuizKind.DAILY else ""
-    return f"{_LEVEL_MARK[question.level]} <b>{daily}{escape(question.topic.label)}</b> · {question.level.label}"
+    review = " · 🔁 you missed it before" if quiz.is_review else ""
+    return (
+        f"{_LEVEL_MARK[question.level]} <b>{daily}{escape(question.topic.label)}</b> · {question.level.label}{review}"
+    )
 
 
 def _body(quiz: Quiz) -> str:
@@ -69,19 +74,19 @@ def question_text(quiz: Quiz) -> str:
     return f"{_body(quiz)}\n" + "\n".join(options)
 
 
-def feedback_text(quiz: Quiz, grade: Grade, limit: int = DEFAULT_LIMIT) -> str:
+def feedback_text(quiz: Quiz, grade: Grade, rules: Rules = DEFAULT_RULES) -> str:
     """Return the message that a question's message becomes once it is answered.
 
     Args:
         quiz: the quiz, with what was chosen.
         grade: what the answer changed.
-        limit: points at which a level changes.
+        rules: the numbers of the level machine.
     """
     question = quiz.question
     parts = [f"{_body(quiz)}\n" + "\n".join(_marked_options(quiz)), _verdict(quiz)]
     parts.append(f"<blockquote expandable>{_reasons(quiz)}</blockquote>")
     parts.append(f'📖 <a href="{escape(question.reference_url)}">{escape(question.reference_title, quote=False)}</a>')
-    parts.append(progress_text(grade, limit))
+    parts.append(progress_text(grade, rules))
     return "\n\n".join(parts)
 
 
@@ -115,23 +120,56 @@ def _reasons(quiz: Quiz) -> str:
     )
 
 
-def progress_text(grade: Grade, limit: int = DEFAULT_LIMIT) -> str:
-    """Return a learner's streak and level after an answer, in one or two lines.
+def progress_text(grade: Grade, rules: Rules = DEFAULT_RULES) -> str:
+    """Return a learner's streak and level after an answer, in two or three lines.
 
     Args:
         grade: what the answer changed.
-        limit: points at which a level changes.
+        rules: the numbers of the level machine.
     """
-    days = "day" if grade.streak_after == 1 else "days"
-    streak = f"🔥 Streak: <b>{grade.streak_after} {days}</b>"
+    return "\n".join([_streak_line(grade), *_freeze_lines(grade), _level_change(grade, rules)])
+
+
+def _streak_line(grade: Grade) -> str:
+    return f"🔥 Streak: <b>{grade.streak_after} day{'' if grade.streak_after == 1 else 's'}</b>"
+
+
+def _freeze_lines(grade: Grade) -> list[str]:
+    if grade.freezes_after > grade.freezes_before:
+        return ["❄️ You earned a freeze: it saves your streak on a day that you miss."]
+    if grade.freezes_after < grade.freezes_before:
+        return [f"❄️ A freeze saved your streak ({grade.freezes_after} left)."]
+    return []
+
+
+def _level_change(grade: Grade, rules: Rules) -> str:
+    level = f"<b>{grade.level_after.label}</b>"
+    if grade.placement_left:
+        done = rules.placement_answers - grade.placement_left
+        return f"🧭 Finding your level: {done} of {rules.placement_answers}"
+    if grade.was_placed:
+        return f"🧭 Your first {rules.placement_answers} answers place you at {level}."
     if grade.level_after > grade.level_before:
-        return f"{streak}\n🎉 <b>Up to {grade.level_after.label}!</b> Harder questions from now on."
+        return f"🎉 Up to {level}! {_reason(grade, rules)} Harder questions from now on."
     if grade.level_after < grade.level_before:
-        return f"{streak}\n🪜 Back to <b>{grade.level_after.label}</b> for now: {limit} right in a row lead up."
-    return f"{streak}\n{level_line(grade.level_after, grade.points_after, limit)}"
+        return f"🪜 Back to {level} for now. {_reason(grade, rules)}"
+    return level_line(grade.level_after, grade.points_after, rules.limit)
 
 
-def level_line(level: Level, points: int, limit: int = DEFAULT_LIMIT) -> str:
+def _reason(grade: Grade, rules: Rules) -> str:
+    """Say in one line why a level changed."""
+    if grade.level_after > grade.level_before:
+        run = max(grade.run_before, 0) + 1
+        if run * rules.reward >= rules.limit:
+            return f"{_number(run).capitalize()} right in a row."
+        return f"{rules.limit} points from your answers here."
+    run = max(-grade.run_before, 0) + 1
+    if run > 1:
+        return f"{_number(run).capitalize()} wrong in a row; {rules.limit} points lead up again."
+    return f"More misses than right answers make good; {rules.limit} points lead up again."
+
+
+def level_line(level: Level, points: int, limit: int = DEFAULT_RULES.limit) -> str:
     """Return a level and the way to the next one.
 
     Args:
@@ -147,6 +185,8 @@ def level_line(level: Level, points: int, limit: int = DEFAULT_LIMIT) -> str:
         return f"{name} · {-points} right {answers} good the last miss"
     points = min(points, limit)  # earned before an operator lowered the limit
     bar = "▰" * points + "▱" * (limit - points)
+    if points == limit:  # the ratings are not sure yet
+        return f"{name}  {bar}  {Level(level + 1).label} as soon as your answers here leave no doubt"
     return f"{name}  {bar}  {points}/{limit} to {Level(level + 1).label}"
 
 
@@ -177,38 +217,71 @@ def welcome_text(learner: Learner, *, is_new: bool) -> str:
         "<b>Welcome to the daily quiz for data engineers!</b>\n\n"
         "One question a day on SQL, streaming, orchestration, lakehouses and more, with an explanation of why the "
         "answer is right and the tempting ones are wrong.\n\n"
-        f"• You start at <b>{learner.level.label}</b>; questions get harder or easier with your answers.\n"
+        "• Questions follow your answers: mostly right, and always something to learn.\n"
         f"• Your quiz comes every day at <b>{hour}</b> ({clock_name(learner)}); /settings changes it.\n"
         "• Answer on days in a row to grow your streak 🔥\n\n"
-        "Shall we begin?"
+        "How long have you worked with data pipelines?"
     )
 
 
-def help_text(limit: int = DEFAULT_LIMIT) -> str:
+EXPERIENCES = {
+    Experience.NEW: "I am new to it",
+    Experience.SOME: "1-2 years",
+    Experience.SOLID: "3-5 years",
+    Experience.DEEP: "More than 5",
+}
+"""What a new learner may say about themselves, in their own words."""
+
+
+def experience_text(experience: Experience, rules: Rules = DEFAULT_RULES) -> str:
+    """Return what the welcome becomes once a new learner has said how experienced they are.
+
+    Args:
+        experience: what they said.
+        rules: the numbers of the level machine.
+    """
+    placing = (
+        f"Your first {_number(rules.placement_answers)} answers find your level. " if rules.placement_answers else ""
+    )
+    return f"<b>Noted: {EXPERIENCES[experience].lower().replace('i am', 'you are')}.</b>\n\n{placing}Shall we begin?"
+
+
+def help_text(rules: Rules = DEFAULT_RULES) -> str:
     """Return the answer to /help.
 
     Args:
-        limit: points at which a level changes.
+        rules: the numbers of the level machine.
     """
     commands = "\n".join(f"/{name} – {about}" for name, about in COMMANDS)
     return (
         "<b>How it works</b>\n\n"
         "Tap A, B, C or D under a question; the first tap counts. "
-        f"{limit} right in a row from zero raise your level, {_wrong_in_a_row(limit)}, "
-        f"and {_NUMBERS[_PENALTY]} right make good one wrong.\n"
-        "Your streak counts the days on which you answered, right or wrong.\n\n"
+        f"{_rule_in_words(rules)} Before a level changes, your answers on it must leave no doubt.\n"
+        "A question that you missed comes back after a while, sooner if it was hard for you.\n"
+        f"Your streak counts the days on which you answered, right or wrong. {_freezes_in_words(rules)}\n\n"
         f"{commands}"
     )
 
 
-_NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven")
-_PENALTY = -POINTS[Answer.WRONG]
+def _rule_in_words(rules: Rules) -> str:
+    rise, fall = -(-rules.limit // rules.reward), -(-rules.limit // rules.penalty)
+    falls = "one wrong answer lowers it" if fall == 1 else f"{_number(fall)} wrong in a row lower it"
+    made_good = f", and {_number(rules.penalty)} right make good one wrong" if rules.penalty > 1 else ""
+    return f"{_number(rise).capitalize()} right in a row from zero raise your level, {falls}{made_good}."
 
 
-def _wrong_in_a_row(limit: int) -> str:
-    """Say how many wrong answers lower the level of a learner without points."""
-    count = -(-limit // _PENALTY)
-    return "one wrong answer lowers it" if count == 1 else f"{_NUMBERS[count]} wrong in a row lower it"
+def _freezes_in_words(rules: Rules) -> str:
+    if not rules.most_freezes:
+        return ""
+    return f"Every {_number(rules.freeze_days)} days of it earn a freeze, which saves one missed day."
+
+
+_NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def _number(count: int) -> str:
+    """Return a small number as a word."""
+    return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
 
 
 PRIVACY_TEXT = (
@@ -232,6 +305,7 @@ STOPPED_TEXT = (
 )
 UNKNOWN_TEXT = "I only understand buttons and commands. Try /quiz for a question or /help for everything else."
 NOT_REGISTERED = "I don't know you yet, or you erased everything. /start begins."
+NOTHING_TO_REVIEW = "Nothing to review: you have missed no question so far. Try /quiz."
 NO_QUESTION = "There is no question for your topics just now. Choose more topics in /settings."
 TRY_AGAIN_TEXT = "That took too long on our side, sorry. Please try again in a minute."
 EXPORT_CAPTION = "Everything that is stored about you. /privacy explains it."
@@ -246,6 +320,22 @@ REASONS = {
     ReportReason.OUTDATED: "It is outdated",
 }
 """What a learner may find wrong with a question, in their own words."""
+
+
+def no_review_text(waiting: WaitingReviews, learner: Learner) -> str:
+    """Return the answer to /review when nothing is due.
+
+    Args:
+        waiting: what waits.
+        learner: whose clock counts.
+    """
+    if waiting.next_at is None:
+        return NOTHING_TO_REVIEW
+    day = learner.local_day(waiting.next_at)
+    what = (
+        "1 question that you missed comes" if waiting.later == 1 else f"{waiting.later} questions that you missed come"
+    )
+    return f"Nothing to review just now. {what} back from <b>{day:%A, %-d %B}</b> on; until then, /quiz has new ones."
 
 
 def resumed_text(learner: Learner) -> str:
@@ -273,7 +363,7 @@ def settings_text(learner: Learner) -> str:
     )
 
 
-def stats_text(learner: Learner, statistics: Statistics, streak: int, limit: int = DEFAULT_LIMIT) -> str:
+def stats_text(learner: Learner, statistics: Statistics, streak: int, limit: int = DEFAULT_RULES.limit) -> str:
     """Return the answer to /stats.
 
     Args:

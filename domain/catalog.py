@@ -106,6 +106,13 @@ class QuizKind(StrEnum):
 
     DAILY = "daily"
     ON_DEMAND = "on_demand"
+    REVIEW = "review"
+    """They asked for a question that they once missed."""
+
+    @property
+    def is_awaited(self) -> bool:
+        """Return whether the learner asked for it and waits in the chat."""
+        return self is not QuizKind.DAILY
 
 
 class QuizState(StrEnum):
@@ -118,6 +125,15 @@ class QuizState(StrEnum):
     GRADED = "graded"
     EXPIRED = "expired"
     FAILED = "failed"
+
+
+class Experience(StrEnum):
+    """What a new learner says about themselves."""
+
+    NEW = "new"
+    SOME = "some"
+    SOLID = "solid"
+    DEEP = "deep"
 
 
 class CheckEngine(StrEnum):

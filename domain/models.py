@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from enum import StrEnum
@@ -29,9 +30,20 @@ class Learner:
     level: Level
     points: int
     """Progress within the level, from -threshold to +threshold."""
+    run: int
+    """Answers in a row that were right, or, as a negative number, wrong."""
+    placement_left: int
+    """Answers until they are placed on a level; 0 when they are."""
+    ability: float
+    """Estimated, in logits."""
+    ability_variance: float
+    """Of the estimate, in logits²."""
     streak_days: int
+    freezes: int
+    """Missed days that the streak will survive."""
     last_answer_day: date | None
     """The learner's own local day of their latest answer."""
+    last_answer_at: datetime | None
     daily_at: time
     timezone: str
     topics: tuple[Topic, ...]
@@ -53,8 +65,14 @@ class Learner:
             bot_id=BotId(row["bot_id"]),
             level=Level(row["level"]),
             points=row["points"],
+            run=row["run"],
+            placement_left=row["placement_left"],
+            ability=row["ability"],
+            ability_variance=row["ability_variance"],
             streak_days=row["streak_days"],
+            freezes=row["freezes"],
             last_answer_day=row["last_answer_day"],
+            last_answer_at=row["last_answer_at"],
             daily_at=row["daily_at"],
             timezone=row["timezone"],
             topics=tuple(Topic(topic) for topic in row["topics"]),
@@ -71,13 +89,25 @@ class Learner:
         """
         return now.astimezone(ZoneInfo(self.timezone)).date()
 
+    @property
+    def last_day_here(self) -> date | None:
+        """Return the latest day with an answer, as the calendar in the learner's present time zone has it.
+
+        Whoever moved east since then has skipped a date without living through it; the later of the two dates keeps
+        that from looking like a missed day, and from counting the same evening twice.
+        """
+        if self.last_answer_day is None or self.last_answer_at is None:
+            return self.last_answer_day
+        return max(self.last_answer_day, self.local_day(self.last_answer_at))
+
     def current_streak(self, today: date) -> int:
-        """Return the streak as it stands today: 0 when a whole day went by without an answer.
+        """Return the streak as it stands today: 0 when more days went by without an answer than freezes cover.
 
         Args:
             today: the learner's local day.
         """
-        alive = self.last_answer_day is not None and (today - self.last_answer_day).days <= 1
+        last_day = self.last_day_here
+        alive = last_day is not None and (today - last_day).days - 1 <= self.freezes
         return self.streak_days if alive else 0
 
 
@@ -143,6 +173,8 @@ class Quiz:
     id: QuizId
     learner_id: LearnerId
     kind: QuizKind
+    is_review: bool
+    """Whether the learner missed this question, or one of its template, before."""
     state: QuizState
     local_day: date
     option_order: tuple[int, ...]
@@ -166,6 +198,7 @@ class Quiz:
             id=QuizId(row["quiz_id"]),
             learner_id=LearnerId(row["learner_id"]),
             kind=QuizKind(row["kind"]),
+            is_review=row["is_review"],
             state=QuizState(row["state"]),
             local_day=row["local_day"],
             option_order=tuple(row["option_order"]),
@@ -184,6 +217,17 @@ class Quiz:
 
 
 @dataclass(frozen=True, slots=True)
+class NewQuiz:
+    """A quiz that is to be made."""
+
+    learner_id: LearnerId
+    question_id: QuestionId
+    option_order: Sequence[int]
+    """For each button, the place of its option in the question."""
+    is_review: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Grade:
     """What an answer changed, as it is stored and told to the learner."""
 
@@ -194,8 +238,17 @@ class Grade:
     level_after: Level
     points_before: int
     points_after: int
+    run_before: int
+    run_after: int
+    """Right or, below zero, wrong answers in a row; 0 after a change of level."""
+    placement_left: int
+    """Answers until the learner is placed, this one counted; 0 in the answer that places them and ever after."""
+    was_placed: bool
+    """Whether this was the answer that placed them."""
     streak_before: int
     streak_after: int
+    freezes_before: int
+    freezes_after: int
     local_day: date
 
     @classmethod
@@ -213,8 +266,14 @@ class Grade:
             level_after=Level(row["level_after"]),
             points_before=row["points_before"],
             points_after=row["points_after"],
+            run_before=row["run_before"],
+            run_after=row["run_after"],
+            placement_left=row["placement_left"],
+            was_placed=row["was_placed"],
             streak_before=row["streak_before"],
             streak_after=row["streak_after"],
+            freezes_before=row["freezes_before"],
+            freezes_after=row["freezes_after"],
             local_day=row["local_day"],
         )
 

@@ -100,6 +100,24 @@ class Settings(BaseSettings):
     quiz_timezone: str = "UTC"
     default_difficulty: Level = Level.INTERMEDIATE
     correct_threshold_for_promotion: Annotated[int, Field(ge=2, le=20)] = 6
+    """Points that raise a level; as many below zero lower it. A right answer is one point."""
+    points_per_miss: Annotated[int, Field(ge=1, le=10)] = 3
+    """Points that a wrong answer takes: 3 settles where three in four are right."""
+    target_success: Annotated[float, Field(ge=0.5, le=0.95)] = 0.775
+    """Share of right answers that questions are chosen for."""
+    gate_confidence: Annotated[float, Field(ge=0, le=3)] = 1.28
+    """How sure the ratings must be before a level changes, in standard deviations: 1.28 is nine in ten."""
+    placement_answers: Annotated[int, Field(ge=0, le=20)] = 6
+    """First answers that place a new learner on a level."""
+    streak_freeze_days: Annotated[int, Field(ge=1, le=60)] = 7
+    """Days of a streak that earn a freeze, which saves a missed day."""
+    streak_freezes_kept: Annotated[int, Field(ge=0, le=10)] = 2
+    choose_among: Annotated[int, Field(ge=1, le=50)] = 5
+    """Best questions of which a learner gets one at random."""
+    most_exposure: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of a level's learners that a question is shown to, as long as there are others."""
+    review_every: Annotated[int, Field(ge=2, le=20)] = 4
+    """At most one quiz in so many brings back a question that was missed."""
     preferred_topics: Annotated[tuple[Topic, ...], NoDecode] = ()
     """Topics of a new learner, separated by commas; empty means all."""
     quiz_expires_after_hours: Annotated[int, Field(ge=1, le=24 * 30)] = 48

@@ -23,6 +23,7 @@ from llm.proof import find_flaw, find_twin
 from observability import metrics
 from question_bank.format import Question as BankQuestion
 from question_bank.rows import question_columns
+from question_picker import QuestionPicker
 from repository import Repository
 from sql.generation_store import Spending
 
@@ -49,7 +50,14 @@ class LlmSource:
 
     name = QuestionSource.LLM
 
-    def __init__(self, client: LlmClient, gate: LlmGate, repository: Repository, settings: Settings) -> None:
+    def __init__(
+        self,
+        client: LlmClient,
+        gate: LlmGate,
+        repository: Repository,
+        settings: Settings,
+        picker: QuestionPicker | None = None,
+    ) -> None:
         """Take what it works with.
 
         Args:
@@ -57,7 +65,9 @@ class LlmSource:
             gate: what all processes agree on.
             repository: where questions and costs are kept.
             settings: budget and time limits.
+            picker: picks from the stock; one with the numbers of the settings if None.
         """
+        self._picker = picker or QuestionPicker.of(repository, settings)
         self._client = client
         self.gate = gate
         self._repository = repository
@@ -66,15 +76,18 @@ class LlmSource:
         self._keeping = asyncio.Lock()
 
     @classmethod
-    def connect(cls, repository: Repository, settings: Settings, redis: Redis) -> LlmSource:
+    def connect(
+        cls, repository: Repository, settings: Settings, redis: Redis, picker: QuestionPicker | None = None
+    ) -> LlmSource:
         """Return a source for what the settings name.
 
         Args:
             repository: where questions and costs are kept.
             settings: with an API key.
             redis: where processes agree.
+            picker: picks from the stock.
         """
-        return cls(LlmClient.connect(settings), LlmGate(redis), repository, settings)
+        return cls(LlmClient.connect(settings), LlmGate(redis), repository, settings, picker)
 
     async def close(self) -> None:
         """Give up what is being made."""
@@ -96,7 +109,7 @@ class LlmSource:
         Raises:
             GenerationError: none is in stock, and none was made before the deadline.
         """
-        found = dict(await self._repository.pick_questions(learners, {QuestionSource.LLM}, unseen=True))
+        found = await self._picker.pick(learners, {QuestionSource.LLM}, near=True)
         if live and len(learners) == 1 and not found and self._settings.openai_live_seconds > 0:
             question = await self._wait_for_one(learners[0])
             if question:

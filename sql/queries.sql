@@ -73,10 +73,14 @@ FROM updates WHERE state IN ('new', 'claimed');
 
 -- name: add_learner
 -- Register a learner, or wake one who comes back; settings and progress of the latter stay.
-INSERT INTO learners (id, bot_id, level, daily_at, timezone, topics, next_daily_at)
-VALUES ($1, $2, $3, $4, $5, $6, next_local_time($5, $4, now()))
+INSERT INTO learners (id, bot_id, level, daily_at, timezone, topics, next_daily_at, placement_left, ability, ability_variance)
+VALUES ($1, $2, $3, $4, $5, $6, next_local_time($5, $4, now()), $7, $8, $9)
 ON CONFLICT (id) DO UPDATE SET blocked_at = NULL, bot_id = excluded.bot_id
 RETURNING *, (xmax = 0) AS is_new;
+
+-- name: set_experience
+-- A new learner said how experienced they are, before their first answer.
+UPDATE learners SET level = $2, ability = $3, ability_variance = $4 WHERE id = $1 AND version = 0 RETURNING *;
 
 -- name: get_learners
 -- The states of several learners.
@@ -343,20 +347,44 @@ GROUP BY outcome, reason ORDER BY outcome, questions DESC;
 -- ================================================================ quizzes
 
 -- name: create_quizzes
--- Make quizzes that are not there yet; a learner's daily quiz belongs to the local day for which it was due.
-INSERT INTO quizzes (learner_id, question_id, kind, local_day, option_order, expires_at)
-SELECT made.learner_id, made.question_id, $4,
-       CASE WHEN $4 = 'daily' AND l.next_daily_at > now() - interval '1 day' THEN (least(l.next_daily_at, now()) AT TIME ZONE l.timezone)::date
-            ELSE (now() AT TIME ZONE l.timezone)::date END,
-       string_to_array(made.option_order, ',')::smallint[], now() + $5::interval
-FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS made (learner_id, question_id, option_order)
-JOIN learners l ON l.id = made.learner_id
-ON CONFLICT DO NOTHING
-RETURNING id, learner_id;
+-- Make quizzes that are not there yet, and count who was shown what; a learner's daily quiz belongs to the local day for
+-- which it was due. Each count waits for the one before, so that two processes never wait for each other.
+WITH made AS (
+    INSERT INTO quizzes (learner_id, question_id, kind, local_day, option_order, is_review, expires_at)
+    SELECT given.learner_id, given.question_id, $4,
+           CASE WHEN $4 = 'daily' AND l.next_daily_at > now() - interval '1 day' THEN (least(l.next_daily_at, now()) AT TIME ZONE l.timezone)::date
+                ELSE (now() AT TIME ZONE l.timezone)::date END,
+           string_to_array(given.option_order, ',')::smallint[], given.is_review, now() + $5::interval
+    FROM unnest($1::bigint[], $2::bigint[], $3::text[], $6::boolean[]) AS given (learner_id, question_id, option_order, is_review)
+    JOIN learners l ON l.id = given.learner_id
+    ON CONFLICT DO NOTHING
+    RETURNING id, learner_id, question_id, is_review
+), asked AS (
+    UPDATE learners l
+    SET levels_asked = l.levels_asked | (1 << l.level),
+        quizzes_since_review = CASE WHEN made.is_review THEN 0 ELSE least(l.quizzes_since_review + 1, 1000) END
+    FROM made JOIN learners before ON before.id = made.learner_id
+    WHERE l.id = made.learner_id
+    RETURNING made.id, made.learner_id, made.question_id, l.level, before.levels_asked & (1 << l.level) = 0 AS is_new_there
+), shown AS (
+    INSERT INTO question_exposure (question_id, level, learners)
+    SELECT asked.question_id, asked.level, count(*)
+    FROM asked JOIN questions q ON q.id = asked.question_id AND q.source <> 'computed'
+    WHERE NOT EXISTS (SELECT FROM quizzes e WHERE e.learner_id = asked.learner_id AND e.question_id = asked.question_id)
+    GROUP BY asked.question_id, asked.level
+    ORDER BY asked.question_id, asked.level
+    ON CONFLICT (question_id, level) DO UPDATE SET learners = question_exposure.learners + excluded.learners
+    RETURNING level
+), counted AS (
+    UPDATE levels SET learners = levels.learners + newcomers.number
+    FROM (SELECT level, count(*) AS number FROM asked WHERE is_new_there GROUP BY level) AS newcomers
+    WHERE levels.level = newcomers.level AND (SELECT count(*) FROM shown) >= 0
+)
+SELECT id, learner_id FROM asked;
 
 -- name: find_open_quizzes
 -- The latest unanswered quiz of each learner.
-SELECT DISTINCT ON (z.learner_id) z.id AS quiz_id, z.learner_id, z.kind, z.state, z.local_day, z.option_order, z.message_id,
+SELECT DISTINCT ON (z.learner_id) z.id AS quiz_id, z.learner_id, z.kind, z.is_review, z.state, z.local_day, z.option_order, z.message_id,
        z.chosen, z.sent_at, z.answered_at, z.attempts,
        q.id AS question_id, q.key, q.topic, q.level AS question_level, q.source, q.prompt, q.code, q.language,
        q.options, q.correct_index, q.explanation, q.reference_title, q.reference_url
@@ -366,7 +394,7 @@ ORDER BY z.learner_id, z.id DESC;
 
 -- name: get_quizzes
 -- Quizzes with their questions.
-SELECT z.id AS quiz_id, z.learner_id, z.kind, z.state, z.local_day, z.option_order, z.message_id,
+SELECT z.id AS quiz_id, z.learner_id, z.kind, z.is_review, z.state, z.local_day, z.option_order, z.message_id,
        z.chosen, z.sent_at, z.answered_at, z.attempts,
        q.id AS question_id, q.key, q.topic, q.level AS question_level, q.source, q.prompt, q.code, q.language,
        q.options, q.correct_index, q.explanation, q.reference_title, q.reference_url
@@ -423,23 +451,64 @@ WHERE state = 'graded' AND feedback_at IS NULL AND graded_at < now() - $1::inter
 
 -- name: persist_answer
 -- One answer, whole or not at all: the learner moves on from the version that was read, the quiz is graded, the answer
--- kept. Nothing comes back when the learner moved meanwhile or the quiz is graded already.
-WITH moved AS (
-    UPDATE learners
-    SET level = $6, points = $8, streak_days = $10, best_streak = greatest(best_streak, $10), last_answer_day = $11,
-        version = version + 1
-    WHERE id = $2 AND version = $3 AND EXISTS (SELECT FROM quizzes z WHERE z.id = $1 AND z.state = 'answered')
-    RETURNING id
+-- kept, the item rated, the review planned. Nothing comes back when the learner moved meanwhile or the quiz is graded
+-- already. A rating moves by a step, since others may have moved it since it was read.
+WITH given AS (
+    SELECT * FROM jsonb_to_record($1::jsonb) AS g (
+        quiz_id bigint, learner_id bigint, version integer, correct boolean, local_day date, last_day date,
+        level_before smallint, level_after smallint, points_before smallint, points_after smallint,
+        run_before integer, run_after integer, placement_left smallint, was_placed boolean,
+        streak_before integer, streak_after integer, freezes_before smallint, freezes_after smallint,
+        rated boolean, success float8, ability_before float8, ability_variance_before float8, ability_after float8,
+        ability_variance_after float8, difficulty float8, difficulty_variance float8, difficulty_after float8,
+        difficulty_variance_after float8, stability float8, memory_difficulty float8, reviewed_at timestamptz,
+        due_at timestamptz)
+), moved AS (
+    UPDATE learners l
+    SET level = g.level_after, points = g.points_after, run = g.run_after, placement_left = g.placement_left,
+        ability = g.ability_after, ability_variance = g.ability_variance_after, streak_days = g.streak_after,
+        best_streak = greatest(l.best_streak, g.streak_after), freezes = g.freezes_after, last_answer_day = g.last_day,
+        last_answer_at = greatest(l.last_answer_at, z.answered_at), version = l.version + 1
+    FROM given g JOIN quizzes z ON z.id = g.quiz_id AND z.state = 'answered'
+    WHERE l.id = g.learner_id AND l.version = g.version
+    RETURNING l.id
 ), graded AS (
-    UPDATE quizzes SET state = 'graded', graded_at = now(), touched_at = now()
-    WHERE id = $1 AND state = 'answered' AND EXISTS (SELECT FROM moved)
-    RETURNING id, learner_id, question_id, chosen, answered_at
+    UPDATE quizzes z SET state = 'graded', graded_at = now(), touched_at = now()
+    FROM given g
+    WHERE z.id = g.quiz_id AND z.state = 'answered' AND EXISTS (SELECT FROM moved)
+    RETURNING z.id, z.learner_id, z.question_id, z.chosen, z.answered_at
+), kept AS (
+    INSERT INTO answers (quiz_id, learner_id, question_id, topic, correct, chosen, local_day, level_before, level_after,
+                         points_before, points_after, run_before, run_after, placement_left, was_placed, streak_before,
+                         streak_after, freezes_before, freezes_after, rated, success, ability_before,
+                         ability_variance_before, ability_after, ability_variance_after, difficulty, difficulty_variance,
+                         answered_at)
+    SELECT a.id, a.learner_id, a.question_id, q.topic, g.correct, a.chosen, g.local_day, g.level_before, g.level_after,
+           g.points_before, g.points_after, g.run_before, g.run_after, g.placement_left, g.was_placed, g.streak_before,
+           g.streak_after, g.freezes_before, g.freezes_after, g.rated, g.success, g.ability_before,
+           g.ability_variance_before, g.ability_after, g.ability_variance_after, g.difficulty, g.difficulty_variance,
+           a.answered_at
+    FROM graded a JOIN questions q ON q.id = a.question_id CROSS JOIN given g
+    RETURNING quiz_id
+), remembered AS (
+    INSERT INTO reviews (learner_id, item, question_id, stability, difficulty, reviewed_at, due_at)
+    SELECT a.learner_id, q.item, a.question_id, g.stability, g.memory_difficulty, g.reviewed_at, g.due_at
+    FROM graded a JOIN questions q ON q.id = a.question_id CROSS JOIN given g
+    WHERE g.stability IS NOT NULL
+    ON CONFLICT (learner_id, item) DO UPDATE
+    SET question_id = excluded.question_id, stability = excluded.stability, difficulty = excluded.difficulty,
+        reviewed_at = excluded.reviewed_at, due_at = excluded.due_at
+), rated AS (
+    INSERT INTO item_ratings (item, difficulty, variance, answers)
+    SELECT q.item, g.difficulty_after, g.difficulty_variance_after, 1
+    FROM graded a JOIN questions q ON q.id = a.question_id CROSS JOIN given g
+    WHERE g.rated
+    ON CONFLICT (item) DO UPDATE
+    SET difficulty = item_ratings.difficulty + (SELECT g.difficulty_after - g.difficulty FROM given g),
+        variance = item_ratings.variance * (SELECT g.difficulty_variance_after / g.difficulty_variance FROM given g),
+        answers = item_ratings.answers + 1
 )
-INSERT INTO answers (quiz_id, learner_id, question_id, topic, correct, chosen, local_day, level_before, level_after,
-                     points_before, points_after, streak_before, streak_after, answered_at)
-SELECT g.id, g.learner_id, g.question_id, q.topic, $4, g.chosen, $12, $5, $6, $7, $8, $9, $10, g.answered_at
-FROM graded g JOIN questions q ON q.id = g.question_id
-RETURNING *;
+SELECT quiz_id FROM kept;
 
 -- name: get_grades
 -- What answers changed.
@@ -449,6 +518,91 @@ SELECT * FROM answers WHERE quiz_id = ANY($1::bigint[]) ORDER BY quiz_id;
 -- The learner has the feedback, or never will.
 UPDATE quizzes SET feedback_at = now() WHERE id = ANY($1::bigint[]);
 
+-- ================================================================ adaptation
+
+-- name: list_askable
+-- Every question of some sources that can be asked: how hard it has proved to be, and how many learners of each level
+-- were shown it.
+SELECT q.id, q.topic, q.level, q.source, r.difficulty,
+       ARRAY[coalesce(e.one, 0), coalesce(e.two, 0), coalesce(e.three, 0), coalesce(e.four, 0)] AS shown
+FROM questions q
+LEFT JOIN item_ratings r ON r.item = q.item
+LEFT JOIN (
+    SELECT question_id, sum(learners) FILTER (WHERE level = 1) AS one, sum(learners) FILTER (WHERE level = 2) AS two,
+           sum(learners) FILTER (WHERE level = 3) AS three, sum(learners) FILTER (WHERE level = 4) AS four
+    FROM question_exposure GROUP BY question_id
+) AS e ON e.question_id = q.id
+WHERE q.state = 'active' AND q.source = ANY($1::text[])
+ORDER BY q.id;
+
+-- name: count_learners_asked
+-- How many learners were ever asked anything while they stood on a level.
+SELECT level, learners FROM levels;
+
+-- name: read_level_difficulties
+-- The mean difficulty of each level's questions; one that nobody answered yet is as hard as its author said.
+SELECT q.level, avg(coalesce(r.difficulty, prior.difficulty)) AS difficulty
+FROM questions q
+JOIN unnest($1::smallint[], $2::float8[]) AS prior (level, difficulty) ON prior.level = q.level
+LEFT JOIN item_ratings r ON r.item = q.item
+WHERE q.state = 'active' AND q.source <> 'computed'
+GROUP BY q.level;
+
+-- name: get_item_ratings
+-- How hard some items have proved to be.
+SELECT item, difficulty, variance FROM item_ratings WHERE item = ANY($1::text[]);
+
+-- name: list_seen_questions
+-- Which questions learners have had.
+SELECT learner_id, array_agg(DISTINCT question_id) AS question_ids
+FROM quizzes WHERE learner_id = ANY($1::bigint[]) GROUP BY learner_id;
+
+-- name: get_questions_by_id
+-- Questions that can be asked, by their ids.
+SELECT id AS question_id, key, topic, level AS question_level, source, prompt, code, language, options, correct_index,
+       explanation, reference_title, reference_url
+FROM questions WHERE id = ANY($1::bigint[]) AND state = 'active';
+
+-- name: get_grading_facts
+-- What grading answers needs to know beyond the quizzes and the learners' states.
+SELECT z.id AS quiz_id, q.item, q.level, r.difficulty, r.variance, m.stability, m.difficulty AS memory_difficulty,
+       m.reviewed_at, m.due_at,
+       EXISTS (SELECT FROM quizzes e WHERE e.learner_id = z.learner_id AND e.question_id = z.question_id
+               AND e.id <> z.id AND e.state = 'graded') AS answered_before
+FROM quizzes z JOIN questions q ON q.id = z.question_id
+LEFT JOIN item_ratings r ON r.item = q.item
+LEFT JOIN reviews m ON m.learner_id = z.learner_id AND m.item = q.item
+WHERE z.id = ANY($1::bigint[]);
+
+-- name: find_due_reviews
+-- For each learner the missed question that has been due for longest: of their topics, in good standing, not open in
+-- their chat, and, unless they asked for it, only after so many other quizzes.
+SELECT DISTINCT ON (m.learner_id) m.learner_id, q.template,
+       coalesce((SELECT max(had.seed) + 1 FROM quizzes z JOIN questions had ON had.id = z.question_id
+                 WHERE z.learner_id = m.learner_id AND had.template = q.template), 0) AS next_seed,
+       q.id AS question_id, q.key, q.topic, q.level AS question_level, q.source, q.prompt, q.code, q.language, q.options,
+       q.correct_index, q.explanation, q.reference_title, q.reference_url
+FROM reviews m
+JOIN learners l ON l.id = m.learner_id
+JOIN questions q ON q.id = m.question_id AND q.state = 'active'
+WHERE m.learner_id = ANY($1::bigint[]) AND m.due_at <= $2 AND ($3 OR l.quizzes_since_review >= $4)
+  AND (l.topics = '{}' OR q.topic = ANY(l.topics))
+  AND NOT EXISTS (SELECT FROM questions doubted WHERE doubted.template = q.template AND doubted.state = 'quarantined')
+  AND NOT EXISTS (SELECT FROM quizzes z JOIN questions open ON open.id = z.question_id
+                  WHERE z.learner_id = m.learner_id AND open.item = m.item
+                    AND z.state IN ('pending', 'sending', 'sent', 'answered') AND z.expires_at > now())
+ORDER BY m.learner_id, m.due_at;
+
+-- name: count_reviews
+-- How many missed questions wait for a learner, and when the next one that is not due yet will be.
+SELECT count(*) FILTER (WHERE m.due_at <= $2) AS due, count(*) FILTER (WHERE m.due_at > $2) AS later,
+       min(m.due_at) FILTER (WHERE m.due_at > $2) AS next_at
+FROM reviews m
+JOIN learners l ON l.id = m.learner_id
+JOIN questions q ON q.id = m.question_id AND q.state = 'active'
+WHERE m.learner_id = $1 AND (l.topics = '{}' OR q.topic = ANY(l.topics))
+  AND NOT EXISTS (SELECT FROM questions doubted WHERE doubted.template = q.template AND doubted.state = 'quarantined');
+
 -- ================================================================ statistics, export
 
 -- name: read_statistics
@@ -457,10 +611,10 @@ SELECT count(*) AS answered, count(*) FILTER (WHERE correct) AS correct,
        count(*) FILTER (WHERE answered_at > now() - interval '7 days') AS answered_last_week
 FROM answers WHERE learner_id = $1;
 
--- name: read_topic_scores
--- A learner's answers by topic.
-SELECT topic, count(*) AS answered, count(*) FILTER (WHERE correct) AS correct
-FROM answers WHERE learner_id = $1 GROUP BY topic ORDER BY answered DESC, topic;
+-- name: list_topic_scores
+-- Answers of learners by topic, those with the most first.
+SELECT learner_id, topic, count(*) AS answered, count(*) FILTER (WHERE correct) AS correct
+FROM answers WHERE learner_id = ANY($1::bigint[]) GROUP BY learner_id, topic ORDER BY learner_id, answered DESC, topic;
 
 -- name: read_best_streak
 -- The longest run of days that a learner ever had.
@@ -472,6 +626,7 @@ SELECT jsonb_build_object(
     'learner', to_jsonb(l),
     'quizzes', coalesce((SELECT jsonb_agg(to_jsonb(z) ORDER BY z.id) FROM quizzes z WHERE z.learner_id = l.id), '[]'),
     'answers', coalesce((SELECT jsonb_agg(to_jsonb(a) ORDER BY a.quiz_id) FROM answers a WHERE a.learner_id = l.id), '[]'),
+    'reviews', coalesce((SELECT jsonb_agg(to_jsonb(m) ORDER BY m.due_at) FROM reviews m WHERE m.learner_id = l.id), '[]'),
     'reports', coalesce((SELECT jsonb_agg(to_jsonb(r) ORDER BY r.reported_at) FROM question_reports r WHERE r.learner_id = l.id), '[]'),
     'updates', coalesce((SELECT jsonb_agg(to_jsonb(u) ORDER BY u.id) FROM updates u WHERE u.learner_id = l.id), '[]')
 ) AS document

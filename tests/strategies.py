@@ -12,12 +12,14 @@ from bot.callbacks import (
     AllTopics,
     AnswerTap,
     Callback,
+    ChooseExperience,
     ChooseHour,
     ChooseOffset,
     ChooseZone,
     CloseReport,
     ConfirmErase,
     NextQuestion,
+    NextReview,
     OpenReport,
     OpenSettings,
     ReportQuestion,
@@ -25,8 +27,9 @@ from bot.callbacks import (
     ToggleTopic,
 )
 from bot.zones import ZONES
-from difficulty_adapter import DEFAULT_LIMIT, Answer, Progress
-from domain.catalog import Level, ReportReason, Topic
+from difficulty_adapter import DEFAULT_RULES, Answer, Progress, Rules, Streak
+from domain.catalog import Experience, Level, ReportReason, Topic
+from domain.learning import Rating
 
 BIGGEST_ID = 2**63 - 1
 """The largest number that a bigint column holds."""
@@ -37,6 +40,19 @@ zones = st.sampled_from(sorted(available_timezones()))
 levels = st.sampled_from(list(Level))
 answers = st.sampled_from(list(Answer))
 limits = st.integers(1, 20)
+abilities = st.none() | st.builds(Rating, st.floats(-6, 6), st.floats(0.01, 2))
+"""Ratings of learners, and their absence."""
+rules_of_any_size = st.builds(
+    Rules,
+    limit=limits,
+    penalty=st.integers(1, 10),
+    placement_answers=st.integers(0, 20),
+    target_success=st.floats(0.5, 0.95),
+    confidence=st.floats(0, 3),
+    freeze_days=st.integers(1, 60),
+    most_freezes=st.integers(0, 10),
+)
+streaks = st.builds(Streak, st.integers(0, 400), st.none() | days, st.integers(0, 2))
 
 plain_texts = st.text(min_size=1, max_size=60).filter(str.strip)
 hostile_texts = st.lists(
@@ -50,7 +66,7 @@ hostile_texts = st.lists(
 """Texts that try to break out of markup."""
 
 
-def progresses(limit: int = DEFAULT_LIMIT) -> st.SearchStrategy[Progress]:
+def progresses(limit: int = DEFAULT_RULES.limit) -> st.SearchStrategy[Progress]:
     """Return places where a learner may stand under a limit: an answer never leaves points at a bound that moves."""
 
     def place(level: Level) -> st.SearchStrategy[Progress]:
@@ -60,8 +76,8 @@ def progresses(limit: int = DEFAULT_LIMIT) -> st.SearchStrategy[Progress]:
             Progress,
             level=st.just(level),
             points=st.integers(least, most),
-            streak_days=st.integers(0, 400),
-            last_answer_day=st.none() | days,
+            run=st.integers(-50, 50),
+            streak=streaks,
         )
 
     return levels.flatmap(place)
@@ -72,6 +88,8 @@ reasons = st.sampled_from([reason.value for reason in ReportReason])
 callbacks: st.SearchStrategy[Callback] = st.one_of(
     st.builds(AnswerTap, quiz_id=quiz_ids, place=st.integers(0, 3)),
     st.builds(NextQuestion),
+    st.builds(NextReview),
+    st.builds(ChooseExperience, experience=st.sampled_from([experience.value for experience in Experience])),
     st.builds(OpenSettings, page=st.sampled_from(["main", "hour", "zone", "topics", "done"])),
     st.builds(ChooseHour, hour=st.integers(0, 23)),
     st.builds(ChooseOffset, minutes=st.integers(-24 * 60, 24 * 60)),

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from domain.catalog import QuestionSource, QuizKind
 from domain.errors import StartupError
 from domain.ids import LearnerId
+from domain.models import NewQuiz
 from domain.settings import Settings
 from repository import Repository
 from sql.database import Database
@@ -35,7 +36,7 @@ async def test_questions_repeat_only_when_all_of_the_level_and_topics_were_seen(
         question = (await repository.pick_questions([learner], set(QuestionSource)))[learner.id]
         seen.append(question.key)
         made = await repository.create_quizzes(
-            QuizKind.ON_DEMAND, [(learner.id, question.id, range(4))], timedelta(hours=1)
+            QuizKind.ON_DEMAND, [NewQuiz(learner.id, question.id, range(4))], timedelta(hours=1)
         )
         await repository.begin_sending(made[learner.id])
         await repository.mark_send_failed(made[learner.id], "test", for_good=True)

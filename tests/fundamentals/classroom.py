@@ -7,14 +7,18 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import quiz_grading
 import quiz_session
 from domain.catalog import OPTION_COUNT, Priority, QuizKind
 from domain.errors import TelegramError
 from domain.ids import LearnerId, QuizId
+from domain.learning import UNKNOWN_ABILITY, Rating
 from domain.models import Delivery, Grade, Learner, Outcome, Quiz
 from domain.settings import Settings
-from quiz_generator import QuestionGenerator, StaticSource
-from quiz_session import Services, Tap
+from question_picker import QuestionPicker
+from quiz_generator import ComputedSource, QuestionGenerator, ReviewSource, SeenSource, StaticSource
+from quiz_grading import Tap
+from quiz_session import Services
 from repository import Repository
 from tests.factories import BOT_ID, some_id
 
@@ -46,6 +50,10 @@ class RecordingMessenger:
             raise self.failures[learner_id].pop(0)
 
 
+ABLE, UNABLE = Rating(4.0, 0.01), Rating(-4.0, 0.01)
+"""Learners whose ratings leave no doubt, so that their points alone decide when they rise or fall."""
+
+
 class Classroom:
     """The use cases on a real database, with a messenger that records."""
 
@@ -61,19 +69,24 @@ class Classroom:
         self.services = Services(
             settings=settings,
             repository=repository,
-            generator=QuestionGenerator([StaticSource(repository)], last=StaticSource(repository, again=True)),
+            generator=QuestionGenerator(
+                [StaticSource(QuestionPicker(repository))],
+                last=SeenSource(repository),
+                reviews=ReviewSource(repository, ComputedSource(repository)),
+            ),
             messenger=self.messenger,
             rng=random.Random(20261122),
         )
 
-    async def join(self, **choices: object) -> Learner:
-        """Register a learner.
+    async def join(self, ability: Rating = UNKNOWN_ABILITY, **choices: object) -> Learner:
+        """Register a learner, who is placed on their level already unless ``placement_answers`` says otherwise.
 
         Args:
+            ability: what is believed of them.
             choices: settings that differ from the defaults, such as ``quiz_timezone``.
         """
-        settings = self.services.settings.model_copy(update=choices)
-        learner, _ = await self.repository.add_learner(LearnerId(some_id()), BOT_ID, settings)
+        settings = self.services.settings.model_copy(update={"placement_answers": 0} | choices)
+        learner, _ = await self.repository.add_learner(LearnerId(some_id()), BOT_ID, settings, ability)
         return learner
 
     async def state_of(self, learner: Learner) -> Learner:
@@ -126,7 +139,7 @@ class Classroom:
         """
         place = button_of(quiz, right=right)
         tap = Tap(quiz.id, quiz.learner_id, place, at or datetime.now(UTC), quiz.message_id)
-        return await quiz_session.record_tap(self.services, tap)
+        return await quiz_grading.record_tap(self.services, tap)
 
     async def answer(self, learner: Learner, *, right: bool, at: datetime | None = None) -> Grade:
         """Let a learner ask for a question and answer it.
@@ -138,7 +151,7 @@ class Classroom:
         """
         quiz = await self.ask(learner)
         assert await self.tap(quiz, right=right, at=at)
-        await quiz_session.grade_answers(self.services, [quiz.id])
+        await quiz_grading.grade_answers(self.services, [quiz.id])
         return (await self.repository.get_grades([quiz.id]))[quiz.id]
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import quiz_reports
 from domain.catalog import QuestionState, QuizKind, ReportReason
 from domain.ids import QuizId
-from domain.models import Learner, Question
+from domain.models import Learner, NewQuiz, Question
 from tests.fundamentals.classroom import Classroom
 
 KEY = "orchestration-3-1"
@@ -17,7 +17,7 @@ async def give(classroom: Classroom, learner: Learner, question: Question) -> Qu
     """Put one certain question to a learner."""
     order = [0, 1, 2, 3]
     made = await classroom.repository.create_quizzes(
-        QuizKind.ON_DEMAND, [(learner.id, question.id, order)], timedelta(hours=1)
+        QuizKind.ON_DEMAND, [NewQuiz(learner.id, question.id, order)], timedelta(hours=1)
     )
     return made[learner.id]
 

@@ -17,6 +17,7 @@ from domain.models import Learner, Question
 from domain.settings import Settings
 from llm.gate import LlmGate
 from llm.source import LlmSource
+from question_picker import QuestionPicker
 from quiz_generator import QuestionGenerator, StaticSource, make_generator
 from quiz_session import Services
 from repository import Repository
@@ -254,7 +255,9 @@ async def enrol(repository: Repository, count: int) -> list[LearnerId]:
 async def test_a_daily_distribution_never_asks_the_model(new_desk: NewDesk) -> None:
     desk = new_desk()
     desk.llm.answer(HANGING)
-    generator = QuestionGenerator([StaticSource(desk.repository), desk.source], last=StaticSource(desk.repository))
+    generator = QuestionGenerator(
+        [StaticSource(QuestionPicker(desk.repository)), desk.source], last=StaticSource(QuestionPicker(desk.repository))
+    )
     services = Services(desk.settings, desk.repository, generator, RecordingMessenger())
     learner_ids = await enrol(desk.repository, 1000)
     prepared = await quiz_session.prepare_quizzes(services, learner_ids, QuizKind.DAILY)

@@ -22,10 +22,13 @@ from llm.source import LlmSource
 from question_bank.format import Reference
 from question_bank.rows import question_columns
 from question_bank.templates.base import Draft, Misconception, Template
+from question_picker import QuestionPicker
 from quiz_generator import (
     TURNS,
     ComputedSource,
     QuestionGenerator,
+    QuestionSourceStrategy,
+    SeenSource,
     StaticSource,
     make_generator,
     sources_for,
@@ -183,15 +186,15 @@ async def test_the_settings_decide_who_takes_part(shared_repository: Repository)
 # ---------------------------------------------------------------- the bank
 
 
-async def test_the_bank_serves_each_learner_their_level_and_topics(shared_repository: Repository) -> None:
+async def test_the_bank_serves_each_learner_their_topics_near_their_level(shared_repository: Repository) -> None:
     learners = [make_learner(level=level, topics=(Topic.STREAMING, Topic.DATA_QUALITY)) for level in Level]
-    drawn = await StaticSource(shared_repository).draw(learners, live=False)
+    drawn = await StaticSource(QuestionPicker(shared_repository)).draw(learners, live=False)
     for learner in learners:
-        assert drawn[learner.id].level is learner.level
+        assert abs(drawn[learner.id].level - learner.level) <= 1
         assert drawn[learner.id].topic in learner.topics
 
 
-def only(*sources: StaticSource | ComputedSource, classroom: Classroom) -> None:
+def only(*sources: QuestionSourceStrategy, classroom: Classroom) -> None:
     """Let a classroom draw from these sources alone."""
     by_name = QuestionGenerator(sources)
     classroom.services = replace(classroom.services, generator=by_name)
@@ -206,15 +209,15 @@ async def asked(classroom: Classroom, learner: Learner, times: int) -> list[Ques
 
 
 async def test_the_bank_serves_what_is_unseen_and_then_nothing(classroom: Classroom) -> None:
-    only(StaticSource(classroom.repository), classroom=classroom)
+    only(StaticSource(QuestionPicker(classroom.repository)), classroom=classroom)
     learner = await classroom.join(preferred_topics=(Topic.STREAMING,))
-    questions = await asked(classroom, learner, QUESTIONS_PER_CELL)
-    assert len({question.key for question in questions}) == QUESTIONS_PER_CELL
-    assert await StaticSource(classroom.repository).draw([learner], live=True) == {}
+    questions = await asked(classroom, learner, len(Level) * QUESTIONS_PER_CELL)
+    assert len({question.key for question in questions}) == len(questions)
+    assert await StaticSource(QuestionPicker(classroom.repository)).draw([learner], live=True) == {}
 
 
 async def test_the_last_resort_serves_again_what_was_seen_least_often(classroom: Classroom) -> None:
-    last = StaticSource(classroom.repository, again=True)
+    last = SeenSource(classroom.repository)
     only(last, classroom=classroom)
     learner = await classroom.join(preferred_topics=(Topic.STREAMING,))
     questions = await asked(classroom, learner, 2 * QUESTIONS_PER_CELL)
@@ -226,25 +229,26 @@ async def test_imported_questions_are_the_banks_and_a_models_only_the_last_resor
     classroom: Classroom,
 ) -> None:
     learner = await classroom.join(preferred_topics=(Topic.GOVERNANCE_SECURITY,), default_difficulty=Level.EXPERT)
-    only(StaticSource(classroom.repository), classroom=classroom)
+    only(StaticSource(QuestionPicker(classroom.repository)), classroom=classroom)
     for source in (QuestionSource.IMPORTED, QuestionSource.LLM):
         columns = question_columns(make_bank_question(level=Level.EXPERT), Topic.GOVERNANCE_SECURITY, source)
         await classroom.repository.store_question(columns)
-    served = await asked(classroom, learner, QUESTIONS_PER_CELL + 1)
+    served = await asked(classroom, learner, len(Level) * QUESTIONS_PER_CELL + 1)
     assert {question.source for question in served} == {QuestionSource.STATIC, QuestionSource.IMPORTED}
-    assert await StaticSource(classroom.repository).draw([learner], live=True) == {}
-    again = await StaticSource(classroom.repository, again=True).draw([learner], live=True)
+    assert await StaticSource(QuestionPicker(classroom.repository)).draw([learner], live=True) == {}
+    again = await SeenSource(classroom.repository).draw([learner], live=True)
     assert again[learner.id].source is QuestionSource.LLM
 
 
 @pytest.mark.parametrize("again", [True, False])
-async def test_a_doubted_question_is_not_served(classroom: Classroom, again: bool) -> None:  # noqa: FBT001
+async def test_a_doubted_question_is_not_served(classroom: Classroom, *, again: bool) -> None:
     question = make_bank_question(level=Level.BEGINNER)
     repository = classroom.repository
     await repository.store_question(question_columns(question, Topic.ETL_VS_ELT, QuestionSource.IMPORTED))
     await repository.quarantine_question(question.id, "doubted")
     learners = [make_learner(level=Level.BEGINNER, topics=(Topic.ETL_VS_ELT,)) for _ in range(200)]
-    drawn = await StaticSource(repository, again=again).draw(learners, live=False)
+    source = SeenSource(repository) if again else StaticSource(QuestionPicker(repository))
+    drawn = await source.draw(learners, live=False)
     assert len(drawn) == 200
     assert question.id not in {one.key for one in drawn.values()}
 
@@ -298,12 +302,12 @@ async def test_learners_share_what_is_made(classroom: Classroom) -> None:
     assert again[learners[0].id].id == drawn[learners[0].id].id
 
 
-async def test_only_templates_of_the_learners_level_and_topics_are_drawn(classroom: Classroom) -> None:
+async def test_only_templates_near_the_learners_level_and_of_their_topics_are_drawn(classroom: Classroom) -> None:
     templates = make_template(Level.EXPERT, Topic.OBSERVABILITY) | make_template(Level.BEGINNER, Topic.STREAMING)
     expert, beginner = templates
     fitting = [make_learner(level=Level.EXPERT), make_learner(level=Level.BEGINNER, topics=(Topic.STREAMING,))]
     unfit = [
-        make_learner(level=Level.INTERMEDIATE),
+        make_learner(level=Level.ADVANCED, topics=(Topic.STREAMING,)),
         make_learner(level=Level.EXPERT, topics=(Topic.STREAMING,)),
     ]
     drawn = await ComputedSource(classroom.repository, templates).draw(fitting + unfit, live=False)
@@ -334,7 +338,9 @@ async def test_a_template_that_is_broken_costs_nobody_their_quiz(
     learner = make_learner(version=2)  # whose turn it is for a template
     neighbour = make_learner(version=2, level=Level.EXPERT)
     with caplog.at_level(logging.ERROR):
-        drawn = await QuestionGenerator([StaticSource(classroom.repository), computed]).generate([learner, neighbour])
+        drawn = await QuestionGenerator([StaticSource(QuestionPicker(classroom.repository)), computed]).generate(
+            [learner, neighbour]
+        )
     assert drawn[learner.id].source is QuestionSource.STATIC
     assert drawn[neighbour.id].source is QuestionSource.COMPUTED
     assert "is broken for seed 0" in caplog.text

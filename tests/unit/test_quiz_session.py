@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import quiz_grading
 import quiz_session
 import quiz_upkeep
+from difficulty_adapter import Rules
 from domain.catalog import Level, Priority, QuizKind, QuizState, Topic
 from domain.errors import (
     LearnerUnreachableError,
@@ -24,7 +26,8 @@ from domain.errors import (
 )
 from domain.ids import LearnerId
 from domain.models import Delivery, Learner, Outcome, Quiz
-from quiz_session import MAX_SEND_ATTEMPTS, deal_cohorts, grade_answer
+from quiz_grading import grade_answer
+from quiz_session import MAX_SEND_ATTEMPTS, deal_cohorts
 from repository import Repository
 from sql.database import Database
 from tests.factories import make_learner, make_question, make_quiz, some_id
@@ -69,7 +72,7 @@ def test_a_grade_tells_before_and_after_of_the_learner_it_was_made_for(
     learner = make_learner(level=level, points=points, streak_days=3, timezone=zone)
     question = make_question(correct_index=correct)
     quiz = make_quiz(learner_id=learner.id, question=question, chosen=chosen, answered_at=at)
-    grade = grade_answer(quiz, learner, limit)
+    grade = grade_answer(quiz, learner, Rules(limit=limit))
     assert (grade.quiz_id, grade.learner_id) == (quiz.id, learner.id)
     assert grade.correct == (chosen == correct)
     assert (grade.level_before, grade.points_before, grade.streak_before) == (level, points, 3)
@@ -80,14 +83,14 @@ def test_a_grade_tells_before_and_after_of_the_learner_it_was_made_for(
 def test_a_right_answer_on_the_next_local_day_lengthens_the_streak() -> None:
     learner = make_learner(timezone="Asia/Tokyo", streak_days=4, last_answer_day=date(2026, 3, 2), points=5)
     quiz = make_quiz(question=make_question(correct_index=2), chosen=2, answered_at=AT + timedelta(hours=3))
-    grade = grade_answer(quiz, learner, 6)
+    grade = grade_answer(quiz, learner, Rules())
     assert (grade.local_day, grade.streak_after) == (date(2026, 3, 3), 5)
     assert (grade.level_after, grade.points_after) == (Level.ADVANCED, 0)
 
 
 def test_a_quiz_that_is_not_answered_cannot_be_graded() -> None:
     with pytest.raises(ValueError, match="is not answered"):
-        grade_answer(make_quiz(answered_at=None), make_learner(), 6)
+        grade_answer(make_quiz(answered_at=None), make_learner(), Rules())
 
 
 # ---------------------------------------------------------------- preparing
@@ -297,20 +300,20 @@ async def answered(classroom: Classroom, learner: Learner, *, right: bool = True
 async def test_only_answered_quizzes_wait_to_be_graded(classroom: Classroom) -> None:
     learner, other = await classroom.join(), await classroom.join()
     waiting, open_quiz = await answered(classroom, learner), await classroom.ask(other)
-    valid = await quiz_session.validate_answers(classroom.services, [waiting.id, open_quiz.id])
+    valid = await quiz_grading.validate_answers(classroom.services, [waiting.id, open_quiz.id])
     assert [quiz.id for quiz in valid] == [waiting.id]
-    await quiz_session.grade_answers(classroom.services, [waiting.id])
-    assert await quiz_session.validate_answers(classroom.services, [waiting.id]) == []
+    await quiz_grading.grade_answers(classroom.services, [waiting.id])
+    assert await quiz_grading.validate_answers(classroom.services, [waiting.id]) == []
 
 
 async def test_grading_twice_counts_once_and_tells_once_more_at_most(classroom: Classroom) -> None:
     learner = await classroom.join()
     quiz = await answered(classroom, learner)
     for _ in range(2):
-        proposals = await quiz_session.adapt_difficulty(
-            classroom.services, await quiz_session.validate_answers(classroom.services, [quiz.id])
+        proposals = await quiz_grading.adapt_difficulty(
+            classroom.services, await quiz_grading.validate_answers(classroom.services, [quiz.id])
         )
-        await quiz_session.persist_answers(classroom.services, proposals)
+        await quiz_grading.persist_answers(classroom.services, proposals)
     state = await classroom.state_of(learner)
     assert (state.points, state.version) == (1, 1)
 
@@ -319,9 +322,9 @@ async def test_a_learner_who_moved_on_meanwhile_is_graded_from_where_they_stand(
     learner = await classroom.join()
     first = await answered(classroom, learner, right=True)
     second = await answered(classroom, learner, right=False)
-    stale = await quiz_session.adapt_difficulty(classroom.services, [first])
-    await quiz_session.grade_answers(classroom.services, [second.id])
-    (kept,) = await quiz_session.persist_answers(classroom.services, stale)
+    stale = await quiz_grading.adapt_difficulty(classroom.services, [first])
+    await quiz_grading.grade_answers(classroom.services, [second.id])
+    (kept,) = await quiz_grading.persist_answers(classroom.services, stale)
     assert stale[0].grade.points_before == 0
     assert (kept.points_before, kept.points_after) == (-3, -2)
     assert (await classroom.state_of(learner)).points == -2
@@ -330,8 +333,8 @@ async def test_a_learner_who_moved_on_meanwhile_is_graded_from_where_they_stand(
 async def test_many_answers_of_one_learner_graded_at_once_all_count(classroom: Classroom) -> None:
     learner = await classroom.join()
     quizzes = [await answered(classroom, learner, right=True) for _ in range(5)]
-    proposals = await quiz_session.adapt_difficulty(classroom.services, quizzes)
-    kept = await quiz_session.persist_answers(classroom.services, proposals)
+    proposals = await quiz_grading.adapt_difficulty(classroom.services, quizzes)
+    kept = await quiz_grading.persist_answers(classroom.services, proposals)
     assert len(kept) == 5
     state = await classroom.state_of(learner)
     assert (state.points, state.version) == (5, 5)
@@ -343,7 +346,7 @@ async def test_two_workers_that_grade_the_same_answers_count_them_once(classroom
     ids = [quiz.id for quiz in quizzes]
     async with asyncio.TaskGroup() as group:
         for _ in range(3):
-            group.create_task(quiz_session.grade_answers(classroom.services, ids))
+            group.create_task(quiz_grading.grade_answers(classroom.services, ids))
     grades = await classroom.repository.get_grades(ids)
     assert len(grades) == 5
     for quiz in quizzes:
@@ -358,8 +361,8 @@ async def test_a_late_grade_of_an_earlier_day_keeps_the_latest_day(classroom: Cl
     await classroom.tap(yesterday, right=True, at=AT)
     today = await classroom.ask(learner)
     await classroom.tap(today, right=True, at=AT + timedelta(days=1))
-    await quiz_session.grade_answers(classroom.services, [today.id])
-    await quiz_session.grade_answers(classroom.services, [yesterday.id])
+    await quiz_grading.grade_answers(classroom.services, [today.id])
+    await quiz_grading.grade_answers(classroom.services, [yesterday.id])
     state = await classroom.state_of(learner)
     assert (state.last_answer_day, state.streak_days) == (date(2026, 3, 3), 1)
 
@@ -367,10 +370,10 @@ async def test_a_late_grade_of_an_earlier_day_keeps_the_latest_day(classroom: Cl
 async def test_an_answer_of_somebody_who_erased_everything_is_dropped(classroom: Classroom) -> None:
     learner = await classroom.join()
     quiz = await answered(classroom, learner)
-    proposals = await quiz_session.adapt_difficulty(classroom.services, [quiz])
+    proposals = await quiz_grading.adapt_difficulty(classroom.services, [quiz])
     await classroom.repository.forget_learner(learner.id)
-    assert await quiz_session.persist_answers(classroom.services, proposals) == []
-    assert await quiz_session.adapt_difficulty(classroom.services, [quiz]) == []
+    assert await quiz_grading.persist_answers(classroom.services, proposals) == []
+    assert await quiz_grading.adapt_difficulty(classroom.services, [quiz]) == []
 
 
 # ---------------------------------------------------------------- feedback
@@ -380,8 +383,8 @@ async def graded(classroom: Classroom) -> tuple[Learner, Quiz]:
     """Return a learner and a graded quiz that they were not told of."""
     learner = await classroom.join()
     quiz = await answered(classroom, learner)
-    proposals = await quiz_session.adapt_difficulty(classroom.services, [quiz])
-    await quiz_session.persist_answers(classroom.services, proposals)
+    proposals = await quiz_grading.adapt_difficulty(classroom.services, [quiz])
+    await quiz_grading.persist_answers(classroom.services, proposals)
     return learner, quiz
 
 
@@ -401,7 +404,7 @@ async def test_feedback_that_can_never_be_given_is_settled(
 ) -> None:
     learner, quiz = await graded(classroom)
     classroom.messenger.failures[learner.id] = [error]
-    (delivery,) = await quiz_session.give_feedback(classroom.services, [quiz.id])
+    (delivery,) = await quiz_grading.give_feedback(classroom.services, [quiz.id])
     assert delivery.outcome is Outcome.FAILED
     assert quiz.id not in await classroom.repository.find_untold_grades(timedelta(), 1000)
     assert (await classroom.state_of(learner)).blocked is blocked
@@ -410,17 +413,17 @@ async def test_feedback_that_can_never_be_given_is_settled(
 async def test_feedback_that_got_no_answer_is_given_again(classroom: Classroom) -> None:
     learner, quiz = await graded(classroom)
     classroom.messenger.failures[learner.id] = [TelegramUnavailableError("TimedOut")]
-    (failed,) = await quiz_session.give_feedback(classroom.services, [quiz.id])
+    (failed,) = await quiz_grading.give_feedback(classroom.services, [quiz.id])
     assert "(will be tried again)" in failed.reason
     assert quiz.id in await classroom.repository.find_untold_grades(timedelta(), 1000)
-    (told,) = await quiz_session.give_feedback(classroom.services, [quiz.id])
+    (told,) = await quiz_grading.give_feedback(classroom.services, [quiz.id])
     assert told.outcome is Outcome.SENT
     assert quiz.id not in await classroom.repository.find_untold_grades(timedelta(), 1000)
 
 
 async def test_there_is_no_feedback_before_a_grade(classroom: Classroom) -> None:
     quiz = await answered(classroom, await classroom.join())
-    assert await quiz_session.give_feedback(classroom.services, [quiz.id]) == []
+    assert await quiz_grading.give_feedback(classroom.services, [quiz.id]) == []
     assert classroom.messenger.feedback == []
 
 
