@@ -13,8 +13,8 @@
 #
 # Points are few and luck is large, so the ratings hold a gate (adaptation/ratings.py). They say what share of the
 # level's questions this learner would get right, as an interval. A level is left upward only if all of the interval is
-# at the target or above, downward only if all of it is below; otherwise the points rest at their bound and wait. Without
-# ratings the gate is open.
+# at the target or above, downward only if all of it is below; otherwise the points rest at their bound and wait.
+# Without ratings the gate is open.
 #
 # The first answers of a new learner, six by default, place them: the ratings alone choose the questions, points stay at
 # 0, and the last of these answers sets the level that fits.

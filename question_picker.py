@@ -1,4 +1,4 @@
-"""Picks each learner's next stored question: reads what the choice depends on, and leaves the choice to `adaptation`."""
+"""Picks each learner's next stored question: reads what the choice depends on and leaves the choice to adaptation."""
 
 from __future__ import annotations
 

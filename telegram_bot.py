@@ -364,17 +364,27 @@ async def _handle_tap(conversation: Conversation) -> None:
 
 
 async def _act(conversation: Conversation, learner: Learner, callback: Callback) -> None:
-    repository = conversation.services.repository
     match callback:
         case ChooseExperience(experience):
             await _note_experience(conversation, Experience(experience))
         case OpenSettings(page):
             await _show_page(conversation, learner, page)
-        case ChooseHour(hour):
-            await _show_page(conversation, await repository.set_daily_at(learner.id, time(hour)), "main")
         case ChooseOffset(minutes):
             keyboard = keyboards.zone_keyboard(minutes, conversation.services.now())
             await conversation.change("<b>Time zone</b>\n\nWhich of these is nearest to you?", keyboard)
+        case ConfirmErase(confirmed):
+            await _erase(conversation, confirmed=confirmed)
+        case ReportButton():
+            await _report(conversation, callback)
+        case _:
+            await _change_settings(conversation, learner, callback)
+
+
+async def _change_settings(conversation: Conversation, learner: Learner, callback: Callback) -> None:
+    repository = conversation.services.repository
+    match callback:
+        case ChooseHour(hour):
+            await _show_page(conversation, await repository.set_daily_at(learner.id, time(hour)), "main")
         case ChooseZone(zone) if zone in ZONES:
             await _show_page(conversation, await repository.set_timezone(learner.id, zone), "main")
         case ToggleTopic(topic):
@@ -384,10 +394,6 @@ async def _act(conversation: Conversation, learner: Learner, callback: Callback)
             await _show_page(conversation, await repository.set_topics(learner.id, ()), "topics")
         case SwitchDaily(enabled):
             await _show_page(conversation, await repository.set_daily_enabled(learner.id, enabled=enabled), "main")
-        case ConfirmErase(confirmed):
-            await _erase(conversation, confirmed=confirmed)
-        case ReportButton():
-            await _report(conversation, callback)
         case _:
             pass  # a forged zone, or a question's button, which never comes here
 

@@ -119,7 +119,7 @@ def tier_of(candidate: Candidate, chooser: Chooser) -> Tier:
 
 
 def _distance(ability: float, target: float, rng: random.Random, candidate: Candidate) -> tuple[float, float]:
-    """Return how far a candidate is from the target; of those equally far, which a new bank is full of, any is first."""
+    """Return how far a candidate is from the target; of those equally far, as in a new bank, any may be first."""
     return abs(expected_success(ability, candidate.difficulty) - target), rng.random()
 
 

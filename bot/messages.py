@@ -287,7 +287,7 @@ def _number(count: int) -> str:
 PRIVACY_TEXT = (
     "<b>What is stored about you</b>\n\n"
     "• Your Telegram user id, a number. No name, no username, nothing that you write.\n"
-    "• Your settings, your level, the questions you got and your answers to them.\n"
+    "• Your settings, your level, the questions you got, your answers to them, and when those you missed come back.\n"
     "• Which questions you reported, and why.\n"
     "• The logs of the service's runs name your number for a few days.\n\n"
     "It serves to choose your questions and is shared with nobody. /export gives you all of it as a file, "

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from datetime import time
 
+import pytest
+
 from domain import models
-from domain.catalog import Topic
+from domain.catalog import Level, Topic
 from domain.ids import LearnerId
-from tests.support import Learner, Service, rows
+from tests.support import Learner, Service, is_question, rows
 
 
 async def state(service: Service, learner: Learner) -> models.Learner:
@@ -20,7 +22,47 @@ async def test_start_greets_explains_and_offers_a_question(service: Service) -> 
     learner = await service.new_learner(registered=False)
     welcome = await learner.ask("/start", "Welcome to the daily quiz")
     assert "10:00" in welcome["text"]
-    assert rows(welcome)[0][0]["text"].startswith("Give me a question")
+    assert rows(welcome)[-1][0]["text"] == "Skip: give me a question ›"
+
+
+@pytest.mark.parametrize(("label", "level"), [("I am new to it", Level.BEGINNER), ("More than 5", Level.INTERMEDIATE)])
+async def test_a_new_learner_says_in_one_tap_how_experienced_they_are(
+    service: Service, label: str, level: Level
+) -> None:
+    learner = await service.new_learner()
+    stranger = await state(service, learner)
+    await learner.press_labelled((await learner.messages())[1], label)
+    page = await learner.wait_for(lambda message: "Your first six answers find your level" in message["text"])
+    assert [button["text"] for row in rows(page) for button in row] == ["Give me a question ›"]
+    after = await state(service, learner)
+    assert after.level is level
+    assert (after.ability > stranger.ability) is (label == "More than 5")
+    assert after.ability_variance < stranger.ability_variance
+
+
+async def test_what_a_learner_says_of_themselves_counts_only_before_the_first_answer(service: Service) -> None:
+    learner = await service.new_learner()
+    welcome = (await learner.messages())[1]
+    await learner.answer(await learner.get_question(), 0)
+    before = await state(service, learner)
+    await learner.press_labelled(welcome, "More than 5")
+    await service.settled()
+    assert (await state(service, learner)).ability == before.ability
+
+
+async def test_a_missed_question_comes_back_on_demand(service: Service) -> None:
+    learner = await service.new_learner()
+    assert "you have missed no question so far" in (await learner.ask("/review", "Nothing to review"))["text"]
+    question = await learner.get_question()
+    (quiz,) = (await service.wiring.repository.find_open_quizzes([LearnerId(learner.id)])).values()
+    wrong = next(place for place, index in enumerate(quiz.option_order) if index != quiz.question.correct_index)
+    await learner.answer(question, wrong)
+    assert "1 question that you missed comes back from" in (await learner.ask("/review", "Nothing to review"))["text"]
+    pool = service.wiring.repository.database._pool  # noqa: SLF001 - lets a day go by
+    await pool.execute("UPDATE reviews SET due_at = now() WHERE learner_id = $1", learner.id)
+    again = await learner.ask("/review", quiz.question.prompt)
+    assert "you missed it before" in again["text"]
+    assert is_question(again)
 
 
 async def test_plain_text_gets_a_helpful_line(service: Service) -> None:

@@ -32,14 +32,14 @@ async def test_a_question_is_asked_answered_and_explained_and_prefect_shows_it(s
     feedback = await learner.answer(question, await right_column(service, question))
     assert "Right!" in feedback["text"]
     assert "Streak: 1 day" in feedback["text"]
-    assert "1/6 to Advanced" in feedback["text"]
+    assert "Finding your level: 1 of 6" in feedback["text"]
     assert rows(feedback)[0][0]["text"] == "Next question ›"
 
     [quiz] = await service.wiring.repository.get_quizzes([quiz_of(question)])
     assert quiz.state is QuizState.GRADED
     state = await service.wiring.repository.get_user_state(LearnerId(learner.id))
     assert state is not None
-    assert (state.points, state.streak_days) == (1, 1)
+    assert (state.placement_left, state.run, state.streak_days) == (5, 1, 1)
     assert {f"quiz {learner.id}", "grade 1 answer"} <= await completed_runs()
 
 
@@ -55,7 +55,7 @@ async def completed_runs() -> set[str]:
 
 
 async def test_a_wrong_answer_shows_which_one_was_right_and_why(service: Service) -> None:
-    learner = await service.new_learner()
+    learner = await placed_learner(service)
     question = await learner.get_question()
     right = await right_column(service, question)
     feedback = await learner.answer(question, (right + 1) % 4)
@@ -72,8 +72,29 @@ async def test_the_next_question_comes_by_its_button(service: Service) -> None:
     assert is_question(await learner.wait_after(known, is_question))
 
 
-async def test_two_wrong_answers_in_a_row_lower_the_level(service: Service) -> None:
+async def placed_learner(service: Service) -> Learner:
+    """Return somebody who is known to be a beginner, though they stand on the next level."""
     learner = await service.new_learner()
+    pool = service.wiring.repository.database._pool  # noqa: SLF001 - instead of many answers
+    await pool.execute(
+        "UPDATE learners SET placement_left = 0, ability = -4, ability_variance = 0.01 WHERE id = $1", learner.id
+    )
+    return learner
+
+
+async def test_six_answers_place_a_new_learner(service: Service) -> None:
+    learner = await service.new_learner()
+    for done in range(1, 6):
+        question = await learner.get_question()
+        feedback = await learner.answer(question, await right_column(service, question))
+        assert f"Finding your level: {done} of 6" in feedback["text"]
+    question = await learner.get_question()
+    feedback = await learner.answer(question, await right_column(service, question))
+    assert "Your first 6 answers place you at" in feedback["text"]
+
+
+async def test_two_wrong_answers_in_a_row_lower_the_level(service: Service) -> None:
+    learner = await placed_learner(service)
     for _ in range(2):
         question = await learner.get_question()
         feedback = await learner.answer(question, (await right_column(service, question) + 1) % 4)

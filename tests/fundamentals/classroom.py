@@ -151,6 +151,14 @@ class Classroom:
         """
         quiz = await self.ask(learner)
         assert await self.tap(quiz, right=right, at=at)
+        return await self.grade(quiz)
+
+    async def grade(self, quiz: Quiz) -> Grade:
+        """Grade an answered quiz.
+
+        Args:
+            quiz: which.
+        """
         await quiz_grading.grade_answers(self.services, [quiz.id])
         return (await self.repository.get_grades([quiz.id]))[quiz.id]
 

@@ -6,7 +6,6 @@ import pytest
 
 import quiz_grading
 from adaptation.ratings import QUESTION_PRIORS
-
 from domain.catalog import Level
 from domain.learning import Rating
 from tests.fundamentals.classroom import ABLE, UNABLE, Classroom

@@ -22,7 +22,7 @@ from tests.llm.conftest import NewDesk
 from tests.llm.support import KEY, LEVEL, Desk, content, executed_question, fresh_question
 from tests.llm_server import Json, LlmServer, Reply, as_json, completion, failure, written_question
 
-SECONDS = 0.5
+SECONDS = 3.0
 
 
 def options(*texts: str, right: int = 1, **changes: object) -> list[Json]:

@@ -80,16 +80,8 @@ ARROWS: dict[str, set[str]] = {
     },
     "quiz_upkeep": {"quiz_reports", "quiz_grading", "quiz_session", "observability", "domain"},
     "quiz_reports": {"quiz_session", "observability", "domain"},
-    "quiz_grading": {
-        "quiz_session",
-        "quiz_generator",
-        "difficulty_adapter",
-        "adaptation",
-        "repository",
-        "observability",
-        "domain",
-    },
-    "quiz_session": {"quiz_generator", "difficulty_adapter", "repository", "observability", "domain"},
+    "quiz_grading": {"quiz_session", "difficulty_adapter", "adaptation", "observability", "domain"},
+    "quiz_session": {"quiz_generator", "repository", "observability", "domain"},
     "quiz_generator": {
         "llm",
         "question_picker",

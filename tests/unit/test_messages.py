@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import replace
-from datetime import time
+from datetime import UTC, date, datetime, time
 from functools import cache
 
 import pytest
@@ -13,15 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import messages
-from difficulty_adapter import POINTS, Answer
-from domain.catalog import Level, QuizKind, ReportReason, Topic
-from domain.models import Question, Statistics, StoredOption, TopicScore
+from difficulty_adapter import Answer, Progress, Rules, calculate_adaptation
+from domain.catalog import Experience, Level, QuizKind, ReportReason, Topic
+from domain.learning import WaitingReviews
+from domain.models import Grade, Question, Statistics, StoredOption, TopicScore
 from question_bank.loader import Located, load_bank
 from simulator.formatting import TEXT_LIMIT, Formatted, read_formatted
 from simulator.html_parser import parse_html
 from simulator.params import Params
 from tests.factories import make_grade, make_learner, make_question, make_quiz
-from tests.strategies import hostile_texts, levels, limits, zones
+from tests.strategies import hostile_texts, levels, limits, rules_of_any_size, zones
 
 SOURCE_LIMIT = 2**15
 MOST_ENTITIES = 100
@@ -227,7 +228,7 @@ def test_a_level_line_tells_how_far_it_is(level: Level, limit: int, data: st.Dat
     ("before", "after", "words"),
     [
         (Level.BEGINNER, Level.INTERMEDIATE, "Up to Intermediate!"),
-        (Level.EXPERT, Level.ADVANCED, "Back to Advanced for now: 6 right in a row lead up."),
+        (Level.EXPERT, Level.ADVANCED, "Back to Advanced for now."),
         (Level.ADVANCED, Level.ADVANCED, "1/6 to Expert"),
     ],
 )
@@ -241,13 +242,96 @@ def test_a_streak_is_told_in_days(days: int, words: str) -> None:
     assert as_shown(messages.progress_text(make_grade(streak_after=days))).text.startswith(f"🔥 Streak: {words}\n")
 
 
-@pytest.mark.parametrize("limit", range(2, 21))
-def test_help_tells_the_rules_as_they_are(limit: int) -> None:
-    """How many wrong answers lower a level follows from the limit, which an operator may change."""
-    text = as_shown(messages.help_text(limit)).text
-    wrong = -(-limit // -POINTS[Answer.WRONG])
-    assert f"{limit} right in a row" in text
-    assert ("two wrong in a row" in text) == (wrong == 2)
+@pytest.mark.parametrize(
+    ("grade", "words"),
+    [
+        (make_grade(level_after=Level.ADVANCED, run_before=5, run_after=0), "Up to Advanced! Six right in a row."),
+        (make_grade(level_after=Level.ADVANCED, run_before=1, run_after=0), "6 points from your answers here."),
+        (
+            make_grade(correct=False, level_after=Level.BEGINNER, run_before=-1, run_after=0),
+            "Back to Beginner for now. Two wrong in a row; 6 points lead up again.",
+        ),
+        (
+            make_grade(correct=False, level_after=Level.BEGINNER, run_before=2, run_after=0),
+            "More misses than right answers make good",
+        ),
+        (make_grade(points_after=6), "Advanced as soon as your answers here leave no doubt"),
+        (make_grade(placement_left=2), "Finding your level: 4 of 6"),
+        (
+            make_grade(was_placed=True, level_after=Level.EXPERT),
+            "Your first 6 answers place you at Expert.",
+        ),
+    ],
+)
+def test_feedback_gives_the_reason_for_a_change_of_level_in_one_line(grade: Grade, words: str) -> None:
+    lines = as_shown(messages.progress_text(grade)).text.splitlines()
+    assert len([line for line in lines if words in line]) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [(0, 1, "You earned a freeze"), (2, 1, "A freeze saved your streak (1 left)"), (1, 1, None), (0, 0, None)],
+)
+def test_feedback_tells_what_became_of_the_freezes(before: int, after: int, words: str | None) -> None:
+    text = as_shown(messages.progress_text(make_grade(freezes_before=before, freezes_after=after))).text
+    assert ("❄️" in text) is (words is not None)
+    assert (words or "") in text
+
+
+@given(rules_of_any_size)
+def test_help_tells_the_rules_as_they_are(rules: Rules) -> None:
+    text = as_shown(messages.help_text(rules)).text
+    path, wrong = [Progress(Level.INTERMEDIATE)], [Progress(Level.INTERMEDIATE)]
+    while path[-1].level is Level.INTERMEDIATE:
+        path.append(calculate_adaptation(path[-1], Answer.RIGHT, date(2026, 3, 2), rules).after)
+    while wrong[-1].level is Level.INTERMEDIATE:
+        wrong.append(calculate_adaptation(wrong[-1], Answer.WRONG, date(2026, 3, 2), rules).after)
+    right_in_a_row, wrong_in_a_row = len(path) - 1, len(wrong) - 1
+    assert f"{number(right_in_a_row)} right in a row from zero raise" in text.lower()
+    lowers = (
+        "one wrong answer lowers it" if wrong_in_a_row == 1 else f"{number(wrong_in_a_row)} wrong in a row lower it"
+    )
+    assert lowers in text
+    assert ("make good one wrong" in text) is (rules.penalty > 1)
+    assert ("earn a freeze" in text) is (rules.most_freezes > 0)
+
+
+def number(count: int) -> str:
+    """Return a number as help tells it."""
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    return words[count - 1] if count <= len(words) else str(count)
+
+
+@pytest.mark.parametrize("experience", list(Experience))
+def test_what_a_new_learner_says_is_repeated_to_them(experience: Experience) -> None:
+    text = as_shown(messages.experience_text(experience)).text
+    assert "Your first six answers find your level." in text
+    assert "find your level" not in messages.experience_text(experience, Rules(placement_answers=0))
+
+
+@pytest.mark.parametrize(
+    ("waiting", "words"),
+    [
+        (WaitingReviews(0, 0, None), "you have missed no question so far"),
+        (
+            WaitingReviews(0, 1, datetime(2026, 3, 2, 23, tzinfo=UTC)),
+            "1 question that you missed comes back from Tuesday, 3 March",
+        ),
+        (
+            WaitingReviews(0, 4, datetime(2026, 3, 2, 12, tzinfo=UTC)),
+            "4 questions that you missed come back from Monday, 2 March",
+        ),
+    ],
+)
+def test_who_has_nothing_to_review_is_told_when_they_will(waiting: WaitingReviews, words: str) -> None:
+    learner = make_learner(timezone="Europe/Berlin")
+    assert words in as_shown(messages.no_review_text(waiting, learner)).text
+
+
+def test_a_question_that_was_missed_says_so() -> None:
+    for html in (messages.question_text, lambda quiz: messages.feedback_text(quiz, make_grade())):
+        assert "you missed it before" in html(make_quiz(is_review=True, chosen=0))
+        assert "you missed it before" not in html(make_quiz(is_review=False, chosen=0))
 
 
 # ---------------------------------------------------------------- the other pages
@@ -265,7 +349,6 @@ def test_every_page_about_a_learner_is_well_formed(
     topics: list[Topic],
 ) -> None:
     learner = make_learner(level=level, daily_at=time(hour), timezone=zone, daily_enabled=enabled, topics=tuple(topics))
-    assert level.label in as_shown(messages.welcome_text(learner, is_new=True)).text
     for html in (
         messages.welcome_text(learner, is_new=is_new),
         messages.resumed_text(learner),
@@ -304,7 +387,7 @@ def test_every_reason_of_a_report_has_words_of_its_own() -> None:
 
 def test_privacy_names_everything_that_is_stored() -> None:
     text = as_shown(messages.PRIVACY_TEXT).text
-    for stored_thing in ("user id", "settings", "level", "questions", "answers", "reported", "logs"):
+    for stored_thing in ("user id", "settings", "level", "questions", "answers", "missed", "reported", "logs"):
         assert stored_thing in text
 
 
