@@ -32,7 +32,6 @@ from bot.callbacks import (
     unpack,
 )
 from bot.gateway import TelegramGateway
-from bot.zones import ZONES
 from difficulty_adapter import Rules
 from domain.catalog import Experience, Priority, ReportReason, Topic
 from domain.errors import ForgedCallbackError, MessageGoneError
@@ -385,7 +384,7 @@ async def _change_settings(conversation: Conversation, learner: Learner, callbac
     match callback:
         case ChooseHour(hour):
             await _show_page(conversation, await repository.set_daily_at(learner.id, time(hour)), "main")
-        case ChooseZone(zone) if zone in ZONES:
+        case ChooseZone(zone):
             await _show_page(conversation, await repository.set_timezone(learner.id, zone), "main")
         case ToggleTopic(topic):
             topics = _toggled(learner.topics, Topic(topic))
@@ -395,7 +394,7 @@ async def _change_settings(conversation: Conversation, learner: Learner, callbac
         case SwitchDaily(enabled):
             await _show_page(conversation, await repository.set_daily_enabled(learner.id, enabled=enabled), "main")
         case _:
-            pass  # a forged zone, or a question's button, which never comes here
+            pass  # a question's button, which never comes here
 
 
 async def _note_experience(conversation: Conversation, experience: Experience) -> None:

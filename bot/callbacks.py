@@ -10,12 +10,16 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
+from bot.zones import ZONES
 from domain.catalog import OPTION_COUNT, Experience, ReportReason, Topic
 from domain.errors import ForgedCallbackError
 from domain.ids import QuizId
 
 MAX_BYTES = 64
 """Telegram's limit."""
+
+FARTHEST_WEST, FARTHEST_EAST = -12 * 60, 14 * 60
+"""Minutes from UTC between which all the world's clocks are."""
 
 _SEPARATOR = ":"
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -145,6 +149,11 @@ class ChooseOffset(Callback):
     prefix: ClassVar[str] = "o"
     minutes: int
 
+    def __post_init__(self) -> None:
+        """Refuse an offset that no clock has."""
+        if not FARTHEST_WEST <= self.minutes <= FARTHEST_EAST:
+            raise ForgedCallbackError
+
 
 @dataclass(frozen=True, slots=True)
 class ChooseZone(Callback):
@@ -152,6 +161,11 @@ class ChooseZone(Callback):
 
     prefix: ClassVar[str] = "z"
     zone: str
+
+    def __post_init__(self) -> None:
+        """Refuse a zone that is not offered."""
+        if self.zone not in ZONES:
+            raise ForgedCallbackError
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bot.callbacks import quiz_of
+from bot.callbacks import quiz_of, unpack
 from bot.messages import COMMANDS
-from domain.errors import QuizServiceError
+from domain.errors import ForgedCallbackError, QuizServiceError
 from domain.ids import BotId, LearnerId
 from domain.models import Incoming, TapVerdict, UpdateKind
 from observability import metrics
@@ -178,4 +178,14 @@ async def accept_update(repository: Repository, bot_id: BotId, update: Incoming)
         metrics.UPDATES_REDELIVERED.inc()
     if not is_new and verdict is TapVerdict.ANSWERED:
         verdict = TapVerdict.FRESH  # the redelivery of the very tap that counted
+    if update.kind is UpdateKind.TAP and _is_forged(update.content):
+        verdict = TapVerdict.UNKNOWN
     return Accepted(update, is_new, verdict)
+
+
+def _is_forged(data: str) -> bool:
+    try:
+        unpack(data)
+    except ForgedCallbackError:
+        return True
+    return False

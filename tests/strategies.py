@@ -9,6 +9,8 @@ from zoneinfo import available_timezones
 from hypothesis import strategies as st
 
 from bot.callbacks import (
+    FARTHEST_EAST,
+    FARTHEST_WEST,
     AllTopics,
     AnswerTap,
     Callback,
@@ -92,7 +94,7 @@ callbacks: st.SearchStrategy[Callback] = st.one_of(
     st.builds(ChooseExperience, experience=st.sampled_from([experience.value for experience in Experience])),
     st.builds(OpenSettings, page=st.sampled_from(["main", "hour", "zone", "topics", "done"])),
     st.builds(ChooseHour, hour=st.integers(0, 23)),
-    st.builds(ChooseOffset, minutes=st.integers(-24 * 60, 24 * 60)),
+    st.builds(ChooseOffset, minutes=st.integers(FARTHEST_WEST, FARTHEST_EAST)),
     st.builds(ChooseZone, zone=st.sampled_from(ZONES)),
     st.builds(ToggleTopic, topic=st.sampled_from([topic.value for topic in Topic])),
     st.builds(AllTopics),

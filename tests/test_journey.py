@@ -152,13 +152,16 @@ async def test_somebody_elses_tap_gets_a_toast_and_has_no_effect(service: Servic
 FORGERIES = ["a:999999999:0", "a:1:9", "a:1", "a:-1:0", "x:2", "nonsense", "a:1:0:0", "z:../../etc"]
 
 
-async def test_a_forged_tap_does_nothing(service: Service) -> None:
+async def test_a_forged_tap_gets_a_toast_and_does_nothing(service: Service) -> None:
     learner = await service.new_learner()
     before = await learner.messages()
     for data in FORGERIES:
         await learner.forge(before[-1], data)
     await service.settled()
     assert await learner.messages() == before
+    told = await toasts(service)
+    assert len(told) == len(FORGERIES)
+    assert all("does not work any more" in toast for toast in told)
     assert await count_grades(service) == {}
 
 

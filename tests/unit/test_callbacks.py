@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -11,6 +14,7 @@ from bot.callbacks import (
     AnswerTap,
     Callback,
     ChooseHour,
+    ChooseOffset,
     ChooseZone,
     CloseReport,
     NextQuestion,
@@ -138,6 +142,13 @@ def test_data_changed_in_one_place_is_refused_or_means_just_that(callback: Callb
         "ta:1",
         "o:",
         "o:1.5",
+        "o:-721",
+        "o:841",
+        "o:99999999999999999",
+        "z:",
+        "z:Europe/Nowhere",
+        "z:../../etc",
+        "z:europe/berlin",
         "r:1",
         "r:0:",
         "r:1:boring",
@@ -176,6 +187,8 @@ def test_forged_data_is_refused(data: str) -> None:
         lambda: ChooseHour(-1),
         lambda: OpenSettings("other"),
         lambda: ToggleTopic("cooking"),
+        lambda: ChooseZone("Mars/Olympus"),
+        lambda: ChooseOffset(24 * 60),
         lambda: OpenReport(0, ""),
         lambda: CloseReport(1, "boring"),
         lambda: ReportQuestion(1, ""),
@@ -189,10 +202,18 @@ def test_a_button_that_means_nothing_cannot_be_made(make: object) -> None:
         make()
 
 
+@dataclass(frozen=True, slots=True)
+class Wordy(Callback):
+    """A button whose data can be of any length."""
+
+    prefix: ClassVar[str] = "w"
+    words: str
+
+
 def test_data_that_does_not_fit_is_never_sent() -> None:
     with pytest.raises(ValueError, match="at most 64 fit"):
-        ChooseZone("x" * 63).pack()
-    assert len(ChooseZone("x" * 62).pack()) == MAX_BYTES
+        Wordy("x" * 63).pack()
+    assert len(Wordy("x" * 62).pack()) == MAX_BYTES
 
 
 @given(strategies.quiz_ids, st.integers(0, 3))
