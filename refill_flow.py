@@ -12,6 +12,7 @@ from uuid import UUID
 
 from prefect import flow, runtime, task
 from prefect.artifacts import acreate_progress_artifact, acreate_table_artifact, aupdate_progress_artifact
+from prefect.tasks import exponential_backoff
 from pydantic import Field
 
 from domain.bank import Stock
@@ -30,7 +31,9 @@ def _run_name() -> str:
     return f"refill · {', '.join(str(topic) for topic in wanted)}" if wanted else "refill · all topics"
 
 
-@task(name="find shortages", retries=2, retry_delay_seconds=2)
+@task(
+    name="find shortages", retries=3, retry_delay_seconds=exponential_backoff(backoff_factor=1), retry_jitter_factor=0.5
+)
 async def find_shortages(topics: Sequence[Topic], levels: Sequence[Level], target: int) -> list[Stock]:
     """Return the topics and levels whose stock is short, the emptiest first."""
     stocks = await current_services().repository.count_stock()
@@ -40,7 +43,7 @@ async def find_shortages(topics: Sequence[Topic], levels: Sequence[Level], targe
 
 @task(name="write and prove a question", task_run_name="write {topic} {level}")
 async def write(topic: Topic, level: Level) -> Made:
-    """Make one question; see `LlmSource.make`."""
+    """Make one question; see `LlmSource.make`. No retries: each would be paid for, and the next run makes up for it."""
     llm = current_services().generator.llm
     if llm is None:
         raise ModelUnavailableError("OPENAI_API_KEY is not set")
