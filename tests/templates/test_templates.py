@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from question_bank.loader import Located
 from question_bank.templates import TEMPLATES
 from question_bank.templates.base import MAX_COMPUTED_OPTION, READING_LOAD, Template
 from question_bank.workbench import Workbench
+from tests.conftest import ROOT
 
 DRAWS = int(os.environ.get("TEMPLATE_DRAWS", "1000"))
 LEAST_VARIETY = 0.3
@@ -100,6 +103,32 @@ def test_the_same_seed_gives_the_same_question(template: Template, workbench: Wo
     with Workbench() as other:
         for seed in range(5):
             assert template.make(seed, workbench) == template.make(seed, other)
+
+
+DRAW_SOME = """
+from question_bank.templates import TEMPLATES
+from question_bank.workbench import Workbench
+
+with Workbench() as bench:
+    for template in TEMPLATES.values():
+        for seed in range(10):
+            print(template.make(seed, bench).model_dump_json())
+"""
+
+
+def test_the_same_seed_gives_the_same_question_on_another_machine() -> None:
+    """What differs from machine to machine: the order of a set, the local time zone, the locale."""
+    machines = [
+        {"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C"},
+        {"PYTHONHASHSEED": "2", "TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8"},
+    ]
+    command = [sys.executable, "-X", "utf8", "-c", DRAW_SOME]
+    one, other = (
+        subprocess.run(command, cwd=ROOT, env=os.environ | machine, check=True, capture_output=True).stdout.splitlines()
+        for machine in machines
+    )
+    assert len(one) == 10 * len(TEMPLATES)
+    assert one == other
 
 
 @EACH
