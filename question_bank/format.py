@@ -1,7 +1,7 @@
 """The form of a question in the bank, with every rule that one question can be held to alone.
 
 A field's description is the documentation of the YAML; ``docs/question-format.md`` shows it filled in.
-Rules over the whole bank (ids, duplicates, bias of length and position) stand in ``lint.py``.
+Rules that weigh words against each other (lengths, duplicates, sections, versions) stand in ``lint.py``.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Reference(_Strict):
     """Primary documentation that a learner can read on in."""
 
     title: Annotated[Text, Field(max_length=140)]
-    """The document and its section, such as ``PostgreSQL 18 docs, 7.8.2 Recursive Queries``."""
+    """The document and its section, such as ``PostgreSQL 18 docs, 7.8.2 Recursive Queries``; with the version wherever
+    the question leans on one."""
     url: Annotated[str, StringConstraints(pattern=r"^https://\S+$", max_length=300)]
 
 

@@ -1,4 +1,4 @@
-"""Rules over many questions at once: what one question alone cannot show."""
+"""Rules over questions that have their form: what shows only when words are weighed, within one or among many."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ NEAR_DUPLICATE = 0.72
 
 _WORD = re.compile(r"[a-z0-9_]+")
 
+_SECTION = re.compile(r"[,:] \S|\w\(\d\w?\)")
+_PRODUCT = (
+    "Airflow|Cassandra|dbt|Debezium|Delta Lake|DuckDB|Flink|Iceberg|Kafka|librdkafka|PostgreSQL|Prometheus|Python|Spark"
+)
+_VERSIONED = re.compile(rf"\b(?:{_PRODUCT})\b")
+_NAMED_VERSION = re.compile(rf"\b(?:{_PRODUCT})(?: [A-Z]\w+)? v?\d")
+_ADDRESS_OF_VERSION = re.compile(r"/v?\d+(?:\.\d+)*/")
+
+_VERSION_BOUND = re.compile(
+    r"\bby default\b|\bdefault (?:settings?|configuration)\b|\b(?:its|the|fixed) default\b(?! value)"
+    r"|\bdeprecated\b|\bsince version\b",
+    re.IGNORECASE,
+)
+"""Words by which a text leans on what another version may do otherwise."""
+
 
 def lint(questions: Sequence[Located]) -> list[Problem]:
     """Return everything that is wrong across a set of questions.
@@ -35,7 +50,13 @@ def lint(questions: Sequence[Located]) -> list[Problem]:
     Args:
         questions: what was read, of one file or of the whole bank.
     """
-    return [*_lopsided(questions), *_too_many_definitions(questions), *near_duplicates(questions)]
+    return [
+        *_lopsided(questions),
+        *_without_section(questions),
+        *_without_version(questions),
+        *_too_many_definitions(questions),
+        *near_duplicates(questions),
+    ]
 
 
 def _lopsided(questions: Iterable[Located]) -> Iterable[Problem]:
@@ -46,6 +67,29 @@ def _lopsided(questions: Iterable[Located]) -> Iterable[Problem]:
         wrong = [len(option.text) for option in options if not option.correct]
         if right > MIN_LENGTH_THAT_SHOWS and right > MAX_LENGTH_RATIO * sum(wrong) / len(wrong):
             reason = f"{located.question.id}: the right option has {right} characters, the wrong ones {wrong}"
+            yield Problem(located.path, located.line, reason)
+
+
+def _without_section(questions: Iterable[Located]) -> Iterable[Problem]:
+    """Find references that name a document and not the place in it."""
+    for located in questions:
+        title = located.question.reference.title
+        if not _SECTION.search(title):
+            reason = f"{located.question.id}: the reference {title!r} names no section"
+            yield Problem(located.path, located.line, reason)
+
+
+def _without_version(questions: Iterable[Located]) -> Iterable[Problem]:
+    """Find questions that lean on a product's defaults, which versions change, and name no version."""
+    for located in questions:
+        question = located.question
+        texts = [question.prompt, question.explanation, *(f"{option.text} {option.why}" for option in question.options)]
+        told = " ".join(texts)
+        named = f"{told} {question.reference.title}"
+        bound = _VERSION_BOUND.search(told)
+        is_known = _NAMED_VERSION.search(named) or _ADDRESS_OF_VERSION.search(question.reference.url)
+        if bound and _VERSIONED.search(named) and not is_known:
+            reason = f"{question.id}: says {bound[0]!r} of a product, and names no version of it"
             yield Problem(located.path, located.line, reason)
 
 

@@ -47,7 +47,7 @@ next_ones = [b for a, b in edges if a == bad]
     level=Level.BEGINNER,
     engine=CheckEngine.PYTHON,
     tags=("dag", "failures", "task-states"),
-    title="Apache Airflow documentation, Dags, Trigger Rules",
+    title="Apache Airflow 3 documentation, Dags, Trigger Rules",
     url="https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/dags.html",
 )
 def states_after_a_failure(rng: random.Random) -> Draft:
@@ -291,7 +291,7 @@ def tell(ups, rules, leaf=True, direct=True):
     level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
     tags=("trigger-rules", "skipped-tasks", "dag-run-state"),
-    title="Apache Airflow documentation, Dags, Trigger Rules",
+    title="Apache Airflow 3 documentation, Dags, Trigger Rules",
     url="https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/dags.html",
 )
 def trigger_rules_and_run_state(rng: random.Random) -> Draft:

@@ -83,7 +83,7 @@ def _allowed_lateness_firings_mistakes(lateness: int, delay: int, start: int, si
     level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
     tags=("flink", "watermarks", "allowed-lateness"),
-    title="Apache Flink documentation, Windows, Allowed Lateness",
+    title="Apache Flink 1.20 documentation, Windows, Allowed Lateness",
     url="https://nightlies.apache.org/flink/flink-docs-stable/docs/dev/datastream/operators/windows/#allowed-lateness",
 )
 def allowed_lateness_firings(rng: random.Random) -> Draft:

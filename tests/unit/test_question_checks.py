@@ -14,7 +14,7 @@ from domain.catalog import CheckEngine, QuestionForm, Topic
 from question_bank import __main__ as command
 from question_bank import checks
 from question_bank.checks import RUNNERS, render_rows, run_duckdb, run_guarded_python, run_python, wrong_answer
-from question_bank.format import Check, Option, Question
+from question_bank.format import Check, Option, Question, Reference
 from question_bank.lint import MIN_LENGTH_THAT_SHOWS, lint, near_duplicates
 from question_bank.loader import Located
 from tests.factories import make_bank_question
@@ -238,6 +238,48 @@ def test_a_right_option_that_shows_by_its_length_is_told() -> None:
 )
 def test_lengths_that_give_nothing_away_pass(right: int, wrong: tuple[int, int, int]) -> None:
     assert lint(locate(make_lengths(right, wrong))) == []
+
+
+def refer(title: str, url: str = "https://example.org/docs/", **fields: str) -> Question:
+    """Return a question with this reference."""
+    return make_bank_question(reference=Reference(title=title, url=url), **fields)
+
+
+@pytest.mark.parametrize("title", ["Apache Kafka documentation", "The Data Warehouse Toolkit"])
+def test_a_reference_to_a_whole_document_is_told(title: str) -> None:
+    (problem,) = lint(locate(make_bank_question(), refer(title)))
+    assert (problem.line, "names no section" in problem.reason) == (13, True)
+
+
+@pytest.mark.parametrize(
+    "title", ["PostgreSQL 18 documentation, 7.8.2 Recursive Queries", "Linux manual page flock(1)"]
+)
+def test_a_reference_with_its_section_passes(title: str) -> None:
+    assert lint(locate(refer(title))) == []
+
+
+DEFAULTS = "By default, how many partitions does a Spark shuffle have?"
+
+
+def test_a_products_default_without_its_version_is_told() -> None:
+    title = "Apache Spark documentation, Performance Tuning"
+    found = lint(locate(make_bank_question(), refer(title, prompt=DEFAULTS), refer(title, explanation=DEFAULTS)))
+    assert [problem.line for problem in found] == [13, 23]
+    assert all("says 'By default' of a product, and names no version of it" in problem.reason for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("title", "url", "prompt"),
+    [
+        ("Apache Spark 4.0 documentation, Tuning", "https://example.org/", DEFAULTS),
+        ("Apache Spark documentation, Tuning", "https://example.org/docs/4.0.0/tuning.html", DEFAULTS),
+        ("Apache Spark documentation, Tuning", "https://example.org/", DEFAULTS.replace("Spark", "Spark 4")),
+        ("A book on networks, chapter 3", "https://example.org/", "Which port does the server use by default?"),
+        ("Apache Spark documentation, Tuning", "https://example.org/", "A column has the default value 0 since 1 May."),
+    ],
+)
+def test_a_default_of_a_named_version_or_of_nothing_versioned_passes(title: str, url: str, prompt: str) -> None:
+    assert lint(locate(refer(title, url, prompt=prompt))) == []
 
 
 @pytest.mark.parametrize(("definitions", "problems"), [(2, 0), (3, 1)])
