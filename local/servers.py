@@ -27,6 +27,9 @@ with warnings.catch_warnings():
 LOOPBACK = "127.0.0.1"
 READY_SECONDS = 120.0
 
+GivenUp = Callable[[], bool]
+"""Says whether nobody wants the server any more, so that waiting for it ends at once."""
+
 
 def prepare_data_folder(folder: Path) -> Path:
     """Make the data folder and return its absolute path.
@@ -121,14 +124,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until_listening(port: int, process: subprocess.Popen[bytes], log: Path, what: str) -> None:
-    """Return when somebody accepts connections on a port.
+def wait_until_listening(
+    port: int, process: subprocess.Popen[bytes], log: Path, what: str, given_up: GivenUp = lambda: False
+) -> None:
+    """Return when somebody accepts connections on a port, or waiting is given up.
 
     Args:
         port: which.
         process: what is to listen.
         log: where it writes.
         what: its name, for the message.
+        given_up: whether to wait no more.
 
     Raises:
         StartupError: it ended, or did not listen in time.
@@ -139,7 +145,7 @@ def wait_until_listening(port: int, process: subprocess.Popen[bytes], log: Path,
             probe.settimeout(1)
             return probe.connect_ex((LOOPBACK, port)) == 0
 
-    _wait_until(listens, process, f"the {what}", f"see {log}")
+    _wait_until(listens, process, f"the {what}", f"see {log}", given_up)
 
 
 def prefect_environment(database_url: str, port: int, folder: Path) -> dict[str, str]:
@@ -163,14 +169,17 @@ def prefect_environment(database_url: str, port: int, folder: Path) -> dict[str,
     }
 
 
-def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path, what: str) -> None:
-    """Return when an address answers 200.
+def wait_until_ready(
+    url: str, process: subprocess.Popen[bytes], log: Path, what: str, given_up: GivenUp = lambda: False
+) -> None:
+    """Return when an address answers 200, or waiting is given up.
 
     Args:
         url: what to ask.
         process: what is to answer.
         log: where it writes.
         what: its name, for the message.
+        given_up: whether to wait no more.
 
     Raises:
         StartupError: it ended, or did not answer in time.
@@ -184,12 +193,14 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path, what
             return bool(reply.status == 200)  # noqa: PLR2004 - OK
         return False
 
-    _wait_until(answers, process, f"the {what}", f"at {url}, see {log}")
+    _wait_until(answers, process, f"the {what}", f"at {url}, see {log}", given_up)
 
 
-def _wait_until(happened: Callable[[], bool], process: subprocess.Popen[bytes], subject: str, details: str) -> None:
+def _wait_until(
+    happened: Callable[[], bool], process: subprocess.Popen[bytes], subject: str, details: str, given_up: GivenUp
+) -> None:
     end = time.monotonic() + READY_SECONDS
-    while not happened():
+    while not (given_up() or happened()):
         if process.poll() is not None:
             raise StartupError(f"{subject} ended at once, {details}")
         if time.monotonic() > end:

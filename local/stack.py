@@ -111,12 +111,17 @@ class Stack:
             ("Everything ready", True, self._wait_until_ready),
         ]
         for name, wanted, start in steps:
-            if wanted and not self._supervisor.stopping:
+            if wanted:
                 began = time.monotonic()
                 with self._console.status(f"{name}…"):
                     start()
+                if self._given_up():
+                    break
                 self._console.print(f"[green]✓[/] {name} [dim]{time.monotonic() - began:.1f} s[/]")
         return None if self._supervisor.stopping else self._addresses()
+
+    def _given_up(self) -> bool:
+        return self._supervisor.stopping
 
     # ------------------------------------------------------------ servers
 
@@ -132,7 +137,7 @@ class Stack:
         port, log = servers.free_port(), self._data / "valkey.log"
         command = servers.valkey_command(port, self._data / "valkey")
         process = self._supervisor.start(Program("Valkey", command, servers.inherited({}), log))
-        servers.wait_until_listening(port, process, log, "Valkey")
+        servers.wait_until_listening(port, process, log, "Valkey", self._given_up)
         self._environment["REDIS_URL"] = f"redis://{servers.LOOPBACK}:{port}/0"
 
     def _start_simulator(self) -> None:
@@ -143,7 +148,7 @@ class Stack:
         environment = servers.inherited({"PREFECT_UI_URL": self._prefect_ui})
         command += ["--data", str(self._data / "simulator")]
         process = self._supervisor.start(Program("simulator", command, environment, log))
-        servers.wait_until_ready(f"{base}/api/state", process, log, "simulator")
+        servers.wait_until_ready(f"{base}/api/state", process, log, "simulator", self._given_up)
         self._environment |= {
             "TELEGRAM_BOT_TOKEN": servers.local_token(self._data),
             "TELEGRAM_API_BASE_URL": base,
@@ -158,7 +163,7 @@ class Stack:
         command = servers.python("-m", "prefect", "server", "start", "--host", servers.LOOPBACK, "--port", str(port))
         process = self._supervisor.start(Program("Prefect server", command, servers.inherited(environment), log))
         api = f"{self._prefect_ui}/api"
-        servers.wait_until_ready(f"{api}/health", process, log, "Prefect server")
+        servers.wait_until_ready(f"{api}/health", process, log, "Prefect server", self._given_up)
         self._environment |= {"PREFECT_API_URL": api, "PREFECT_HOME": str(home)}
 
     # ------------------------------------------------------------ roles
@@ -169,12 +174,12 @@ class Stack:
 
     def _start_bot(self) -> None:
         self._start_role("bot")
-        servers.wait_until_ready(f"{self._webhook}/health", self._processes["bot"], Path("the lines above"), "webhook")
+        process, log = self._processes["bot"], Path("the lines above")
+        servers.wait_until_ready(f"{self._webhook}/health", process, log, "webhook", self._given_up)
 
     def _wait_until_ready(self) -> None:
-        servers.wait_until_ready(
-            f"{self._webhook}/ready", self._processes["worker"], Path("the lines above"), "service"
-        )
+        process, log = self._processes["worker"], Path("the lines above")
+        servers.wait_until_ready(f"{self._webhook}/ready", process, log, "service", self._given_up)
 
     # ------------------------------------------------------------ the screen at the end
 

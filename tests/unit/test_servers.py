@@ -126,6 +126,19 @@ def test_a_server_that_never_answers_is_told(tmp_path: Path, monkeypatch: pytest
     assert "the webhook does not answer, at http://127.0.0.1:" in one_line(caught)
 
 
+def test_waiting_ends_at_once_when_it_is_given_up(tmp_path: Path) -> None:
+    """As by Ctrl-C while a server starts: without it, this would wait for two minutes."""
+    process = run("import time; time.sleep(200)")
+    looks = iter([False, False, True])
+    try:
+        port = servers.free_port()
+        servers.wait_until_ready(f"http://127.0.0.1:{port}/", process, tmp_path, "server", lambda: next(looks))
+        servers.wait_until_listening(port, process, tmp_path, "server", lambda: True)
+    finally:
+        process.kill()
+        process.wait()
+
+
 ANSWER = """
 import http.server, sys
 class Handler(http.server.BaseHTTPRequestHandler):
