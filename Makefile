@@ -9,7 +9,7 @@ help: ## List the targets
 
 $(VENV)/run: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with PYTHON=..."; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)  # without pip it is one that was left half made
 	@echo "Installing what requirements.txt pins (about a minute, once)..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --compile -r requirements.txt
 	@touch $@
