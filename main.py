@@ -213,7 +213,7 @@ async def run_prefect_worker(settings: Settings) -> None:
     try:
         await repository.database.prepare_schema()
         await prefect_flows.register_deployments(settings)
-        await ProcessWorker(work_pool_name=settings.prefect_work_pool, name="quiz-worker").start()
+        await ProcessWorker(work_pool_name=settings.prefect_work_pool, name="quiz-worker").start(printer=logger.debug)
     finally:
         beating.cancel()
         await repository.close()

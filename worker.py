@@ -55,6 +55,7 @@ class PrefectBreaker:
         """
         self._health = f"{api_url}/health" if api_url else None
         self.closed = False
+        self._probed = False
 
     async def watch(self) -> None:
         """Probe until cancelled."""
@@ -76,9 +77,11 @@ class PrefectBreaker:
         self._note(answers=False)
 
     def _note(self, answers: bool) -> None:  # noqa: FBT001 - a plain reading
-        if answers != self.closed:
-            logger.warning("Prefect %s", "answers: work runs as flows" if answers else "is away: work runs without it")
-        self.closed = answers
+        if answers and not self.closed:
+            logger.info("Prefect answers: work runs as flows")
+        elif not answers and (self.closed or not self._probed):
+            logger.warning("Prefect is away: work runs without it")
+        self.closed, self._probed = answers, True
         metrics.PREFECT_AWAY.set(0 if answers else 1)
 
 

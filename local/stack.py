@@ -28,6 +28,7 @@ PREFECT_CLIENT = {
     "PREFECT_RUNNER_POLL_FREQUENCY": "5",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_CLI_PROMPT": "false",
+    "DO_NOT_TRACK": "1",
 }
 """What every role gets. With Prefect's own defaults a run that loses its server ends after 149 s."""
 

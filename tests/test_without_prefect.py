@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import httpx
 import pytest
 
@@ -32,6 +34,25 @@ async def test_the_breaker_closes_when_the_server_answers_and_opens_when_a_run_f
     assert breaker.closed
     breaker.trip()
     assert not breaker.closed
+
+
+def test_only_an_absent_server_is_worth_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="worker")
+
+    def told(*, answers: bool) -> list[tuple[str, str]]:
+        caplog.clear()
+        breaker._note(answers=answers)  # noqa: SLF001 - what a probe found
+        return [(record.levelname, record.message) for record in caplog.records]
+
+    away, back = ("WARNING", "Prefect is away: work runs without it"), ("INFO", "Prefect answers: work runs as flows")
+    breaker = PrefectBreaker("http://127.0.0.1:1/api")
+    assert told(answers=True) == [back]
+    assert told(answers=True) == []
+    assert told(answers=False) == [away]
+    assert told(answers=False) == []
+    assert told(answers=True) == [back]
+    breaker = PrefectBreaker("http://127.0.0.1:1/api")
+    assert told(answers=False) == [away]
 
 
 @pytest.mark.prefect

@@ -23,6 +23,8 @@ from webhook import create_app
 SETTINGS = {name.upper() for name in Settings.model_fields}
 POSTGRES_OWN = {"POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"}
 VALKEY_OWN = {"REDISCLI_AUTH"}
+EVERYBODYS = {"DO_NOT_TRACK"}
+"""A convention of many programs, which Prefect's clients follow."""
 OURS = (*ROLES, "prefect-server")
 
 
@@ -44,7 +46,7 @@ def test_the_services_are_the_roles_and_their_servers() -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_every_variable_of_a_role_is_a_setting_of_ours_or_of_prefect(role: str) -> None:
     names = set(compose.environment_of(compose.services()[role]))
-    assert not_prefects_own(names) <= SETTINGS
+    assert not_prefects_own(names) <= SETTINGS | EVERYBODYS
 
 
 def test_every_variable_of_the_servers_is_their_own() -> None:

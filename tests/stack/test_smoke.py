@@ -37,6 +37,13 @@ def test_distributions_are_scheduled_and_one_runs_to_the_end(stack: RunningStack
     assert not stack.runs(state={"type": {"any_": ["FAILED", "CRASHED"]}})
 
 
+def test_prefect_adds_nothing_to_the_screen_and_reports_to_nobody(stack: RunningStack) -> None:
+    wait_until(lambda: distribution_runs(stack, "COMPLETED"), 120)
+    assert "started!" not in stack.output
+    [worker] = stack.workers()
+    assert worker.environ()["DO_NOT_TRACK"] == "1"
+
+
 def test_a_process_that_dies_is_started_again(stack: RunningStack) -> None:
     [worker] = stack.workers()
     worker.kill()
