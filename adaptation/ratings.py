@@ -4,8 +4,9 @@ Theory of operation. Ability and difficulty stand on one scale of logits. Whoeve
 difficulty and does not guess is right half of the time; guessing among the options lifts that:
 ``P = c + (1 - c) * sigmoid(ability - difficulty)`` with ``c = 1 / options`` (Birnbaum's three-parameter model with
 equal slopes: Lord and Novick 1968, chapter 17). Both estimates carry a variance, and each answer moves them as an
-extended Kalman filter would: by the surprise ``y - P``, times a step that shrinks as the estimate becomes certain. Elo's
-rule with a fixed step drifts apart instead, the able ever upward and the others downward (Bolsinova et al. 2025).
+extended Kalman filter would: by the surprise ``y - P``, times a step that shrinks as the estimate becomes certain. The
+fixed step of Elo's rule lets them drift apart instead, the able ever upward and the others downward (Bolsinova et al.
+2025).
 """
 
 from __future__ import annotations
