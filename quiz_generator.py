@@ -30,7 +30,7 @@ from question_bank.rows import question_columns
 from question_bank.templates import TEMPLATES
 from question_bank.templates.base import Template
 from question_bank.workbench import Workbench
-from question_picker import QuestionPicker
+from question_picker import KEEP_SECONDS, QuestionPicker
 from repository import Repository
 
 logger = logging.getLogger(__name__)
@@ -172,6 +172,10 @@ class QuestionGenerator:
 # ---------------------------------------------------------------- sources
 
 
+BANK = frozenset({QuestionSource.STATIC, QuestionSource.IMPORTED})
+"""What stands in files, the project's own or an operator's."""
+
+
 class StaticSource:
     """The question bank, with what operators imported."""
 
@@ -192,7 +196,7 @@ class StaticSource:
             learners: their states; one who has seen all of their topics is absent from the result.
             live: makes no difference here.
         """
-        return await self._picker.pick(learners, {QuestionSource.STATIC, QuestionSource.IMPORTED})
+        return await self._picker.pick(learners)
 
 
 class SeenSource:
@@ -215,8 +219,7 @@ class SeenSource:
             learners: their states.
             live: makes no difference here.
         """
-        stored = {QuestionSource.STATIC, QuestionSource.IMPORTED, QuestionSource.LLM}
-        return await self._repository.pick_questions(learners, stored)
+        return await self._repository.pick_questions(learners, BANK | {QuestionSource.LLM})
 
 
 class ComputedSource:
@@ -396,9 +399,9 @@ def make_generator(repository: Repository, settings: Settings, redis: Redis | No
         settings: with an API key, a language model takes part.
         redis: where processes agree on who asks the model; the model takes no part without it.
     """
-    picker = QuestionPicker.of(repository, settings)
+    picker = QuestionPicker.of(repository, settings, BANK, KEEP_SECONDS)
     computed = ComputedSource(repository, target=settings.target_success)
     sources: list[QuestionSourceStrategy] = [StaticSource(picker), computed]
     if settings.openai_api_key and redis is not None:
-        sources.append(LlmSource.connect(repository, settings, redis, picker))
+        sources.append(LlmSource.connect(repository, settings, redis))
     return QuestionGenerator(sources, last=SeenSource(repository), reviews=ReviewSource(repository, computed))

@@ -14,7 +14,7 @@ from typing import Any
 import uvloop
 from rich.console import Console
 
-from benchmarks import distribution, feedback, report, webhook
+from benchmarks import distribution, feedback, report, size, webhook
 from benchmarks.ground import ROOT, Say, forget_settings
 from benchmarks.numbers import Figures
 from benchmarks.section import Section
@@ -44,6 +44,11 @@ BENCHMARKS = {
         lambda say: distribution.measure(distribution.FULL, say),
         lambda say: distribution.measure(distribution.QUICK, say),
         distribution.present,
+    ),
+    "size": Benchmark(
+        lambda say: size.measure(size.FULL, say),
+        lambda say: size.measure(size.QUICK, say),
+        size.present,
     ),
 }
 

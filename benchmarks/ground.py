@@ -146,6 +146,17 @@ class Ground:
         self._postgres_url = self._stack.enter_context(servers.postgres(self.folder / "postgres"))
         self.environment["DATABASE_URL"] = self._postgres_url("quiz")
 
+    def database_url(self, name: str) -> str:
+        """Return the URL of a database, made if it is not there.
+
+        Args:
+            name: a plain identifier.
+        """
+        if self._postgres_url is None:
+            msg = "start PostgreSQL first"
+            raise RuntimeError(msg)
+        return self._postgres_url(name)
+
     @property
     def postgres_pid(self) -> int:
         """Return the id of the server's own process, which is the parent of one for each connection."""

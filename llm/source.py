@@ -50,14 +50,7 @@ class LlmSource:
 
     name = QuestionSource.LLM
 
-    def __init__(
-        self,
-        client: LlmClient,
-        gate: LlmGate,
-        repository: Repository,
-        settings: Settings,
-        picker: QuestionPicker | None = None,
-    ) -> None:
+    def __init__(self, client: LlmClient, gate: LlmGate, repository: Repository, settings: Settings) -> None:
         """Take what it works with.
 
         Args:
@@ -65,9 +58,8 @@ class LlmSource:
             gate: what all processes agree on.
             repository: where questions and costs are kept.
             settings: budget and time limits.
-            picker: picks from the stock; one with the numbers of the settings if None.
         """
-        self._picker = picker or QuestionPicker.of(repository, settings)
+        self._picker = QuestionPicker.of(repository, settings, {QuestionSource.LLM})
         self._client = client
         self.gate = gate
         self._repository = repository
@@ -76,18 +68,15 @@ class LlmSource:
         self._keeping = asyncio.Lock()
 
     @classmethod
-    def connect(
-        cls, repository: Repository, settings: Settings, redis: Redis, picker: QuestionPicker | None = None
-    ) -> LlmSource:
+    def connect(cls, repository: Repository, settings: Settings, redis: Redis) -> LlmSource:
         """Return a source for what the settings name.
 
         Args:
             repository: where questions and costs are kept.
             settings: with an API key.
             redis: where processes agree.
-            picker: picks from the stock.
         """
-        return cls(LlmClient.connect(settings), LlmGate(redis), repository, settings, picker)
+        return cls(LlmClient.connect(settings), LlmGate(redis), repository, settings)
 
     async def close(self) -> None:
         """Give up what is being made."""
@@ -109,7 +98,7 @@ class LlmSource:
         Raises:
             GenerationError: none is in stock, and none was made before the deadline.
         """
-        found = await self._picker.pick(learners, {QuestionSource.LLM}, near=True)
+        found = await self._picker.pick(learners, near=True)
         if live and len(learners) == 1 and not found and self._settings.openai_live_seconds > 0:
             question = await self._wait_for_one(learners[0])
             if question:

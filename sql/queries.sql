@@ -611,6 +611,11 @@ SELECT count(*) AS answered, count(*) FILTER (WHERE correct) AS correct,
        count(*) FILTER (WHERE answered_at > now() - interval '7 days') AS answered_last_week
 FROM answers WHERE learner_id = $1;
 
+-- name: list_recent_answers
+-- A learner's latest answers, the oldest first.
+SELECT local_day, correct, level_after, streak_after
+FROM (SELECT * FROM answers WHERE learner_id = $1 ORDER BY answered_at DESC LIMIT $2) AS latest ORDER BY answered_at;
+
 -- name: list_topic_scores
 -- Answers of learners by topic, those with the most first.
 SELECT learner_id, topic, count(*) AS answered, count(*) FILTER (WHERE correct) AS correct

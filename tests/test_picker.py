@@ -49,7 +49,7 @@ async def set_difficulty(repository: Repository, key: str, difficulty: float) ->
 
 def picker(repository: Repository, seed: int = 1) -> QuestionPicker:
     """Return a picker whose chance is set."""
-    return QuestionPicker(repository, rng=random.Random(seed))
+    return QuestionPicker(repository, STATIC, rng=random.Random(seed))
 
 
 async def test_what_proved_hard_is_asked_of_the_able_whatever_its_author_thought(repository: Repository) -> None:
@@ -60,8 +60,8 @@ async def test_what_proved_hard_is_asked_of_the_able_whatever_its_author_thought
     chosen = {}
     for ability in (6.0, -4.0):
         learner = await join(repository, ability, preferred_topics=(topic,))
-        the_best = QuestionPicker(repository, SelectionRules(choose_among=1))
-        chosen[ability] = (await the_best.pick([learner], STATIC))[learner.id].key
+        the_best = QuestionPicker(repository, STATIC, SelectionRules(choose_among=1))
+        chosen[ability] = (await the_best.pick([learner]))[learner.id].key
     assert chosen == {6.0: cell[0], -4.0: cell[1]}
 
 
@@ -76,7 +76,7 @@ async def test_a_question_that_half_of_a_level_has_seen_rests_while_there_are_ot
     assert (await repository.count_learners_asked())[Level.INTERMEDIATE] == 4
     newcomer = await join(repository, preferred_topics=(Topic.ORCHESTRATION,))
     for seed in range(30):
-        drawn = await picker(repository, seed).pick([newcomer], STATIC)
+        drawn = await picker(repository, seed).pick([newcomer])
         assert drawn[newcomer.id].id not in {question.id, other.id}
 
 
@@ -108,7 +108,7 @@ async def test_a_level_counts_a_learner_again_only_once_they_have_moved_there(re
 
 async def test_a_whole_cohort_is_served_from_one_look_at_the_bank(repository: Repository) -> None:
     learners = [await join(repository, ability=number / 10 - 5) for number in range(100)]
-    drawn = await picker(repository).pick(learners, STATIC)
+    drawn = await picker(repository).pick(learners)
     assert set(drawn) == {learner.id for learner in learners}
     assert len({question.topic for question in drawn.values()}) > len(Topic) / 2
 
@@ -121,3 +121,15 @@ async def test_the_difficulty_of_a_level_is_the_mean_of_what_its_questions_prove
     after = await repository.read_level_difficulties(LEVEL_DIFFICULTY)
     assert round(after[Level.INTERMEDIATE] - before[Level.INTERMEDIATE], 9) == 1.0
     assert after[Level.ADVANCED] == before[Level.ADVANCED]
+
+
+async def test_a_look_at_the_bank_that_is_kept_asks_nothing_that_was_quarantined_since(repository: Repository) -> None:
+    learners = [await join(repository, preferred_topics=(Topic.STREAMING,)) for _ in range(30)]
+    keeping = QuestionPicker(repository, STATIC, keep_seconds=3600)
+    first = await keeping.pick(learners)
+    doubted = {question.key for question in first.values()}
+    for key in doubted:
+        await repository.quarantine_question(key, "doubted")
+    second = await keeping.pick(learners)
+    assert set(second) == {learner.id for learner in learners}
+    assert doubted.isdisjoint(question.key for question in second.values())

@@ -16,7 +16,7 @@ from domain.learning import UNKNOWN_ABILITY, Rating
 from domain.models import Delivery, Grade, Learner, Outcome, Quiz
 from domain.settings import Settings
 from question_picker import QuestionPicker
-from quiz_generator import ComputedSource, QuestionGenerator, ReviewSource, SeenSource, StaticSource
+from quiz_generator import BANK, ComputedSource, QuestionGenerator, ReviewSource, SeenSource, StaticSource
 from quiz_grading import Tap
 from quiz_session import Services
 from repository import Repository
@@ -70,7 +70,7 @@ class Classroom:
             settings=settings,
             repository=repository,
             generator=QuestionGenerator(
-                [StaticSource(QuestionPicker(repository))],
+                [StaticSource(QuestionPicker(repository, BANK))],
                 last=SeenSource(repository),
                 reviews=ReviewSource(repository, ComputedSource(repository)),
             ),

@@ -18,7 +18,7 @@ from domain.settings import Settings
 from llm.gate import LlmGate
 from llm.source import LlmSource
 from question_picker import QuestionPicker
-from quiz_generator import QuestionGenerator, StaticSource, make_generator
+from quiz_generator import BANK, QuestionGenerator, SeenSource, StaticSource, make_generator
 from quiz_session import Services
 from repository import Repository
 from tests.factories import BOT_ID, make_learner, some_id
@@ -256,7 +256,8 @@ async def test_a_daily_distribution_never_asks_the_model(new_desk: NewDesk) -> N
     desk = new_desk()
     desk.llm.answer(HANGING)
     generator = QuestionGenerator(
-        [StaticSource(QuestionPicker(desk.repository)), desk.source], last=StaticSource(QuestionPicker(desk.repository))
+        [StaticSource(QuestionPicker(desk.repository, BANK)), desk.source],
+        last=SeenSource(desk.repository),
     )
     services = Services(desk.settings, desk.repository, generator, RecordingMessenger())
     learner_ids = await enrol(desk.repository, 1000)

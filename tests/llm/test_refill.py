@@ -19,7 +19,7 @@ from domain.catalog import Level, QuizKind, Topic
 from domain.errors import StorageUnavailableError
 from domain.settings import Settings
 from question_picker import QuestionPicker
-from quiz_generator import QuestionGenerator, QuestionSourceStrategy, StaticSource
+from quiz_generator import BANK, QuestionGenerator, QuestionSourceStrategy, StaticSource
 from quiz_session import Services
 from tests.fundamentals.classroom import Classroom, RecordingMessenger
 from tests.llm.conftest import NewDesk
@@ -34,7 +34,7 @@ NOTHING = {"accepted": 0, "quarantined": 0, "failed": 0, "not_begun": 0}
 
 def services_of(desk: Desk, *, keyless: bool = False) -> Services:
     """Return services whose generator has the desk's source."""
-    sources: list[QuestionSourceStrategy] = [StaticSource(QuestionPicker(desk.repository))]
+    sources: list[QuestionSourceStrategy] = [StaticSource(QuestionPicker(desk.repository, BANK))]
     if not keyless:
         sources.append(desk.source)
     return Services(desk.settings, desk.repository, QuestionGenerator(sources), RecordingMessenger())

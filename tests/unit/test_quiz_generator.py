@@ -24,6 +24,7 @@ from question_bank.rows import question_columns
 from question_bank.templates.base import Draft, Misconception, Template
 from question_picker import QuestionPicker
 from quiz_generator import (
+    BANK,
     TURNS,
     ComputedSource,
     QuestionGenerator,
@@ -188,7 +189,7 @@ async def test_the_settings_decide_who_takes_part(shared_repository: Repository)
 
 async def test_the_bank_serves_each_learner_their_topics_near_their_level(shared_repository: Repository) -> None:
     learners = [make_learner(level=level, topics=(Topic.STREAMING, Topic.DATA_QUALITY)) for level in Level]
-    drawn = await StaticSource(QuestionPicker(shared_repository)).draw(learners, live=False)
+    drawn = await StaticSource(QuestionPicker(shared_repository, BANK)).draw(learners, live=False)
     for learner in learners:
         assert abs(drawn[learner.id].level - learner.level) <= 1
         assert drawn[learner.id].topic in learner.topics
@@ -209,11 +210,11 @@ async def asked(classroom: Classroom, learner: Learner, times: int) -> list[Ques
 
 
 async def test_the_bank_serves_what_is_unseen_and_then_nothing(classroom: Classroom) -> None:
-    only(StaticSource(QuestionPicker(classroom.repository)), classroom=classroom)
+    only(StaticSource(QuestionPicker(classroom.repository, BANK)), classroom=classroom)
     learner = await classroom.join(preferred_topics=(Topic.STREAMING,))
     questions = await asked(classroom, learner, len(Level) * QUESTIONS_PER_CELL)
     assert len({question.key for question in questions}) == len(questions)
-    assert await StaticSource(QuestionPicker(classroom.repository)).draw([learner], live=True) == {}
+    assert await StaticSource(QuestionPicker(classroom.repository, BANK)).draw([learner], live=True) == {}
 
 
 async def test_the_last_resort_serves_again_what_was_seen_least_often(classroom: Classroom) -> None:
@@ -229,13 +230,13 @@ async def test_imported_questions_are_the_banks_and_a_models_only_the_last_resor
     classroom: Classroom,
 ) -> None:
     learner = await classroom.join(preferred_topics=(Topic.GOVERNANCE_SECURITY,), default_difficulty=Level.EXPERT)
-    only(StaticSource(QuestionPicker(classroom.repository)), classroom=classroom)
+    only(StaticSource(QuestionPicker(classroom.repository, BANK)), classroom=classroom)
     for source in (QuestionSource.IMPORTED, QuestionSource.LLM):
         columns = question_columns(make_bank_question(level=Level.EXPERT), Topic.GOVERNANCE_SECURITY, source)
         await classroom.repository.store_question(columns)
     served = await asked(classroom, learner, len(Level) * QUESTIONS_PER_CELL + 1)
     assert {question.source for question in served} == {QuestionSource.STATIC, QuestionSource.IMPORTED}
-    assert await StaticSource(QuestionPicker(classroom.repository)).draw([learner], live=True) == {}
+    assert await StaticSource(QuestionPicker(classroom.repository, BANK)).draw([learner], live=True) == {}
     again = await SeenSource(classroom.repository).draw([learner], live=True)
     assert again[learner.id].source is QuestionSource.LLM
 
@@ -247,7 +248,7 @@ async def test_a_doubted_question_is_not_served(classroom: Classroom, *, again: 
     await repository.store_question(question_columns(question, Topic.ETL_VS_ELT, QuestionSource.IMPORTED))
     await repository.quarantine_question(question.id, "doubted")
     learners = [make_learner(level=Level.BEGINNER, topics=(Topic.ETL_VS_ELT,)) for _ in range(200)]
-    source = SeenSource(repository) if again else StaticSource(QuestionPicker(repository))
+    source = SeenSource(repository) if again else StaticSource(QuestionPicker(repository, BANK))
     drawn = await source.draw(learners, live=False)
     assert len(drawn) == 200
     assert question.id not in {one.key for one in drawn.values()}
@@ -338,7 +339,7 @@ async def test_a_template_that_is_broken_costs_nobody_their_quiz(
     learner = make_learner(version=2)  # whose turn it is for a template
     neighbour = make_learner(version=2, level=Level.EXPERT)
     with caplog.at_level(logging.ERROR):
-        drawn = await QuestionGenerator([StaticSource(QuestionPicker(classroom.repository)), computed]).generate(
+        drawn = await QuestionGenerator([StaticSource(QuestionPicker(classroom.repository, BANK)), computed]).generate(
             [learner, neighbour]
         )
     assert drawn[learner.id].source is QuestionSource.STATIC

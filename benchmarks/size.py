@@ -1,0 +1,172 @@
+"""What the service asks of its database most often, with so many learners and with ten times as many."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pydantic import SecretStr
+
+from benchmarks.ground import BOT_ID, Ground, Say, open_ground
+from benchmarks.numbers import Figures, latency_figures
+from benchmarks.population import FIRST_LEARNER, populate
+from benchmarks.section import Section, Table, plain
+from domain.catalog import QuizKind
+from domain.ids import LearnerId
+from domain.models import Incoming, NewQuiz, UpdateKind
+from question_picker import KEEP_SECONDS, QuestionPicker
+from quiz_generator import BANK, sync_bank
+from quiz_grading import adapt_difficulty, persist_answers, validate_answers
+from quiz_session import Services
+from repository import Repository
+from services import open_services
+
+COHORT = 200
+ANSWERS_EACH = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large the larger database is, and how often each operation is measured."""
+
+    learners: int
+    rounds: int
+
+
+FULL = Size(learners=1_000_000, rounds=100)
+QUICK = Size(learners=5_000, rounds=3)
+
+Operation = Callable[[], Awaitable[object]]
+
+
+async def measure(size: Size, say: Say) -> Figures:
+    """Measure each operation on a database of a tenth of the size and on one of the whole.
+
+    Args:
+        size: how large.
+        say: shows progress.
+    """
+    with open_ground() as ground:
+        ground.start_postgres()
+        ground.start_valkey()
+        ground.environment["TELEGRAM_API_BASE_URL"] = "http://127.0.0.1:9"  # nothing is sent
+        figures: Figures = {"rounds": size.rounds, "cohort": COHORT, "answers_each": ANSWERS_EACH, "sizes": {}}
+        for learners in (size.learners // 10, size.learners):
+            figures["sizes"][str(learners)] = await _measure_at(ground, learners, size.rounds, say)
+        return figures
+
+
+async def _measure_at(ground: Ground, learners: int, rounds: int, say: Say) -> Figures:
+    url = ground.database_url(f"size_{learners}")
+    async with open_services(ground.settings(database_url=SecretStr(url))) as wiring:
+        await wiring.repository.database.prepare_schema()
+        await sync_bank(wiring.repository, wiring.settings.question_bank_dir)
+        await populate(url, learners, ANSWERS_EACH, say)
+        measured: Figures = {}
+        for name, operation in operations(wiring.services, learners).items():
+            say(f"{learners:,} learners: {name}")
+            seconds = []
+            for _ in range(rounds + 1):
+                began = time.perf_counter()
+                await operation()
+                seconds.append(time.perf_counter() - began)
+            measured[name] = latency_figures(seconds[1:])  # the first prepares the statements
+        return measured
+
+
+def operations(services: Services, learners: int) -> dict[str, Operation]:
+    """Return what is measured, by name: calls of the service's own code on learners drawn at random.
+
+    Args:
+        services: on a populated database.
+        learners: how many there are in it.
+    """
+    repository, rng = services.repository, random.Random(20261125)
+    picker = QuestionPicker.of(repository, services.settings, BANK, KEEP_SECONDS)
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    def some(count: int) -> list[LearnerId]:
+        return [LearnerId(FIRST_LEARNER + rng.randrange(learners)) for _ in range(count)]
+
+    async def pick(count: int) -> None:
+        states = await repository.get_user_states(some(count))
+        await picker.pick(list(states.values()))
+
+    async def find_due() -> None:
+        soon = now() + timedelta(minutes=rng.randrange(60))
+        await repository.find_due_learners(soon, None, COHORT)
+
+    return {
+        f"find {COHORT} due learners": find_due,
+        f"pick a question for {COHORT} learners": lambda: pick(COHORT),
+        "pick a question for one learner": lambda: pick(1),
+        "find a learner's due review": lambda: repository.find_due_reviews(
+            some(1), datetime.now(UTC), 4, asked_for=True
+        ),
+        "make a quiz, take its answer and grade it": lambda: _answer(services, some(1)[0]),
+        "sum up a learner for /stats": lambda: repository.read_statistics(some(1)[0]),
+        "store an update": lambda: _store(repository, some(1)[0]),
+        "claim the updates that wait": lambda: repository.claim_updates(COHORT),
+        "look for what a crash left": lambda: _look_for_leftovers(repository),
+    }
+
+
+async def _answer(services: Services, learner_id: LearnerId) -> None:
+    repository = services.repository
+    states = await repository.get_user_states([learner_id])
+    question = (await repository.pick_questions(list(states.values()), BANK))[learner_id]
+    new = NewQuiz(learner_id, question.id, (0, 1, 2, 3))
+    made = await repository.create_quizzes(QuizKind.ON_DEMAND, [new], timedelta(hours=1))
+    if learner_id not in made:  # one of those with an open quiz
+        made = {i: quiz.id for i, quiz in (await repository.find_open_quizzes([learner_id])).items()}
+    quiz_id = made[learner_id]
+    await repository.record_tap(quiz_id, learner_id, 0, datetime.now(UTC), None)
+    answered = await validate_answers(services, [quiz_id])
+    await persist_answers(services, await adapt_difficulty(services, answered))
+
+
+async def _store(repository: Repository, learner_id: LearnerId) -> None:
+    update = Incoming(random.randrange(10**15), learner_id, UpdateKind.COMMAND, "quiz")
+    await repository.store_update(BOT_ID, update, None)  # type: ignore[arg-type]  # a plain number
+
+
+async def _look_for_leftovers(repository: Repository) -> None:
+    ago = timedelta(seconds=60)
+    await asyncio.gather(
+        repository.find_stalled_quizzes(ago, 500),
+        repository.find_ungraded_quizzes(ago, 500),
+        repository.find_untold_grades(ago, 500),
+    )
+
+
+def present(figures: Figures) -> Section:
+    """Return the benchmark's part of the report.
+
+    Args:
+        figures: as measured.
+    """
+    small, large = sorted(figures["sizes"], key=int)
+    rows = []
+    for name, there in figures["sizes"][large].items():
+        here = figures["sizes"][small][name]
+        ratio = there["p50_ms"] / here["p50_ms"]
+        rows.append([name, f"{here['p50_ms']}", f"{there['p50_ms']}", f"{there['p95_ms']}", f"**{ratio:.2f}**"])
+    few, many = plain(int(small)), plain(int(large))
+    columns = ["operation", f"p50 ms, {few}", f"p50 ms, {many}", f"p95 ms, {many}", "larger / smaller"]
+    return Section(
+        title="Queries at size",
+        about=(
+            "What the service asks of PostgreSQL most often, called through its own code, on a database with "
+            f"{few} learners and {plain(int(small) * figures['answers_each'])} answers, and on one with "
+            f"ten times as many; {figures['rounds']} rounds each on learners drawn at random, everything else idle."
+        ),
+        tables=[Table("Milliseconds an operation:", columns, rows)],
+        notes=["A test reads the plans: no statement reads the learners, quizzes, answers or updates whole."],
+        limits=["Both databases fit into the machine's memory; one that does not is as fast as its disk."],
+    )
