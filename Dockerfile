@@ -18,6 +18,7 @@ COPY --from=build /opt/venv /opt/venv
 
 WORKDIR /app
 COPY *.py schema.sql prefect.yaml ./
+COPY adaptation adaptation
 COPY bot bot
 COPY desk desk
 COPY domain domain

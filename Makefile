@@ -20,7 +20,7 @@ $(VENV)/dev: requirements-dev.txt $(VENV)/run
 	@touch $@
 
 compile: $(VENV)/run
-	@$(BIN)/python -m compileall -q *.py bot desk domain llm local observability question_bank simulator sql
+	@$(BIN)/python -m compileall -q *.py adaptation bot desk domain llm local observability question_bank simulator sql
 
 setup: $(VENV)/run compile ## Install what the service needs
 

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "PROJECT_STRUCTURE.md"
 FOLDERS = (
     "domain",
+    "adaptation",
     "bot",
     "sql",
     "question_bank",
@@ -42,8 +43,8 @@ OTHER = {
 }
 PARTS = (
     *("main", "webhook", "worker", "refill_flow", "prefect_flows", "question_desk", "telegram_bot", "services"),
-    *("quiz_upkeep", "quiz_reports", "quiz_session", "quiz_generator", "difficulty_adapter", "llm", "repository"),
-    *("desk", "bot", "sql", "question_bank", "observability", "local", "domain"),
+    *("quiz_upkeep", "quiz_reports", "quiz_grading", "quiz_session", "quiz_generator", "difficulty_adapter", "llm"),
+    *("question_picker", "adaptation", "repository", "desk", "bot", "sql", "question_bank", "observability", "local", "domain"),
 )
 
 
