@@ -18,6 +18,8 @@ _LONGEST_ANSWER: Final = 200
 _DELETABLE_SECONDS: Final = 48 * 3600
 _WIDEST_PICTURE: Final = 10_000
 _FLATTEST_PICTURE: Final = 20
+_PICTURE_SIZES: Final = (("s", 90), ("m", 320), ("x", 800), ("", 1280))
+"""Telegram makes smaller copies of a picture: what ends their file ids here, and the most that a side measures."""
 _ACTIONS: Final = frozenset({
     "typing", "upload_photo", "record_video", "upload_video", "record_voice", "upload_voice", "record_audio",
     "upload_audio", "upload_document", "choose_sticker", "find_location", "pick_up_location", "record_video_note",
@@ -238,8 +240,13 @@ def _store(simulator: Simulator, upload: Upload, kind: str) -> StoredFile:
     return file
 
 
+def _find(simulator: Simulator, file_id: str) -> StoredFile | None:
+    """A file by the id of any of its sizes: Telegram takes each of them for the whole picture."""
+    return simulator.files.get(file_id) or simulator.files.get(file_id.rstrip("smx"))
+
+
 def _known(simulator: Simulator, file_id: str, kind: str) -> StoredFile:
-    file = simulator.files.get(file_id)
+    file = _find(simulator, file_id)
     if file is None:
         raise bad_request("wrong file identifier/HTTP URL specified")
     if file.kind != kind:
@@ -248,7 +255,17 @@ def _known(simulator: Simulator, file_id: str, kind: str) -> StoredFile:
 
 
 def _photo(file: StoredFile) -> list[Json]:
-    return [{**_file(file), "width": file.width, "height": file.height}]
+    """The sizes of a picture, the smallest first; none is larger than what was sent."""
+    longest = max(file.width, file.height)
+    sizes = []
+    for ending, side in _PICTURE_SIZES:
+        if side >= longest and ending:
+            continue
+        scale = min(1.0, side / longest)
+        size = {"width": max(1, round(file.width * scale)), "height": max(1, round(file.height * scale))}
+        sizes.append({**_ids(file.file_id + ending), **size})
+    sizes[-1]["file_size"] = len(file.content)
+    return sizes
 
 
 def _document(file: StoredFile) -> Json:
@@ -257,11 +274,11 @@ def _document(file: StoredFile) -> Json:
 
 
 def _file(file: StoredFile) -> Json:
-    return {
-        "file_id": file.file_id,
-        "file_unique_id": f"AQAD{file.file_id[-12:]}",
-        "file_size": len(file.content),
-    }
+    return {**_ids(file.file_id), "file_size": len(file.content)}
+
+
+def _ids(file_id: str) -> Json:
+    return {"file_id": file_id, "file_unique_id": f"AQAD{file_id[-12:]}"}
 
 
 def get_file(simulator: Simulator, _bot: Bot, params: Params) -> Json:
@@ -269,7 +286,7 @@ def get_file(simulator: Simulator, _bot: Bot, params: Params) -> Json:
     file_id = params.text("file_id")
     if not file_id:
         raise bad_request("file_id not specified")
-    file = simulator.files.get(file_id)
+    file = _find(simulator, file_id)
     if file is None:
         raise bad_request("wrong file_id or the file is temporarily unavailable")
     return {**_file(file), "file_path": f"{file.kind}s/{file.file_id}"}

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import BrowserContext, Page, async_playwright, expect
+from playwright.async_api import BrowserContext, FloatRect, Locator, Page, async_playwright, expect
 from telegram import BotCommand
 from telegram.constants import ParseMode
 
 from tests.simulator.support import ALICE, BOB, World
-from tests.simulator.test_refusals import keys
+from tests.simulator.test_refusals import keys, png_of
 
 CHROMIUM = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None
 STATIC = Path(__file__).parents[2] / "simulator" / "static"
@@ -37,6 +37,13 @@ async def page(context: BrowserContext, world: World) -> AsyncIterator[Page]:
     yield one
     await one.close()
     assert errors == []
+
+
+async def place_of(element: Locator) -> FloatRect:
+    """Return where something is seen on the page."""
+    box = await element.bounding_box()
+    assert box is not None
+    return box
 
 
 async def test_what_a_learner_writes_reaches_the_bot(world: World, page: Page) -> None:
@@ -89,6 +96,33 @@ async def test_code_is_shown_with_its_language(world: World, page: Page) -> None
     await world.bot.send_message(ALICE, source, parse_mode=ParseMode.HTML)
     await expect(page.get_by_test_id("message").locator(".code-head")).to_contain_text("sql")
     await expect(page.get_by_test_id("message").locator("pre")).to_have_text("SELECT 1")
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+async def test_a_picture_fills_its_bubble_above_caption_and_buttons(world: World, page: Page, width: int) -> None:
+    await page.set_viewport_size({"width": width, "height": 1000})
+    await world.bot.send_photo(
+        ALICE, png_of(1080, 1440), caption="<b>How</b> you do", parse_mode=ParseMode.HTML, reply_markup=keys(["a"])
+    )
+    message = page.get_by_test_id("message")
+    await expect(message.locator(".text b")).to_have_text("How")
+    picture, bubble, words, button = [
+        await place_of(message.locator(part)) for part in ("img", ".bubble", ".text", ".key")
+    ]
+    assert picture["width"] == pytest.approx(bubble["width"], abs=1)
+    assert picture["height"] == pytest.approx(picture["width"] * 4 / 3, abs=1)
+    assert picture["y"] + picture["height"] <= words["y"] < button["y"]
+
+
+async def test_a_picture_is_enlarged_by_a_click_and_made_small_by_another(world: World, page: Page) -> None:
+    message = await world.bot.send_photo(ALICE, png_of(1080, 1440))
+    await page.get_by_role("button", name="Enlarge the picture").click()
+    large = page.get_by_role("dialog", name="Picture").locator("img")
+    await expect(large).to_be_visible()
+    assert message.photo[-1].file_id in (await large.get_attribute("src") or "")
+    assert await large.evaluate("image => image.naturalWidth") == 1080
+    await page.get_by_role("button", name="Close the picture").click()
+    await expect(large).to_be_hidden()
 
 
 async def test_what_anybody_writes_is_never_taken_as_html(world: World, page: Page) -> None:

@@ -76,9 +76,10 @@ async def test_learners_and_blocks_are_found_again(tmp_path: Path) -> None:
 
 async def test_uploaded_files_are_found_again(tmp_path: Path) -> None:
     async with world_of(options(tmp_path), bot_id=BOT) as world:
-        file_id = (await world.bot.send_photo(ALICE, PNG)).photo[-1].file_id
+        sent = (await world.bot.send_photo(ALICE, PNG)).photo
     async with world_of(options(tmp_path), bot_id=BOT) as world:
-        assert (await world.http.get(f"/api/files/{file_id}")).content == PNG
+        assert (await world.http.get(f"/api/files/{sent[-1].file_id}")).content == PNG
+        assert (await world.bot.send_photo(ALICE, sent[-1].file_id)).photo == sent
 
 
 async def test_a_reset_forgets_chats_and_keeps_the_webhook(tmp_path: Path, webhook: Webhook) -> None:

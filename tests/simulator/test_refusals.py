@@ -1,7 +1,10 @@
 """What Telegram refuses, in its own words."""
 
+import io
+
 import httpx
 import pytest
+from PIL import Image
 from telegram import BotCommand, InlineKeyboardButton, InlineKeyboardMarkup, InputFile, MessageEntity
 from telegram.constants import ParseMode
 
@@ -14,6 +17,13 @@ PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d4944415478da63fcffff3f0300050001"
     "ffa1f2c0970000000049454e44ae426082"
 )
+
+
+def png_of(width: int, height: int) -> bytes:
+    """Return a white picture."""
+    file = io.BytesIO()
+    Image.new("1", (width, height), 1).save(file, "png")
+    return file.getvalue()
 
 
 def keys(*rows: list[str]) -> InlineKeyboardMarkup:
@@ -200,9 +210,22 @@ async def test_something_that_is_no_picture_is_refused_as_a_photo(world: World) 
     assert await world.refused(call) == "Bad Request: IMAGE_PROCESS_FAILED"
 
 
-async def test_an_unknown_file_id_is_refused(world: World) -> None:
-    call = world.bot.send_document(ALICE, "BQACnothing")
+@pytest.mark.parametrize("method", ["send_document", "send_photo"])
+async def test_an_unknown_file_id_is_refused(world: World, method: str) -> None:
+    call = getattr(world.bot, method)(ALICE, "AgACnothing")
     assert await world.refused(call) == "Bad Request: wrong file identifier/HTTP URL specified"
+
+
+async def test_a_document_is_no_photo(world: World) -> None:
+    message = await world.bot.send_document(ALICE, PNG, filename="a.png")
+    assert message.document is not None
+    call = world.bot.send_photo(ALICE, message.document.file_id)
+    assert await world.refused(call) == "Bad Request: can't use file of type Document as Photo"
+
+
+@pytest.mark.parametrize("size", [(21, 1), (5001, 5000)])
+async def test_a_picture_of_odd_dimensions_is_refused(world: World, size: tuple[int, int]) -> None:
+    assert await world.refused(world.bot.send_photo(ALICE, png_of(*size))) == "Bad Request: PHOTO_INVALID_DIMENSIONS"
 
 
 async def test_a_reply_to_a_message_that_is_not_there_is_refused(world: World) -> None:

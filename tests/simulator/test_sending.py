@@ -14,7 +14,7 @@ from telegram import (
 from telegram.constants import ParseMode
 
 from tests.simulator.support import ALICE, BOB, World
-from tests.simulator.test_refusals import PNG, keys
+from tests.simulator.test_refusals import PNG, keys, png_of
 
 
 async def test_each_token_is_a_bot_of_its_own(world: World) -> None:
@@ -83,6 +83,26 @@ async def test_an_uploaded_picture_can_be_sent_again_by_its_id(world: World) -> 
     again = await world.bot.send_photo(ALICE, first.photo[-1].file_id)
     assert (first.caption, first.photo[-1].width) == ("one", 1)
     assert again.photo[-1].file_unique_id == first.photo[-1].file_unique_id
+
+
+@pytest.mark.parametrize(
+    ("size", "sides"),
+    [
+        ((1, 1), [(1, 1)]),
+        ((320, 40), [(90, 11), (320, 40)]),
+        ((1080, 1440), [(68, 90), (240, 320), (600, 800), (960, 1280)]),
+    ],
+)
+async def test_a_picture_comes_in_sizes_each_of_which_names_it(
+    world: World, size: tuple[int, int], sides: list[tuple[int, int]]
+) -> None:
+    message = await world.bot.send_photo(ALICE, png_of(*size))
+    assert [(one.width, one.height) for one in message.photo] == sides
+    for one in message.photo:
+        again = await world.bot.send_photo(ALICE, one.file_id)
+        assert again.photo == message.photo
+        assert bytes(await (await one.get_file()).download_as_bytearray()) == png_of(*size)
+    assert len({one.file_unique_id for one in message.photo}) == len(sides)
 
 
 async def test_an_uploaded_picture_is_served_to_the_page(world: World) -> None:
