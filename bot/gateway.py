@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from bot.limiter import RateLimiter
 from bot.messages import COMMANDS
 from domain.catalog import Priority
 from domain.errors import (
+    FileGoneError,
     LearnerUnreachableError,
     MessageGoneError,
     RateLimitedError,
@@ -42,6 +44,7 @@ T = TypeVar("T")
 _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 _MAX_RATE_LIMIT_RETRIES = 5
 _GONE = ("message to edit not found", "message can't be edited", "message_id_invalid")
+_FILE_GONE = re.compile(r"(wrong|invalid) (remote )?file identifier|wrong file_id|file_reference_")
 _UNREACHABLE = ("chat not found", "user is deactivated", "bot was blocked", "peer_id_invalid", "user not found")
 
 
@@ -207,6 +210,33 @@ class TelegramGateway:
             Priority.INTERACTIVE,
         )
 
+    async def send_photo(
+        self, learner_id: LearnerId, photo: bytes | str, caption: str, keyboard: InlineKeyboardMarkup | None = None
+    ) -> str:
+        """Send a picture, and return the id by which it can be sent again without uploading it.
+
+        Args:
+            learner_id: to whom.
+            photo: a picture's bytes, or the id of one that this bot sent before.
+            caption: Telegram's HTML, at most 1024 characters when shown.
+            keyboard: buttons under it.
+
+        Raises:
+            FileGoneError: Telegram does not know the id any more, or never did.
+            LearnerUnreachableError: the learner blocked the bot or is gone.
+            TelegramUnavailableError: no answer came, so it may or may not have been sent.
+            TelegramError: Telegram refused it for good.
+        """
+        file = photo if isinstance(photo, str) else InputFile(photo, filename="picture.png")
+        message: Message = await self._call(
+            "sendPhoto",
+            lambda: self.bot.send_photo(
+                learner_id, file, caption=caption, parse_mode=ParseMode.HTML, reply_markup=keyboard
+            ),
+            Priority.INTERACTIVE,
+        )
+        return max(message.photo, key=lambda size: size.width * size.height).file_id
+
     async def acknowledge(self, callback_id: str, text: str | None = None) -> None:
         """Answer a tap, where the webhook's response cannot; a tap too old to answer is no matter.
 
@@ -268,6 +298,8 @@ def _translate(error: LibraryError) -> TelegramError:
     words = error.message.lower()
     if isinstance(error, Forbidden) or any(part in words for part in _UNREACHABLE):
         return LearnerUnreachableError(error.message)
+    if _FILE_GONE.search(words):
+        return FileGoneError(error.message)
     if any(part in words for part in _GONE):
         return MessageGoneError(error.message)
     if isinstance(error, BadRequest | ChatMigrated | InvalidToken):

@@ -53,6 +53,10 @@ class ModelError(QuizServiceError):
         self.retry_after = retry_after
 
 
+class PictureError(QuizServiceError):
+    """The picture could not be drawn."""
+
+
 class TelegramError(QuizServiceError):
     """Telegram refused a request."""
 
@@ -76,6 +80,10 @@ class RateLimitedError(TelegramError):
 
 class MessageGoneError(TelegramError):
     """The message to edit does not exist any more."""
+
+
+class FileGoneError(TelegramError):
+    """Telegram does not know the file any more."""
 
 
 class TelegramUnavailableError(TelegramError):
