@@ -190,10 +190,13 @@ def test_only_the_edge_reads_the_clock() -> None:
     for name in (
         "difficulty_adapter.py",
         "bot/messages.py",
+        "bot/progress.py",
+        "bot/chart.py",
         "bot/keyboards.py",
         "bot/zones.py",
         "bot/callbacks.py",
         "domain/models.py",
+        "domain/history.py",
     ):
         tree = ast.walk(syntax_of(ROOT / name))
         calls = {node.func.attr for node in tree if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
