@@ -9,9 +9,10 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from domain.catalog import Level, QuizKind, Topic
+from domain.history import PastAnswer, ProgressHistory
 from domain.ids import BotId, LearnerId, QuizId
 from domain.learning import UNKNOWN_ABILITY, Lesson, Rating
-from domain.models import Grade, Learner, NewQuiz, Quiz, Statistics, TopicScore
+from domain.models import Grade, Learner, NewQuiz, Quiz, TopicScore
 from domain.settings import Settings
 from sql.database import Database
 from sql.generation_store import GenerationStore
@@ -20,6 +21,8 @@ from sql.question_store import QuestionStore
 from sql.update_store import UpdateStore
 
 UPDATES_CHANNEL = "quiz_updates"
+MOST_ANSWERS = 5000
+"""Latest answers that /stats is drawn from: thirteen years of one a day."""
 
 
 class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore):
@@ -197,21 +200,34 @@ class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore):
         document: str | None = await self._reader.fetchval("export_learner", learner_id)
         return document
 
-    async def read_statistics(self, learner_id: LearnerId) -> Statistics:
-        """Sum up a learner's answers.
+    async def read_progress(self, learner: Learner, now: datetime) -> ProgressHistory:
+        """Return everything that /stats tells.
 
         Args:
-            learner_id: who.
+            learner: their state.
+            now: an aware moment.
         """
-        totals = await self._reader.fetchrow("read_statistics", learner_id)
-        topics = await self._reader.fetch("list_topic_scores", [learner_id])
-        best = await self._reader.fetchval("read_best_streak", learner_id)
-        return Statistics(
-            answered=totals["answered"] if totals else 0,
-            correct=totals["correct"] if totals else 0,
-            answered_last_week=totals["answered_last_week"] if totals else 0,
+        source = self._reader
+        answers = await source.fetch("list_recent_answers", learner.id, MOST_ANSWERS)
+        if len(answers) < min(learner.version, MOST_ANSWERS):  # the replica lags behind what the learner has seen
+            source = self.database
+            answers = await source.fetch("list_recent_answers", learner.id, MOST_ANSWERS)
+        topics = await source.fetch("list_topic_scores", [learner.id])
+        best = await source.fetchval("read_best_streak", learner.id)
+        waiting = await self.count_reviews(learner.id, now)
+        today = learner.local_day(now)
+        return ProgressHistory(
+            today=today,
+            level=learner.level,
+            points=learner.points,
+            streak=learner.current_streak(today),
             best_streak=best or 0,
+            freezes=learner.freezes,
+            answers=tuple(map(PastAnswer.from_row, answers)),
             topics=tuple(TopicScore(Topic(row["topic"]), row["answered"], row["correct"]) for row in topics),
+            placement_left=learner.placement_left,
+            reviews_due=waiting.due,
+            reviews_later=waiting.later,
         )
 
     # ------------------------------------------------------------ quizzes

@@ -228,7 +228,7 @@ CREATE TABLE IF NOT EXISTS answers (
     answered_at   timestamptz NOT NULL
 );
 
--- read_statistics, read_histories, list_recent_answers, export_learner
+-- list_topic_scores, list_recent_answers, find_missed_tags, export_learner
 CREATE INDEX IF NOT EXISTS answers_of_learner ON answers (learner_id, answered_at);
 
 CREATE TABLE IF NOT EXISTS reviews (

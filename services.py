@@ -14,6 +14,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 
 from bot.gateway import TelegramGateway, bot_id_of, make_bot
 from bot.limiter import RateLimiter
+from bot.picture_cache import PictureCache
 from domain.errors import StorageUnavailableError
 from domain.ids import BotId
 from domain.settings import Settings
@@ -34,6 +35,7 @@ class Wiring:
 
     services: Services
     gateway: TelegramGateway
+    pictures: PictureCache
     redis: Redis
     bot_id: BotId
 
@@ -87,7 +89,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Wiring]:
             generator=generator,
             messenger=TelegramMessenger(gateway, rules_of(settings)),
         )
-        yield Wiring(services, gateway, redis, BotId(bot_id))
+        yield Wiring(services, gateway, PictureCache(redis, BotId(bot_id)), redis, BotId(bot_id))
 
 
 async def keep_beating(repository: Repository, role: str) -> None:

@@ -32,6 +32,8 @@ from bot.callbacks import (
     unpack,
 )
 from bot.gateway import TelegramGateway
+from bot.picture_cache import PictureCache, picture_version, send_progress
+from bot.progress import progress_caption
 from difficulty_adapter import Rules
 from domain.catalog import Experience, Priority, ReportReason, Topic
 from domain.errors import ForgedCallbackError, MessageGoneError
@@ -151,6 +153,7 @@ class Conversation:
 
     services: Services
     gateway: TelegramGateway
+    pictures: PictureCache
     update: ClaimedUpdate
 
     @property
@@ -194,18 +197,21 @@ class Conversation:
                 await self.gateway.edit_keyboard(self.learner_id, self.update.message_id, keyboard)
 
 
-async def handle_update(services: Services, gateway: TelegramGateway, update: ClaimedUpdate) -> None:
+async def handle_update(
+    services: Services, gateway: TelegramGateway, pictures: PictureCache, update: ClaimedUpdate
+) -> None:
     """Answer a command, a text, a tap on anything but a question, or a change of membership.
 
     Args:
         services: what to work with.
         gateway: what answers.
+        pictures: what remembers the pictures of /stats.
         update: what arrived.
 
     Raises:
         QuizServiceError: the database or Telegram failed; the update may be handled again.
     """
-    conversation = Conversation(services, gateway, update)
+    conversation = Conversation(services, gateway, pictures, update)
     match update.kind:
         case UpdateKind.BLOCKED | UpdateKind.UNBLOCKED:
             blocked = update.kind is UpdateKind.BLOCKED
@@ -266,17 +272,23 @@ async def say_privacy(conversation: Conversation) -> None:
 
 
 async def show_stats(conversation: Conversation, learner: Learner) -> None:
-    """Show level, streak and topics.
+    """Show level, streak and topics, as a picture with a caption that says the same.
 
     Args:
         conversation: with whom.
         learner: their state.
     """
     services = conversation.services
-    statistics = await services.repository.read_statistics(learner.id)
-    streak = learner.current_streak(learner.local_day(services.now()))
-    limit = services.settings.correct_threshold_for_promotion
-    await conversation.say(messages.stats_text(learner, statistics, streak, limit), keyboards.next_keyboard())
+    history = await services.repository.read_progress(learner, services.now())
+    await send_progress(
+        conversation.gateway,
+        conversation.pictures,
+        learner.id,
+        picture_version(learner.version, history.today),
+        history,
+        progress_caption(history, rules_of(services.settings)),
+        keyboards.stats_keyboard(history.reviews_due),
+    )
 
 
 async def show_settings(conversation: Conversation, learner: Learner) -> None:
@@ -439,6 +451,7 @@ async def _erase(conversation: Conversation, *, confirmed: bool) -> None:
         return
     await conversation.change(messages.ERASED_TEXT)
     await erase_learner(conversation.services, conversation.learner_id)
+    await conversation.pictures.forget(conversation.learner_id)
 
 
 async def _report(conversation: Conversation, button: ReportButton) -> None:

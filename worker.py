@@ -210,7 +210,9 @@ class Worker:
     # ------------------------------------------------------------ handling
 
     async def _handle_single(self, update: ClaimedUpdate) -> None:
-        await self._settle([update], lambda: telegram_bot.handle_update(self._services, self._wiring.gateway, update))
+        wiring = self._wiring
+        handle = telegram_bot.handle_update
+        await self._settle([update], lambda: handle(self._services, wiring.gateway, wiring.pictures, update))
 
     async def _handle_quizzes(self, updates: Sequence[ClaimedUpdate]) -> None:
         await self._settle(updates, lambda: self._serve(updates))

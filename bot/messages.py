@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from html import escape
 
+from bot.progress import LEVEL_MARK, level_line
 from bot.zones import city
 from difficulty_adapter import DEFAULT_RULES, Rules
-from domain.catalog import Experience, Level, QuizKind, ReportReason
+from domain.catalog import Experience, QuizKind, ReportReason
 from domain.learning import WaitingReviews
-from domain.models import Grade, Learner, Question, Quiz, Statistics
+from domain.models import Grade, Learner, Question, Quiz
 
 LETTERS = "ABCD"
 
@@ -28,7 +29,6 @@ COMMANDS = (
 """The commands menu, most used first."""
 
 _CODE_WORD = re.compile(r"`([^`\n]+)`")
-_LEVEL_MARK = {Level.BEGINNER: "🌱", Level.INTERMEDIATE: "🔧", Level.ADVANCED: "🚀", Level.EXPERT: "🏆"}
 
 
 def rich(text: str) -> str:
@@ -52,9 +52,7 @@ def _heading(quiz: Quiz) -> str:
     question = quiz.question
     daily = "Daily quiz · " if quiz.kind is QuizKind.DAILY else ""
     review = " · 🔁 you missed it before" if quiz.is_review else ""
-    return (
-        f"{_LEVEL_MARK[question.level]} <b>{daily}{escape(question.topic.label)}</b> · {question.level.label}{review}"
-    )
+    return f"{LEVEL_MARK[question.level]} <b>{daily}{escape(question.topic.label)}</b> · {question.level.label}{review}"
 
 
 def _body(quiz: Quiz) -> str:
@@ -153,7 +151,7 @@ def _level_change(grade: Grade, rules: Rules) -> str:
         return f"🎉 Up to {level}! {_reason(grade, rules)} Harder questions from now on."
     if grade.level_after < grade.level_before:
         return f"🪜 Back to {level} for now. {_reason(grade, rules)}"
-    return level_line(grade.level_after, grade.points_after, rules.limit)
+    return level_line(grade.level_after, grade.points_after, rules=rules)
 
 
 def _reason(grade: Grade, rules: Rules) -> str:
@@ -167,27 +165,6 @@ def _reason(grade: Grade, rules: Rules) -> str:
     if run > 1:
         return f"{_number(run).capitalize()} wrong in a row; {rules.limit} points lead up again."
     return f"More misses than right answers make good; {rules.limit} points lead up again."
-
-
-def level_line(level: Level, points: int, limit: int = DEFAULT_RULES.limit) -> str:
-    """Return a level and the way to the next one.
-
-    Args:
-        level: where the learner stands.
-        points: their progress within it.
-        limit: points at which a level changes.
-    """
-    name = f"{_LEVEL_MARK[level]} Level: <b>{level.label}</b>"
-    if level is Level.EXPERT and points >= 0:
-        return f"{name} · the top"
-    if points < 0:
-        answers = "answer makes" if points == -1 else "answers make"
-        return f"{name} · {-points} right {answers} good the last miss"
-    points = min(points, limit)  # earned before an operator lowered the limit
-    bar = "▰" * points + "▱" * (limit - points)
-    if points == limit:  # the ratings are not sure yet
-        return f"{name}  {bar}  {Level(level + 1).label} as soon as your answers here leave no doubt"
-    return f"{name}  {bar}  {points}/{limit} to {Level(level + 1).label}"
 
 
 def clock_name(learner: Learner) -> str:
@@ -361,41 +338,3 @@ def settings_text(learner: Learner) -> str:
         f"🌍 Time zone: <b>{escape(learner.timezone)}</b>\n"
         f"📚 Topics: <b>{escape(topics)}</b>"
     )
-
-
-def stats_text(learner: Learner, statistics: Statistics, streak: int, limit: int = DEFAULT_RULES.limit) -> str:
-    """Return the answer to /stats.
-
-    Args:
-        learner: who.
-        statistics: their answers summed up.
-        streak: days in a row as of today.
-        limit: points at which a level changes.
-    """
-    if not statistics.answered:
-        return f"<b>Your progress</b>\n\n{level_line(learner.level, learner.points, limit)}\n\nNo answers yet: /quiz!"
-    share = statistics.correct / statistics.answered
-    lines = [
-        "<b>Your progress</b>",
-        "",
-        level_line(learner.level, learner.points, limit),
-        f"🔥 Streak: <b>{_days(streak)}</b> (best: {_days(statistics.best_streak)})",
-        f"🎯 Right: <b>{statistics.correct} of {statistics.answered}</b> ({share:.0%})",
-        f"🗓 Last 7 days: <b>{statistics.answered_last_week}</b> answered",
-        "",
-        "<b>By topic</b>",
-    ]
-    lines += [
-        f"{_bar(score.correct, score.answered)} {escape(score.topic.label)}: {score.correct}/{score.answered}"
-        for score in statistics.topics
-    ]
-    return "\n".join(lines)
-
-
-def _days(count: int) -> str:
-    return f"{count} day{'' if count == 1 else 's'}"
-
-
-def _bar(part: int, whole: int, width: int = 5) -> str:
-    full = round(width * part / whole)
-    return "▰" * full + "▱" * (width - full)

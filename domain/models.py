@@ -371,14 +371,3 @@ class TopicScore:
     topic: Topic
     answered: int
     correct: int
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """What /stats tells."""
-
-    answered: int
-    correct: int
-    answered_last_week: int
-    best_streak: int
-    topics: tuple[TopicScore, ...]

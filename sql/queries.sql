@@ -605,12 +605,6 @@ WHERE m.learner_id = $1 AND (l.topics = '{}' OR q.topic = ANY(l.topics))
 
 -- ================================================================ statistics, export
 
--- name: read_statistics
--- A learner's answers summed up.
-SELECT count(*) AS answered, count(*) FILTER (WHERE correct) AS correct,
-       count(*) FILTER (WHERE answered_at > now() - interval '7 days') AS answered_last_week
-FROM answers WHERE learner_id = $1;
-
 -- name: list_recent_answers
 -- A learner's latest answers, the oldest first.
 SELECT local_day, correct, level_after, streak_after

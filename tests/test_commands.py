@@ -77,7 +77,11 @@ async def test_help_privacy_and_stats_answer(service: Service) -> None:
     assert "user id" in (await learner.ask("/privacy", "What is stored"))["text"]
     assert "No answers yet" in (await learner.ask("/stats", "Your progress"))["text"]
     await learner.answer(await learner.get_question(), 2)
-    assert "of 1" in (await learner.ask("/stats", "By topic"))["text"]
+    stats = await learner.ask("/stats", "of 1")
+    assert "Streak: 1 day" in stats["caption"]
+    assert stats["photo"]
+    again = await learner.ask("/stats", "of 1")
+    assert again["photo"][-1]["file_id"] == stats["photo"][-1]["file_id"]  # not drawn a second time
 
 
 async def test_the_hour_is_chosen_by_buttons(service: Service) -> None:

@@ -49,7 +49,6 @@ OFTEN = [
     "persist_answer",
     "get_grades",
     "mark_told",
-    "read_statistics",
     "read_best_streak",
     "find_missed_tags",
     "report_question",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -17,6 +17,7 @@ from domain.settings import Settings
 from repository import Repository
 from sql.database import Database
 from tests.factories import BOT_ID, some_id
+from tests.fundamentals.classroom import Classroom
 
 
 async def test_a_learner_is_registered_once(repository: Repository) -> None:
@@ -66,7 +67,7 @@ async def test_statistics_are_read_from_the_replica(
     repository = await Repository.open(settings)
     learner, _ = await repository.add_learner(LearnerId(some_id()), BOT_ID, settings)
     assert await repository.export_learner(learner.id) is None  # nothing replicates in this test
-    assert (await repository.read_statistics(learner.id)).answered == 0
+    assert (await repository.read_progress(learner, datetime.now(UTC))).answers == ()
     await repository.close()
     await replica.close()
 
@@ -108,3 +109,23 @@ async def test_a_database_that_is_not_there_is_named_in_one_line(postgres_url: C
     assert "nowhere" in url
     with pytest.raises(StartupError, match='refuses DATABASE_URL: database "nowhere" does not exist'):
         await Database.connect(url)
+
+
+async def test_statistics_that_a_replica_does_not_have_yet_are_read_from_the_primary(
+    database_url: str, postgres_url: Callable[[str], str], template_database: str
+) -> None:
+    replica_url = postgres_url("a_lagging_replica")
+    replica = await Database.connect(replica_url)
+    await replica.prepare_schema()
+    settings = Settings(
+        _env_file=None, database_url=SecretStr(database_url), database_replica_url=SecretStr(replica_url)
+    )
+    repository = await Repository.open(settings)
+    classroom = Classroom(repository, settings)
+    learner = await classroom.join()
+    await classroom.answer(learner, right=True)
+    history = await repository.read_progress(await classroom.state_of(learner), datetime.now(UTC))
+    assert [answer.correct for answer in history.answers] == [True]
+    assert sum(score.answered for score in history.topics) == 1
+    await repository.close()
+    await replica.close()

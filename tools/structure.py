@@ -44,7 +44,18 @@ OTHER = {
 PARTS = (
     *("main", "webhook", "worker", "refill_flow", "prefect_flows", "question_desk", "telegram_bot", "services"),
     *("quiz_upkeep", "quiz_reports", "quiz_grading", "quiz_session", "quiz_generator", "difficulty_adapter", "llm"),
-    *("question_picker", "adaptation", "repository", "desk", "bot", "sql", "question_bank", "observability", "local", "domain"),
+    *(
+        "question_picker",
+        "adaptation",
+        "repository",
+        "desk",
+        "bot",
+        "sql",
+        "question_bank",
+        "observability",
+        "local",
+        "domain",
+    ),
 )
 
 

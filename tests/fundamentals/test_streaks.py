@@ -61,4 +61,4 @@ async def test_the_best_streak_stays_when_the_present_one_ends(classroom: Classr
     for day in (0, 1, 2, 5):
         await classroom.answer(learner, right=True, at=MORNING + day * A_DAY)
     assert (await classroom.state_of(learner)).streak_days == 1
-    assert (await classroom.repository.read_statistics(learner.id)).best_streak == 3
+    assert (await classroom.repository.read_progress(learner, MORNING)).best_streak == 3
