@@ -120,6 +120,9 @@ def test_a_learner_starts_answers_changes_settings_and_opts_out(stack: RunningSt
     page.get_by_test_id("learner-1001").click()
     page.get_by_role("button", name=re.compile("^start$", re.IGNORECASE)).click()
     expect(last_message(page)).to_contain_text("Welcome to the daily quiz for data engineers!")
+    picture(page, "chat-welcome")
+    last_message(page).get_by_test_id("keyboard-button").filter(has_text="3-5 years").click()
+    expect(last_message(page)).to_contain_text("Noted: 3-5 years.")
     last_message(page).get_by_test_id("keyboard-button").click()
     for right in (True, False, True):
         expect(last_message(page).get_by_test_id("keyboard-button")).to_have_count(4)
@@ -131,8 +134,12 @@ def test_a_learner_starts_answers_changes_settings_and_opts_out(stack: RunningSt
         if not right:
             report(page)
         last_message(page).get_by_test_id("keyboard-button").first.click()
+    expect(last_message(page).get_by_test_id("keyboard-button")).to_have_count(4)
     send(page, "/stats")
-    expect(last_message(page)).to_contain_text("2 of 3")
+    expect(last_message(page)).to_contain_text("2 of 3", timeout=30_000)  # the first picture imports what draws it
+    drawn = last_message(page).locator("img")
+    expect(drawn).to_be_visible()
+    assert drawn.evaluate("image => image.decode().then(() => image.naturalWidth)") == 1080
     picture(page, "chat-stats")
 
     send(page, "/settings")
