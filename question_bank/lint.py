@@ -19,6 +19,12 @@ MAX_LENGTH_RATIO = 2.2
 MIN_LENGTH_THAT_SHOWS = 28
 """Below this many characters an option's length gives nothing away."""
 
+MAX_SPREAD = 2.5
+"""The longest option may be at most this many times as long as the shortest, past ``MIN_LENGTH_THAT_SPREADS``."""
+
+MIN_LENGTH_THAT_SPREADS = 40
+"""Up to this many characters options may differ in length as lists of computed names or numbers do."""
+
 MAX_DEFINITION_SHARE = 1 / 3
 FEWEST_FOR_A_SHARE = 3
 """A third of fewer questions means nothing."""
@@ -52,6 +58,7 @@ def lint(questions: Sequence[Located]) -> list[Problem]:
     """
     return [
         *_lopsided(questions),
+        *_uneven(questions),
         *_without_section(questions),
         *_without_version(questions),
         *_too_many_definitions(questions),
@@ -67,6 +74,15 @@ def _lopsided(questions: Iterable[Located]) -> Iterable[Problem]:
         wrong = [len(option.text) for option in options if not option.correct]
         if right > MIN_LENGTH_THAT_SHOWS and right > MAX_LENGTH_RATIO * sum(wrong) / len(wrong):
             reason = f"{located.question.id}: the right option has {right} characters, the wrong ones {wrong}"
+            yield Problem(located.path, located.line, reason)
+
+
+def _uneven(questions: Iterable[Located]) -> Iterable[Problem]:
+    """Find questions with an option, right or wrong, that stands out beside a much shorter one."""
+    for located in questions:
+        lengths = [len(option.text) for option in located.question.options]
+        if max(lengths) > MIN_LENGTH_THAT_SPREADS and max(lengths) > MAX_SPREAD * min(lengths):
+            reason = f"{located.question.id}: the options have {lengths} characters, so the longest stands out"
             yield Problem(located.path, located.line, reason)
 
 

@@ -15,7 +15,7 @@ from question_bank import __main__ as command
 from question_bank import checks
 from question_bank.checks import RUNNERS, render_rows, run_duckdb, run_guarded_python, run_python, wrong_answer
 from question_bank.format import Check, Option, Question, Reference
-from question_bank.lint import MIN_LENGTH_THAT_SHOWS, lint, near_duplicates
+from question_bank.lint import MIN_LENGTH_THAT_SHOWS, MIN_LENGTH_THAT_SPREADS, lint, near_duplicates
 from question_bank.loader import Located
 from tests.factories import make_bank_question
 
@@ -234,9 +234,20 @@ def test_a_right_option_that_shows_by_its_length_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong"), [(60, (30, 31, 32)), (MIN_LENGTH_THAT_SHOWS, (2, 3, 4)), (30, (90, 91, 92))]
+    ("right", "wrong"), [(60, (30, 31, 32)), (MIN_LENGTH_THAT_SHOWS, (2, 3, 4)), (38, (90, 91, 92))]
 )
 def test_lengths_that_give_nothing_away_pass(right: int, wrong: tuple[int, int, int]) -> None:
+    assert lint(locate(make_lengths(right, wrong))) == []
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(20, (19, 51, 20)), (20, (21, 58, 57)), (1, (1, 1, 41))])
+def test_an_option_that_stands_out_by_its_length_is_told(right: int, wrong: tuple[int, int, int]) -> None:
+    (problem,) = lint(locate(make_bank_question(), make_lengths(right, wrong)))
+    assert (problem.line, f"{[right, *wrong]} characters, so the longest stands out" in problem.reason) == (13, True)
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(20, (21, 22, 50)), (1, (2, 3, MIN_LENGTH_THAT_SPREADS))])
+def test_lengths_that_differ_as_computed_lists_do_pass(right: int, wrong: tuple[int, int, int]) -> None:
     assert lint(locate(make_lengths(right, wrong))) == []
 
 
