@@ -20,8 +20,8 @@ MAX_OPTION = 140
 MAX_WHY = 220
 MAX_EXPLANATION = 420
 MAX_CODE_LINES = 16
-MAX_CODE_COLUMNS = 46
-"""A phone shows about this many monospaced columns before a code block scrolls sideways."""
+MAX_CODE_COLUMNS = 42
+"""A phone of 390 points shows about this many monospaced columns before a line wraps."""
 
 _FORBIDDEN_OPTION = re.compile(r"\b(all|none|both|any) of (the )?(above|options|answers)\b|\bA and B\b", re.IGNORECASE)
 

@@ -283,7 +283,8 @@ def offset_paging_skips_rows(rng: random.Random) -> Draft:
     code = (
         "offset = 0\nwhile True:\n    ids = fetch(\n"
         f'        "SELECT id FROM {table}"\n'
-        f"        \" WHERE state = '{state}' ORDER BY id\"\n"
+        f"        \" WHERE state = '{state}'\"\n"
+        '        " ORDER BY id"\n'
         f'        " LIMIT {limit} OFFSET %s", offset)\n'
         "    if not ids:\n        break\n"
         f"    {call}(ids)  # new state, commit\n    offset += {limit}"

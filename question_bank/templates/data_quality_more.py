@@ -31,7 +31,8 @@ def outliers_by_median_and_mad(rng: random.Random) -> Draft:
     counts = [middle, *(middle + distance for distance in (*near, *far))]
     rng.shuffle(counts)
     things = rng.choice(("orders", "visits", "files", "claims", "trips", "invoices", "errors"))
-    listing = f"{things} = {counts}"
+    early, late = (", ".join(map(str, part)) for part in (counts[:4], counts[4:]))
+    listing = f"{things} = [\n    {early},\n    {late}]"
     rule = (
         f"mid = median({things})\nmad = median(abs(n - mid)\n             for n in {things})\n"
         f"print([n for n in {things}\n       if abs(n - mid) {sign} {factor} * mad])"

@@ -196,10 +196,10 @@ def bytes_read_columns_and_days(rng: random.Random) -> Draft:
 
 _TARGETS = (
     ("stock", "batch", "qty"),
-    ("seats", "feed", "free"),
-    ("points", "delta", "score"),
+    ("fares", "feed", "usd"),
+    ("scores", "delta", "pts"),
     ("quotas", "edits", "gb"),
-    ("limits", "inbox", "euro"),
+    ("limits", "inbox", "eur"),
 )
 
 

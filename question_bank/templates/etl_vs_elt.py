@@ -222,6 +222,9 @@ def _flatten_mistakes(
     return mistakes
 
 
+_NEXT_MARK = "max(\n        [mark] + [at for i, at in got])"
+
+
 @template(
     name="watermark-overlap-lost-rows",
     topic=Topic.ETL_VS_ELT,
@@ -242,10 +245,10 @@ def watermark_overlap_lost_rows(rng: random.Random) -> Draft:
     loop = (
         "mark, target = 0, set()\n"
         f"for now in ({step}, {2 * step}, {3 * step}):\n"
-        "    got = [(i, at) for i, at, end in rows\n"
-        f"           if end <= now and at {sign} mark - {overlap}]\n"
+        "    got = [\n        (i, at) for i, at, end in rows\n"
+        f"        if end <= now and at {sign} mark - {overlap}]\n"
         "    target |= {i for i, at in got}\n"
-        "    mark = max([mark] + [at for i, at in got])\n"
+        f"    mark = {_NEXT_MARK}\n"
     )
     ask = "print([i for i, _, _ in rows\n       if i not in target])"
     return Draft(
@@ -289,7 +292,7 @@ def _watermark_mistakes(rng: random.Random, step: int, overlap: int, loop: str, 
             "mark-is-the-run-time",
             "That sets the mark to the minute of the run. It is the highest `at` that was read, which lies "
             "earlier and so lets more rows pass.",
-            run=loop.replace("max([mark] + [at for i, at in got])", "now") + ask,
+            run=loop.replace(_NEXT_MARK, "now") + ask,
         ),
         Misconception(
             "every-late-row-is-lost",

@@ -111,7 +111,7 @@ csv.writer(f{0}).writerow(row)
 f.seek(0)
 back = next(csv.reader(f{0}))
 """.strip()
-_CSV_EQUAL = "print(sum(a == b for a, b in zip(row, back)))"
+_CSV_EQUAL = "print(sum(a == b\n          for a, b in zip(row, back)))"
 
 
 @template(
@@ -236,7 +236,7 @@ def compaction_per_partition(rng: random.Random) -> Draft:
     ]
     for sizes in partitions:
         rng.shuffle(sizes)
-    lines = [f"{kind}={first + at:02}   {'  '.join(map(str, sizes))}" for at, sizes in enumerate(partitions)]
+    lines = [f"{kind}={first + at:02}  {'  '.join(map(str, sizes))}" for at, sizes in enumerate(partitions)]
     whole = [size for sizes in partitions for size in sizes]
     return Draft(
         prompt=(

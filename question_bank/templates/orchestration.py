@@ -11,10 +11,10 @@ from question_bank.templates.base import Draft, Misconception, template
 _SHAPES = (
     ("get_{a} >> clean_{a} >> merge", "get_{b} >> clean_{b} >> merge", "merge >> report", "clean_{b} >> archive"),
     ("start >> [{a}, {b}, {c}]", "[{a}, {b}] >> join >> publish", "{c} >> export"),
-    ("extract >> qa >> [load_{a}, load_{b}]", "extract >> archive", "load_{a} >> mart >> notify"),
+    ("extract >> [qa, archive]", "qa >> [load_{a}, load_{b}]", "load_{a} >> mart >> notify"),
     ("load_{a} >> dim_{a} >> fact", "load_{b} >> fact", "fact >> [dash, export]", "load_{a} >> profile"),
     ("raw >> split >> [fit_{a}, fit_{b}]", "[fit_{a}, fit_{b}] >> rank", "raw >> stats >> mail"),
-    ("get_{a} >> stage_{a} >> [mart, audit]", "get_{b} >> stage_{b} >> mart", "mart >> dash"),
+    ("get_{a} >> stage_{a}", "stage_{a} >> [mart, audit]", "get_{b} >> stage_{b} >> mart", "mart >> dash"),
 )
 _SOURCES = ("orders", "rates", "users", "clicks", "stock", "visits", "refunds", "prices")
 _READ_CHAINS = """

@@ -83,7 +83,7 @@ BROKEN: dict[str, tuple[str, str, int, str]] = {
         "SELECT 1;",
         "x" * (MAX_CODE_COLUMNS + 1),
         7,
-        f"code line 1 has 47 columns; {MAX_CODE_COLUMNS} fit",
+        f"code line 1 has {MAX_CODE_COLUMNS + 1} columns; {MAX_CODE_COLUMNS} fit",
     ),
     "code too long": ("      SELECT 1;", LONG_CODE, 7, f"code has 17 lines; 1 to {MAX_CODE_LINES} fit"),
     "code without language": ("    language: sql\n", "", 3, "code needs `language`"),
