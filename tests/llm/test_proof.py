@@ -147,7 +147,7 @@ WRONG: dict[str, tuple[Json, str]] = {
         "its key is 'error in the setup",
     ),
     "a timeout, SQL": (
-        executed_question("duckdb", "SELECT sum(sin(range)) FROM range(9999999999)", COUNTS),
+        executed_question("duckdb", "SELECT sum(sin(range))\nFROM range(9999999999)", COUNTS),
         "'error: timeout'",
     ),
     "a timeout, Python": (  # a timeout or killed: the limits of time and of work are near each other
