@@ -19,22 +19,12 @@ import heapq
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
-from functools import partial
 
 from adaptation.ratings import TARGET_SUCCESS, expected_success
 from domain.catalog import Level, Topic
 from domain.ids import QuestionId
 
 LEVELS_AROUND = 1
-
-
-class Tier(IntEnum):
-    """How well a candidate suits, the best first."""
-
-    FITTING = 0
-    WORN = 1
-    DISTANT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,35 +82,27 @@ def choose_question(
         rng: the source of chance.
         rules: the numbers to go by.
     """
-    wanted = chooser.topics
-    tiers: tuple[list[Candidate], ...] = ([], [], [])
-    for candidate in candidates:
-        if candidate.id not in seen and (not wanted or candidate.topic in wanted):
-            tiers[tier_of(candidate, chooser)].append(candidate)
-    best_tier = next((tier for tier in tiers if tier), None)
-    if best_tier is None:
+    tier = _best_tier([candidate for candidate in candidates if candidate.id not in seen], chooser)
+    if not tier:
         return None
-    near = partial(_distance, chooser.ability, rules.target_success, rng)
-    best = heapq.nsmallest(rules.choose_among, best_tier, key=near)
+    ability, target = chooser.ability, rules.target_success
+    # Of those equally far from the target, as in a new bank, any may be first.
+    distances = [(abs(expected_success(ability, one.difficulty) - target), rng.random()) for one in tier]
+    places = heapq.nsmallest(rules.choose_among, range(len(tier)), key=distances.__getitem__)
+    best = [tier[place] for place in places]
     weights = [topic_weight(*chooser.scores.get(candidate.topic, (0, 0))) for candidate in best]
     return rng.choices(best, weights)[0]
 
 
-def tier_of(candidate: Candidate, chooser: Chooser) -> Tier:
-    """Return how well a candidate suits a learner, apart from its difficulty.
-
-    Args:
-        candidate: the question.
-        chooser: the learner.
-    """
-    if not chooser.being_placed and abs(candidate.level - chooser.level) > LEVELS_AROUND:
-        return Tier.DISTANT
-    return Tier.WORN if chooser.level in candidate.worn else Tier.FITTING
-
-
-def _distance(ability: float, target: float, rng: random.Random, candidate: Candidate) -> tuple[float, float]:
-    """Return how far a candidate is from the target; of those equally far, as in a new bank, any may be first."""
-    return abs(expected_success(ability, candidate.difficulty) - target), rng.random()
+def _best_tier(unseen: Sequence[Candidate], chooser: Chooser) -> Sequence[Candidate]:
+    topics, level = chooser.topics, chooser.level
+    wanted = [candidate for candidate in unseen if candidate.topic in topics] if topics else unseen
+    if chooser.being_placed:
+        near = wanted
+    else:
+        near = [candidate for candidate in wanted if abs(candidate.level - level) <= LEVELS_AROUND]
+    fitting = [candidate for candidate in near if not candidate.worn or level not in candidate.worn]
+    return fitting or near or wanted
 
 
 def topic_weight(answered: int, correct: int) -> float:
