@@ -17,7 +17,8 @@
 # Without ratings the gate is open.
 #
 # The first answers of a new learner, six by default, place them: the ratings alone choose the questions, points stay at
-# 0, and the last of these answers sets the level that fits.
+# 0, and the last of these answers sets the level that fits. Six answers leave much doubt, so a learner is moved no
+# further than to the nearest level that the rating, half a standard deviation up or down, would still call fitting.
 #
 # TRANSITIONS has one row for every (bound, evidence); the diagram in docs/adaptation.md is drawn from it.
 #
@@ -96,10 +97,12 @@ class Rules:
     """Points that a wrong answer takes, at least 1."""
     placement_answers: int = 6
     """First answers that place a new learner."""
+    placement_confidence: float = 0.5
+    """Half the width of the interval that places a learner, in standard deviations of the ability."""
     target_success: float = TARGET_SUCCESS
-    confidence: float = 1.28
-    """Half the width of the gate's interval in standard deviations of the ability: 1.28 leaves one doubt in ten on a
-    side. Measured in docs/adaptation.md: at 0 two learners in three go back and forth within 60 answers."""
+    confidence: float = 1.65
+    """Half the width of the gate's interval in standard deviations of the ability: 1.65 leaves one doubt in twenty on a
+    side. Measured in docs/adaptation.md."""
     freeze_days: int = 7
     """Days of a streak that earn a freeze."""
     most_freezes: int = 2
@@ -166,7 +169,7 @@ def calculate_adaptation(
     run = _next_run(progress.run, answer)
     if progress.placement_left > 0 and ability is not None:
         left = progress.placement_left - 1
-        level = progress.level if left else nearest_level(ability.mean, difficulties, rules.target_success)
+        level = progress.level if left else place(progress.level, ability, rules, difficulties)
         after = Progress(level, 0, 0 if level != progress.level else run, left, streak)
         return Adaptation(progress, after, Move((level > progress.level) - (level < progress.level)), evidence)
     gain = rules.reward if answer is Answer.RIGHT else -rules.penalty
@@ -195,6 +198,26 @@ def weigh(ability: Rating | None, difficulty: float, rules: Rules = DEFAULT_RULE
     if expected_success(ability.mean + doubt, difficulty) < rules.target_success:
         return Evidence.BELOW
     return Evidence.UNSURE
+
+
+def place(
+    level: Level,
+    ability: Rating,
+    rules: Rules = DEFAULT_RULES,
+    difficulties: Mapping[Level, float] = LEVEL_DIFFICULTY,
+) -> Level:
+    """Return the level for a learner after their first answers: as near to where they began as the rating permits.
+
+    Args:
+        level: where they began.
+        ability: the learner's rating.
+        rules: target, and how sure is sure.
+        difficulties: mean difficulty of each level's questions, in logits.
+    """
+    doubt = rules.placement_confidence * ability.variance**0.5
+    lowest = nearest_level(ability.mean - doubt, difficulties, rules.target_success)
+    highest = nearest_level(ability.mean + doubt, difficulties, rules.target_success)
+    return min(max(level, lowest), highest)
 
 
 def _next_run(run: int, answer: Answer) -> int:

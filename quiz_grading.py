@@ -36,6 +36,7 @@ def rules_of(settings: Settings) -> Rules:
         limit=settings.correct_threshold_for_promotion,
         penalty=settings.points_per_miss,
         placement_answers=settings.placement_answers,
+        placement_confidence=settings.placement_confidence,
         target_success=settings.target_success,
         confidence=settings.gate_confidence,
         freeze_days=settings.streak_freeze_days,

@@ -49,6 +49,7 @@ rules_of_any_size = st.builds(
     limit=limits,
     penalty=st.integers(1, 10),
     placement_answers=st.integers(0, 20),
+    placement_confidence=st.floats(0, 3),
     target_success=st.floats(0.5, 0.95),
     confidence=st.floats(0, 3),
     freeze_days=st.integers(1, 60),

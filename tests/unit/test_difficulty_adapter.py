@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import date
 from itertools import pairwise
 
@@ -22,6 +23,7 @@ from difficulty_adapter import (
     Rules,
     Streak,
     calculate_adaptation,
+    place,
     weigh,
 )
 from domain.catalog import Level
@@ -316,8 +318,24 @@ def test_the_last_answer_of_the_placement_sets_the_level_that_fits(
     level: Level, answer: Answer, mean: float, variance: float, rules: Rules
 ) -> None:
     after = calculate_adaptation(Progress(level, placement_left=1), answer, DAY, rules, Rating(mean, variance)).after
-    assert after.level is nearest_level(mean, target=rules.target_success)
     assert (after.points, after.placement_left) == (0, 0)
+    doubt = rules.placement_confidence * variance**0.5
+    lowest, highest = (nearest_level(mean + side, target=rules.target_success) for side in (-doubt, doubt))
+    assert lowest <= after.level <= highest
+    assert after.level == level or after.level in (lowest, highest)
+
+
+@given(levels, st.floats(-6, 6), st.floats(0.01, 2))
+def test_a_placement_without_doubt_sets_the_nearest_level(level: Level, mean: float, variance: float) -> None:
+    sure = replace(DEFAULT_RULES, placement_confidence=0.0)
+    assert place(level, Rating(mean, variance), sure) is nearest_level(mean, target=sure.target_success)
+
+
+def test_a_learner_who_may_well_belong_where_they_began_is_not_moved() -> None:
+    unsure, sure = Rating(-0.1, 0.4), Rating(-0.1, 0.01)
+    assert nearest_level(unsure.mean) is Level.BEGINNER
+    assert place(Level.INTERMEDIATE, unsure) is Level.INTERMEDIATE
+    assert place(Level.INTERMEDIATE, sure) is Level.BEGINNER
 
 
 def test_without_ratings_nobody_is_placed_and_the_points_count_at_once() -> None:
