@@ -14,7 +14,7 @@ from typing import Any
 import uvloop
 from rich.console import Console
 
-from benchmarks import distribution, feedback, report, size, webhook
+from benchmarks import distribution, feedback, report, size, transport, webhook
 from benchmarks.ground import ROOT, Say, forget_settings
 from benchmarks.numbers import Figures
 from benchmarks.section import Section
@@ -49,6 +49,11 @@ BENCHMARKS = {
         lambda say: size.measure(size.FULL, say),
         lambda say: size.measure(size.QUICK, say),
         size.present,
+    ),
+    "transport": Benchmark(
+        lambda say: transport.measure(transport.FULL, say),
+        lambda say: transport.measure(transport.QUICK, say),
+        transport.present,
     ),
 }
 

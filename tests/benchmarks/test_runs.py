@@ -102,6 +102,16 @@ def test_everybody_who_is_due_gets_one_message(folder: Path) -> None:
     assert left_behind(folder) == []
 
 
+def test_both_transports_are_measured_in_the_same_run(folder: Path) -> None:
+    result = run(folder, "transport")
+    for at in result["at"]:
+        assert at["ratio"]["least"] <= at["ratio"]["median"] <= at["ratio"]["greatest"]
+        for name in ("aiohttp", "httpx"):
+            assert at[name]["latency"]["count"] >= at["concurrency"]
+            assert at[name]["server_share_of_a_core"]["median"] < 1
+    assert left_behind(folder) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_benchmark_stops_what_it_started(folder: Path, number: signal.Signals) -> None:
     process = start(folder, "webhook")
