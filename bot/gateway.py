@@ -19,10 +19,10 @@ from telegram.error import (
     TimedOut,
 )
 from telegram.error import TelegramError as LibraryError
-from telegram.request import HTTPXRequest
 
 from bot.limiter import RateLimiter
 from bot.messages import COMMANDS
+from bot.transport import AiohttpRequest
 from domain.catalog import Priority
 from domain.errors import (
     FileGoneError,
@@ -55,14 +55,15 @@ def make_bot(settings: Settings) -> Bot:
         settings: token and where to call.
 
     Raises:
-        StartupError: there is no token, or it is none.
+        StartupError: there is no token, or it is none, or the environment names a proxy that cannot be used.
     """
     if settings.telegram_bot_token is None:
         raise StartupError("TELEGRAM_BOT_TOKEN is not set")
     bot_id_of(settings)
+    logging.getLogger("telegram.Bot").setLevel(logging.INFO)  # below it, the library logs addresses with the token
     seconds = settings.telegram_timeout_seconds
-    request = HTTPXRequest(
-        connection_pool_size=32,
+    request = AiohttpRequest(
+        pool_size=32,
         connect_timeout=min(seconds, 5),
         read_timeout=seconds,
         write_timeout=seconds,
@@ -74,7 +75,7 @@ def make_bot(settings: Settings) -> Bot:
             base_url=f"{settings.telegram_api_base_url}/bot",
             base_file_url=f"{settings.telegram_api_base_url}/file/bot",
             request=request,
-            get_updates_request=HTTPXRequest(connection_pool_size=2, read_timeout=seconds + 30),
+            get_updates_request=AiohttpRequest(pool_size=2, read_timeout=seconds + 30),
         )
     except InvalidToken:
         raise StartupError("TELEGRAM_BOT_TOKEN is not a bot token; @BotFather shows it as 123456:ABC...") from None
