@@ -80,7 +80,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Wiring]:
         for request in bot._request:  # noqa: SLF001 - initialize() would also call getMe, which needs Telegram up
             await request.initialize()
             stack.push_async_callback(request.shutdown)
-        gateway = TelegramGateway(bot, RateLimiter(redis, bot_id, settings.telegram_rate_per_second))
+        limiter = RateLimiter(redis, bot_id, settings.messages_per_second)
+        gateway = TelegramGateway(bot, limiter, paid_broadcast=settings.telegram_paid_broadcast)
         generator = make_generator(repository, settings, redis)
         stack.push_async_callback(generator.close)
         services = Services(

@@ -100,15 +100,17 @@ def bot_id_of(settings: Settings) -> int:
 class TelegramGateway:
     """Sends and edits messages: paced, counted, and with errors that say what to do next."""
 
-    def __init__(self, bot: Bot, limiter: RateLimiter) -> None:
+    def __init__(self, bot: Bot, limiter: RateLimiter, *, paid_broadcast: bool = False) -> None:
         """Take the library's bot and the limiter that all its processes share.
 
         Args:
             bot: not yet initialised.
             limiter: the pace.
+            paid_broadcast: whether what is sent may cost Stars, so that it may go faster.
         """
         self.bot = bot
         self._limiter = limiter
+        self._paid = paid_broadcast or None  # what is None is not sent at all
 
     async def send(
         self,
@@ -133,9 +135,15 @@ class TelegramGateway:
         message: Message = await self._call(
             "sendMessage",
             lambda: self.bot.send_message(
-                learner_id, text, parse_mode=ParseMode.HTML, reply_markup=keyboard, link_preview_options=_NO_PREVIEW
+                learner_id,
+                text,
+                parse_mode=ParseMode.HTML,
+                reply_markup=keyboard,
+                link_preview_options=_NO_PREVIEW,
+                allow_paid_broadcast=self._paid,
             ),
             priority,
+            learner_id,
         )
         return message.message_id
 
@@ -167,6 +175,7 @@ class TelegramGateway:
                 link_preview_options=_NO_PREVIEW,
             ),
             Priority.INTERACTIVE,
+            learner_id,
         )
 
     async def edit_keyboard(self, learner_id: LearnerId, message_id: int, keyboard: InlineKeyboardMarkup) -> None:
@@ -189,6 +198,7 @@ class TelegramGateway:
                 chat_id=learner_id, message_id=message_id, reply_markup=keyboard
             ),
             Priority.INTERACTIVE,
+            learner_id,
         )
 
     async def send_file(self, learner_id: LearnerId, content: bytes, name: str, caption: str) -> None:
@@ -207,8 +217,11 @@ class TelegramGateway:
         """
         await self._call(
             "sendDocument",
-            lambda: self.bot.send_document(learner_id, InputFile(content, filename=name), caption=caption),
+            lambda: self.bot.send_document(
+                learner_id, InputFile(content, filename=name), caption=caption, allow_paid_broadcast=self._paid
+            ),
             Priority.INTERACTIVE,
+            learner_id,
         )
 
     async def send_photo(
@@ -259,9 +272,15 @@ class TelegramGateway:
         commands = [BotCommand(name, about) for name, about in COMMANDS]
         await self._call("setMyCommands", lambda: self.bot.set_my_commands(commands), Priority.INTERACTIVE)
 
-    async def _call(self, method: str, request: Callable[[], Awaitable[T]], priority: Priority) -> T:
+    async def _call(
+        self,
+        method: str,
+        request: Callable[[], Awaitable[T]],
+        priority: Priority,
+        learner_id: LearnerId | None = None,
+    ) -> T:
         for _ in range(_MAX_RATE_LIMIT_RETRIES):
-            await self._limiter.wait(priority)
+            await self._limiter.wait(priority, learner_id)
             try:
                 result = await request()
             except RetryAfter as error:

@@ -18,6 +18,12 @@ from domain.errors import StartupError
 
 TELEGRAM_API = "https://api.telegram.org"
 
+FREE_RATE = 30.0
+"""Messages a second that Telegram lets a bot send."""
+
+PAID_RATE = 1000.0
+"""The same with paid broadcasts."""
+
 
 class TelegramMode(StrEnum):
     """How updates come in."""
@@ -50,8 +56,10 @@ class Settings(BaseSettings):
     webhook_port: Annotated[int, Field(ge=1, le=65535)] = 8080
     telegram_webhook_secret: SecretStr | None = None
     """1-256 characters of A-Z, a-z, 0-9, _ and -; absent: derived from the token."""
-    telegram_rate_per_second: Annotated[float, Field(gt=0, le=1000)] = 30
-    """Telegram's own limit for bulk messages."""
+    telegram_rate_per_second: Annotated[float, Field(gt=0, le=PAID_RATE)] | None = None
+    """Messages a second of all processes of a bot; absent: what Telegram allows."""
+    telegram_paid_broadcast: bool = False
+    """Pays Stars for messages beyond the free rate, which the bot must be entitled to."""
     telegram_timeout_seconds: Annotated[float, Field(ge=1, le=60)] = 10
 
     # --- Where state lives
@@ -164,6 +172,11 @@ class Settings(BaseSettings):
     @classmethod
     def _no_trailing_slash(cls, value: str | None) -> str | None:
         return value.rstrip("/") if value else value
+
+    @property
+    def messages_per_second(self) -> float:
+        """Return the rate of all processes of a bot together."""
+        return self.telegram_rate_per_second or (PAID_RATE if self.telegram_paid_broadcast else FREE_RATE)
 
     @property
     def mode(self) -> TelegramMode:

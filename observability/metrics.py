@@ -29,6 +29,7 @@ GRADING_BATCH = Histogram(
 TELEGRAM_REQUESTS = Counter("quiz_telegram_requests_total", "Requests to Telegram", ["method", "outcome"])
 TELEGRAM_RATE_LIMITED = Counter("quiz_telegram_rate_limited_total", "Times that Telegram asked to slow down (429)")
 REDIS_ERRORS = Counter("quiz_redis_errors_total", "Requests to Redis that failed")
+REDIS_AWAY = Gauge("quiz_redis_away", "1 while Redis is away and this process sends at its share of Telegram's rate")
 
 QUESTIONS_GENERATED = Counter("quiz_questions_generated_total", "Questions drawn, by where they came from", ["source"])
 GENERATION_FAILED = Counter(

@@ -23,7 +23,8 @@ DEFAULTS: dict[str, object] = {
     "webhook_host": "127.0.0.1",
     "webhook_port": 8080,
     "telegram_webhook_secret": None,
-    "telegram_rate_per_second": 30,
+    "telegram_rate_per_second": None,
+    "telegram_paid_broadcast": False,
     "telegram_timeout_seconds": 10,
     "database_url": None,
     "database_replica_url": None,
@@ -205,6 +206,24 @@ def test_how_updates_come_in_follows_from_what_is_set(
     assert load_settings().mode is mode
 
 
+@pytest.mark.parametrize(
+    ("variables", "rate"),
+    [
+        ({}, 30),
+        ({"TELEGRAM_PAID_BROADCAST": "true"}, 1000),
+        ({"TELEGRAM_PAID_BROADCAST": "false"}, 30),
+        ({"TELEGRAM_RATE_PER_SECOND": "12.5"}, 12.5),
+        ({"TELEGRAM_RATE_PER_SECOND": "1000"}, 1000),
+        ({"TELEGRAM_PAID_BROADCAST": "true", "TELEGRAM_RATE_PER_SECOND": "200"}, 200),
+    ],
+)
+def test_the_rate_is_what_telegram_allows_unless_another_is_set(
+    variables: dict[str, str], rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_variables(monkeypatch, **variables)
+    assert load_settings().messages_per_second == rate
+
+
 # ---------------------------------------------------------------- what is wrong
 
 WRONG: dict[str, list[str]] = {
@@ -214,6 +233,7 @@ WRONG: dict[str, list[str]] = {
     "SIMULATOR_PORT": ["0", "x"],
     "WORKER_METRICS_PORT": ["-1", "65536"],
     "TELEGRAM_RATE_PER_SECOND": ["0", "-1", "1001", "nan", "inf", "fast"],
+    "TELEGRAM_PAID_BROADCAST": ["perhaps", "0.1"],
     "TELEGRAM_WEBHOOK_SECRET": ["two words", "geheimnisträger", "x" * 257],
     "TELEGRAM_TIMEOUT_SECONDS": ["0", "61"],
     "DATABASE_POOLER": ["perhaps"],
