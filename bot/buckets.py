@@ -8,6 +8,7 @@ a slot of a chat: whoever wants to write to one that has had its share asks agai
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -112,7 +113,7 @@ class LocalBucket:
         """
         self._slot = 1 / rate
         self._chat_slot = 1 / chat_rate
-        self._free = 0.0
+        self._free = -math.inf
         self._chats: dict[int, float] = {}
         self._paused_until = 0.0
 
@@ -138,7 +139,7 @@ class LocalBucket:
         at = max(free, now)
         chat = at
         if chat_id is not None:
-            chat = max(self._chats.get(chat_id, 0.0), at - self._chat_slot * (CHAT_BURST - 1))
+            chat = max(self._chats.get(chat_id, -math.inf), at - self._chat_slot * (CHAT_BURST - 1))
         if chat > at:
             return Slot(chat - now, granted=False, hold=Hold.CHAT)
         if priority is Priority.BROADCAST and free > now:
