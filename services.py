@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from bot.gateway import TelegramGateway, bot_id_of, make_bot
-from bot.limiter import RateLimiter
+from bot.limiter import CHAT_RATE, RateLimiter
 from bot.picture_cache import PictureCache
 from domain.errors import StorageUnavailableError
 from domain.ids import BotId
@@ -80,7 +80,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Wiring]:
         for request in bot._request:  # noqa: SLF001 - initialize() would also call getMe, which needs Telegram up
             await request.initialize()
             stack.push_async_callback(request.shutdown)
-        limiter = RateLimiter(redis, bot_id, settings.messages_per_second)
+        limiter = RateLimiter(redis, bot_id, settings.messages_per_second, CHAT_RATE)
         gateway = TelegramGateway(bot, limiter, paid_broadcast=settings.telegram_paid_broadcast)
         generator = make_generator(repository, settings, redis)
         stack.push_async_callback(generator.close)

@@ -300,7 +300,7 @@ class Simulator:
             bot.chats.clear()
             bot.messages.clear()
             bot.taps.clear()
-            bot.bucket = Bucket(self.options.bot_rate, self.options.bot_burst)
+            bot.bucket, bot.paid_bucket = bot.new_buckets(self.options)
             self.store.put("bot", 0, bot.id, bot)
         self._add_first_learners()
         self.hub.publish("resync")

@@ -2,8 +2,6 @@
 
 import math
 
-from simulator.errors import too_many_requests
-
 
 class Bucket:
     """A token bucket that, once overdrawn, refuses everything until its penalty is over."""
@@ -49,13 +47,15 @@ class Bucket:
         self._tokens -= 1
 
 
-def spend(now: float, bot: Bucket, chat: Bucket, flood_wait: int) -> None:
-    """Count one message or edit against both limits.
+def spend(now: float, bot: Bucket, chat: Bucket, flood_wait: int) -> Bucket | None:
+    """Count one message or edit against both limits, or against none.
 
-    Raises:
-        ApiError: 429; nothing is spent then.
+    Returns:
+        The one that refuses it, if one does; `wait` says for how long.
     """
-    if seconds := bot.wait(now, flood_wait) or chat.wait(now):
-        raise too_many_requests(seconds)
+    for bucket, least in ((bot, flood_wait), (chat, 1)):
+        if bucket.wait(now, least):
+            return bucket
     bot.take()
     chat.take()
+    return None

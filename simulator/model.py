@@ -168,6 +168,7 @@ class Bot:
 
     id: int
     bucket: Bucket
+    paid_bucket: Bucket
     name: str = ""
     description: str = ""
     short_description: str = ""
@@ -187,7 +188,15 @@ class Bot:
     @classmethod
     def create(cls, bot_id: int, options: Options) -> "Bot":
         """A bot that nobody has talked to yet."""
-        return cls(bot_id, Bucket(options.bot_rate, options.bot_burst), name="Data Engineering Quiz")
+        return cls(bot_id, *cls.new_buckets(options), name="Data Engineering Quiz")
+
+    @staticmethod
+    def new_buckets(options: Options) -> tuple[Bucket, Bucket]:
+        """Full buckets: for what is free, and for what is paid for."""
+        return (
+            Bucket(options.bot_rate, options.bot_burst),
+            Bucket(options.paid_rate if options.bot_rate else 0, int(options.paid_rate)),
+        )
 
     @property
     def username(self) -> str:

@@ -22,6 +22,8 @@ class Options:
     """Messages and edits a second that one bot may send."""
     bot_burst: int = 30
     """Capacity of the bot's bucket."""
+    paid_rate: float = 1000.0
+    """The same for those sent with `allow_paid_broadcast`, and the capacity of their bucket."""
     chat_rate: float = 1.0
     """Messages and edits a second to one chat."""
     chat_burst: int = 5

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from simulator.core import Simulator
 from simulator.entities import utf16_length
-from simulator.errors import NOT_MODIFIED, QUERY_TOO_OLD, bad_request, forbidden
+from simulator.errors import NOT_MODIFIED, QUERY_TOO_OLD, bad_request, forbidden, too_many_requests
 from simulator.formatting import CAPTION_LIMIT, TEXT_LIMIT, Formatted, read_formatted
 from simulator.limits import spend
 from simulator.markup import check_sizes, read_markup
@@ -32,7 +32,7 @@ def send_message(simulator: Simulator, bot: Bot, params: Params) -> Json:
     formatted = read_formatted(params, "text", "entities", may_be_empty=False)
     markup = read_markup(params)
     chat = _chat(simulator, bot, params)
-    _let_through(simulator, bot, chat)
+    _let_through(simulator, bot, chat, paid=params.flag("allow_paid_broadcast"))
     if formatted.length > TEXT_LIMIT:
         raise bad_request("message is too long")
     content: Json = {"text": formatted.text}
@@ -165,8 +165,13 @@ def _check_open(chat: Chat) -> None:
         raise forbidden("bot was blocked by the user")
 
 
-def _let_through(simulator: Simulator, bot: Bot, chat: Chat) -> None:
-    spend(simulator.clock.monotonic(), bot.bucket, chat.bucket, simulator.options.flood_wait)
+def _let_through(simulator: Simulator, bot: Bot, chat: Chat, *, paid: bool = False) -> None:
+    now = simulator.clock.monotonic()
+    full = spend(now, bot.paid_bucket if paid else bot.bucket, chat.bucket, simulator.options.flood_wait)
+    if full is chat.bucket:
+        simulator.stats.counts["too_many_requests_to_a_chat"] += 1
+    if full is not None:
+        raise too_many_requests(full.wait(now))
     _check_open(chat)
 
 
@@ -209,7 +214,7 @@ def _send_file(simulator: Simulator, bot: Bot, params: Params, kind: str) -> Jso
     if given is None:
         raise bad_request(f"there is no {kind} in the request")
     chat = _chat(simulator, bot, params)
-    _let_through(simulator, bot, chat)
+    _let_through(simulator, bot, chat, paid=params.flag("allow_paid_broadcast"))
     if formatted.length > CAPTION_LIMIT:
         raise bad_request("message caption is too long")
     file = _store(simulator, given, kind) if isinstance(given, Upload) else _known(simulator, given, kind)

@@ -72,6 +72,7 @@ class Statistics:
         return {
             **{name: self.counts[name] for name in names},
             "too_many_requests": self.statuses[429],
+            "too_many_requests_to_a_chat": self.counts["too_many_requests_to_a_chat"],
             "requests": sum(self.methods.values()),
             "methods": dict(self.methods),
             "statuses": {str(status): count for status, count in self.statuses.items()},

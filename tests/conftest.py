@@ -148,6 +148,7 @@ def settings(
     """Return settings with every address resolved, and nothing taken from this machine's environment."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setattr("services.CHAT_RATE", 1000.0)  # learners in tests tap faster than anybody does
     return Settings(
         _env_file=None,
         database_url=SecretStr(database_url),

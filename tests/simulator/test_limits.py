@@ -1,14 +1,17 @@
 """Rate limits, under a clock that the test turns."""
 
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from telegram.error import RetryAfter
 
 from simulator.clock import ManualClock
 from simulator.limits import Bucket
 from simulator.options import Options
-from tests.simulator.support import ALICE, World, world_of
+from tests.simulator.support import ALICE, BOB, World, world_of
 from tests.simulator.test_refusals import keys
 
 
@@ -52,6 +55,62 @@ async def test_one_chat_takes_a_short_burst_and_then_one_message_a_second(slow_w
     assert slow_world.clock is not None
     slow_world.clock.advance(1)
     assert await slow_world.bot.send_message(ALICE, "x")
+
+
+async def test_a_chat_that_has_had_its_share_holds_no_other_back(slow_world: World) -> None:
+    for _ in range(5):
+        await slow_world.bot.send_message(ALICE, "x")
+    await slow_world.refused(slow_world.bot.send_message(ALICE, "x"))
+    slow_world.open_chat(BOB)
+    assert await slow_world.bot.send_message(BOB, "x")
+    told = await slow_world.control("GET", "statistics")
+    assert (told["too_many_requests"], told["too_many_requests_to_a_chat"]) == (1, 1)
+
+
+async def test_what_is_refused_to_a_chat_spends_nothing_of_the_bots(slow_world: World) -> None:
+    for _ in range(5):
+        await slow_world.bot.send_message(ALICE, "x")
+    for _ in range(40):
+        await slow_world.refused(slow_world.bot.send_message(ALICE, "x"))
+    await fill(slow_world, 25)
+
+
+@pytest.mark.parametrize("kind", ["photo", "document"])
+async def test_files_count(slow_world: World, kind: str) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(picture, "PNG")
+    send = slow_world.bot.send_photo if kind == "photo" else slow_world.bot.send_document
+    for _ in range(5):
+        await send(ALICE, picture.getvalue())
+    assert "retry after 1" in await slow_world.refused(send(ALICE, picture.getvalue()))
+
+
+async def test_edits_of_keyboards_and_captions_count(slow_world: World) -> None:
+    message = await slow_world.bot.send_document(ALICE, b"content", caption="0")
+    for number in range(1, 3):
+        await message.edit_caption(str(number))
+        await message.edit_reply_markup(keys([str(number)]))
+    assert "retry after 1" in await slow_world.refused(message.edit_caption("3"))
+    assert "retry after 1" in await slow_world.refused(message.edit_reply_markup(keys(["3"])))
+
+
+async def test_paid_messages_go_beyond_the_free_rate(slow_world: World) -> None:
+    learners = [slow_world.simulator.add_learner().id for _ in range(1001)]
+    for learner in learners:
+        slow_world.open_chat(learner)
+    for learner in learners[:1000]:
+        await slow_world.bot.send_message(learner, "x", allow_paid_broadcast=True)
+    refused = slow_world.bot.send_message(learners[1000], "x", allow_paid_broadcast=True)
+    assert "retry after 3" in await slow_world.refused(refused)
+    assert await slow_world.bot.send_message(learners[1000], "x")
+
+
+async def test_paid_messages_keep_to_the_chats_rate(slow_world: World) -> None:
+    for _ in range(5):
+        await slow_world.bot.send_message(ALICE, "x", allow_paid_broadcast=True)
+    assert "retry after 1" in await slow_world.refused(
+        slow_world.bot.send_message(ALICE, "x", allow_paid_broadcast=True)
+    )
 
 
 async def test_edits_count(slow_world: World) -> None:
