@@ -90,6 +90,8 @@ class Proposal:
     learner: Learner
     grade: Grade
     lesson: Lesson
+    difficulties: Mapping[Level, float]
+    """Mean difficulty of each level's questions that the grade goes by, in logits."""
 
 
 async def adapt_difficulty(services: Services, quizzes: Sequence[Quiz]) -> list[Proposal]:
@@ -125,7 +127,8 @@ def propose(
         rules: the numbers to go by.
     """
     lesson = learn(quiz, learner, facts)
-    return Proposal(quiz, learner, grade_answer(quiz, learner, rules, lesson.ability_after, difficulties), lesson)
+    grade = grade_answer(quiz, learner, rules, lesson.ability_after, difficulties)
+    return Proposal(quiz, learner, grade, lesson, difficulties)
 
 
 def learn(quiz: Quiz, learner: Learner, facts: GradingFacts) -> Lesson:
@@ -240,7 +243,10 @@ async def persist_answers(services: Services, proposals: Sequence[Proposal]) -> 
 async def _persist(services: Services, proposal: Proposal) -> bool:
     grade, learner = proposal.grade, proposal.learner
     latest = max(grade.local_day, learner.last_day_here or grade.local_day)
-    if not await services.repository.persist_answer(grade, proposal.lesson, learner.version, latest):
+    kept = await services.repository.persist_answer(
+        grade, proposal.lesson, proposal.difficulties, learner.version, latest
+    )
+    if not kept:
         return False
     metrics.ANSWERS_GRADED.labels(str(grade.correct).lower()).inc()
     if grade.level_after != grade.level_before:

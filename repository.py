@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -356,21 +356,27 @@ class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore):
         """
         return [QuizId(row["id"]) for row in await self.database.fetch("find_untold_grades", older_than, limit)]
 
-    async def persist_answer(self, grade: Grade, lesson: Lesson, version: int, last_day: date) -> bool:
+    async def persist_answer(
+        self, grade: Grade, lesson: Lesson, difficulties: Mapping[Level, float], version: int, last_day: date
+    ) -> bool:
         """Keep one grade, whole or not at all.
 
         Args:
             grade: what the answer changed.
             lesson: what it teaches about learner and question.
+            difficulties: mean difficulty of each level's questions that it went by, in logits.
             version: the learner's version that the grade was computed from.
             last_day: the date to keep as the learner's latest day with an answer.
 
         Returns:
             False if the learner moved on meanwhile or the quiz is graded already: read again and decide anew.
         """
-        document = json.dumps(
-            _columns(grade) | _lesson_columns(lesson) | {"version": version, "last_day": str(last_day)}
-        )
+        rest = {
+            "level_difficulties": [difficulties[level] for level in Level],
+            "version": version,
+            "last_day": str(last_day),
+        }
+        document = json.dumps(_columns(grade) | _lesson_columns(lesson) | rest)
         return await self.database.fetchval("persist_answer", document) is not None
 
     async def get_grades(self, quiz_ids: Iterable[QuizId]) -> dict[QuizId, Grade]:

@@ -10,7 +10,8 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 
-INSERT INTO schema_migrations (name) VALUES ('0001_proved_questions'), ('0002_adaptation') ON CONFLICT DO NOTHING;
+INSERT INTO schema_migrations (name) VALUES ('0001_proved_questions'), ('0002_adaptation'),
+    ('0003_level_difficulties') ON CONFLICT DO NOTHING;
 
 -- ---------------------------------------------------------------- catalogue
 
@@ -161,7 +162,7 @@ CREATE TABLE IF NOT EXISTS quizzes (
                       'sent',                          -- in the learner's chat; -> answered, expired
                       'answered',                      -- the first tap counted; -> graded
                       'graded',                        -- level and streak follow from it; feedback_at says if it was told
-                      'expired',                       -- nobody answered in time
+                      'expired',                       -- nobody answered in time; -> answered if a tap in time waited
                       'failed')),                      -- could not be sent, failure says why; -> answered if a copy arrived
     option_order smallint[] NOT NULL CHECK (array_length(option_order, 1) = 4),
     message_id   bigint,
@@ -225,6 +226,7 @@ CREATE TABLE IF NOT EXISTS answers (
     ability_variance_after double precision,
     difficulty    double precision,                    -- of the item when it was answered
     difficulty_variance double precision,
+    level_difficulties double precision[],             -- of each level's questions then, the lowest first: for a replay
     answered_at   timestamptz NOT NULL
 );
 
