@@ -433,11 +433,12 @@ WHERE state IN ('pending', 'sending', 'sent') AND expires_at <= now();
 
 -- name: record_tap
 -- The first tap on a quiz counts: it is taken here, once, or nothing comes back. A tap on one whose sending was given up
--- shows that a copy arrived all the same.
+-- shows that a copy arrived all the same; one that arrived in time counts, though the quiz was closed while it waited.
 UPDATE quizzes
 SET state = 'answered', chosen = option_order[$3 + 1], answered_at = $4, touched_at = now(),
     message_id = coalesce($5, message_id), sent_at = coalesce(sent_at, now())
-WHERE id = $1 AND learner_id = $2 AND state IN ('pending', 'sending', 'sent', 'failed') AND expires_at > $4
+WHERE id = $1 AND learner_id = $2 AND state IN ('pending', 'sending', 'sent', 'failed', 'expired')
+  AND expires_at > $4
 RETURNING id;
 
 -- name: find_ungraded_quizzes

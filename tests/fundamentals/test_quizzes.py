@@ -118,3 +118,15 @@ async def test_each_answer_is_graded_and_told_once(classroom: Classroom) -> None
     assert told_grade == grade
     assert told_quiz.state is QuizState.GRADED
     assert told_quiz.id not in await classroom.repository.find_untold_grades(timedelta(), 100)
+
+
+async def test_a_tap_in_time_counts_although_the_quiz_was_closed_while_it_waited(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    quiz = await classroom.ask(learner)
+    tapped_at = datetime.now(UTC)
+    pool = classroom.repository.database._pool  # noqa: SLF001
+    await pool.execute("UPDATE quizzes SET expires_at = now() WHERE id = $1", quiz.id)
+    await classroom.repository.expire_quizzes()
+    assert (await classroom.quiz(quiz.id)).state is QuizState.EXPIRED
+    assert await classroom.tap(quiz, right=True, at=tapped_at)
+    assert (await classroom.grade(quiz)).correct
