@@ -43,6 +43,9 @@ lint: $(VENV)/dev ## Check style, types, the question bank and the seed
 bench: $(VENV)/dev compile ## Measure throughput and latency, and write docs/performance.md (about 10 minutes)
 	@$(BIN)/python -m benchmarks && $(BIN)/python -m tools.readme_figures
 
+chaos: $(VENV)/dev compile ## Let each part fail once, and write docs/reliability.md (about 20 minutes)
+	@$(BIN)/python -m chaos
+
 pictures: $(VENV)/dev compile ## Take the screenshots of the docs anew (needs chromium and a colour emoji font)
 	@PICTURES=docs/images $(BIN)/python -m pytest tests/stack/test_browser.py tests/stack/test_refill.py
 
@@ -62,4 +65,4 @@ lock: ## Compile requirements*.in to pinned, hashed requirements*.txt (needs uv)
 clean: ## Remove the environment and all local data
 	rm -rf $(VENV) .data build
 
-.PHONY: help compile setup run test lint bench pictures seed structure lock clean bank-report
+.PHONY: help compile setup run test lint bench chaos pictures seed structure lock clean bank-report

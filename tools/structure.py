@@ -23,6 +23,7 @@ FOLDERS = (
     "observability",
     "simulator",
     "benchmarks",
+    "chaos",
     "tools",
     "tests",
 )
