@@ -164,9 +164,12 @@ class Worker:
                 await self._take()
             await self._drain()
         finally:
-            for task in background:
+            held, running = list(self._in_flight), [*background, *self._single]
+            for task in running:
                 task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await asyncio.gather(*running, return_exceptions=True)
+            with contextlib.suppress(StorageUnavailableError):  # the claims run out and the updates are taken again
+                await self._repository.return_updates(held)
 
     # ------------------------------------------------------------ taking
 
@@ -201,7 +204,7 @@ class Worker:
                 task.add_done_callback(self._single.discard)
 
     async def _drain(self) -> None:
-        """Wait for what is under way; what is not done by then is taken by another worker."""
+        """Wait for what is under way; what is not done by then is left to another worker."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 while self._in_flight:  # noqa: ASYNC110 - many tasks empty it, within seconds of the end

@@ -60,6 +60,10 @@ SET state = CASE WHEN $3 THEN 'failed' ELSE 'claimed' END,
     error = $2
 WHERE id = $1;
 
+-- name: return_updates
+-- Leave what a worker could not finish before its end to others, at once.
+UPDATE updates SET claimed_until = now() WHERE id = ANY($1::bigint[]) AND state = 'claimed';
+
 -- name: purge_updates
 -- Forget updates that are finished for longer than Telegram could deliver them again.
 DELETE FROM updates WHERE state IN ('done', 'failed') AND done_at < now() - $1::interval;

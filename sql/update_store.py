@@ -77,6 +77,14 @@ class UpdateStore:
         """
         await self.database.execute("release_update", row, error, give_up, pause)
 
+    async def return_updates(self, rows: Sequence[UpdateRow]) -> None:
+        """Leave updates to other workers at once; those that are finished stay so.
+
+        Args:
+            rows: claimed updates.
+        """
+        await self.database.execute("return_updates", list(rows))
+
     async def purge_updates(self, older_than: timedelta) -> int:
         """Forget finished updates and return how many.
 

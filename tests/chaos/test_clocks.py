@@ -17,7 +17,8 @@ $$ SELECT ((after AT TIME ZONE zone)::date + 2 + at) AT TIME ZONE zone $$
 """
 A_DAY_HAS_TWO = """
 DROP INDEX quizzes_one_daily;
-CREATE FUNCTION at_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.next_daily_at = now() + interval '6 hours'; RETURN NEW; END $$;
+CREATE FUNCTION at_once() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN NEW.next_daily_at = now() + interval '6 hours'; RETURN NEW; END $$;
 CREATE TRIGGER at_once BEFORE UPDATE ON learners FOR EACH ROW EXECUTE FUNCTION at_once();
 """
 
