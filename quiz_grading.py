@@ -14,7 +14,7 @@ from adaptation.ratings import LEVEL_DIFFICULTY, QUESTION_PRIORS, expected_succe
 from adaptation.reviews import remember
 from difficulty_adapter import Answer, Progress, Rules, Streak, calculate_adaptation
 from domain.catalog import Level, QuizState
-from domain.errors import LearnerUnreachableError, TelegramError, TelegramUnavailableError
+from domain.errors import LearnerUnreachableError, RateLimitedError, TelegramError, TelegramUnavailableError
 from domain.ids import LearnerId, QuizId
 from domain.learning import GradingFacts, Lesson, Rating
 from domain.models import Delivery, Grade, Learner, Outcome, Quiz
@@ -286,7 +286,7 @@ async def _tell(services: Services, quiz: Quiz, grade: Grade) -> tuple[Delivery,
     except LearnerUnreachableError as error:
         await services.repository.set_blocked(quiz.learner_id, blocked=True)
         return make_delivery(quiz, Outcome.FAILED, str(error)), True
-    except TelegramUnavailableError as error:
+    except (TelegramUnavailableError, RateLimitedError) as error:
         return make_delivery(quiz, Outcome.FAILED, f"{error} (will be tried again)"), False
     except TelegramError as error:
         return make_delivery(quiz, Outcome.FAILED, str(error)), True

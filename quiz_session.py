@@ -17,6 +17,7 @@ from typing import Protocol
 from domain.catalog import OPTION_COUNT, Priority, QuizKind, QuizState
 from domain.errors import (
     LearnerUnreachableError,
+    RateLimitedError,
     StorageUnavailableError,
     TelegramError,
     TelegramUnavailableError,
@@ -32,8 +33,6 @@ logger = logging.getLogger(__name__)
 
 SENDERS = 16
 """Messages under way at once: enough to fill Telegram's rate at its usual latency."""
-
-MAX_SEND_ATTEMPTS = 3
 
 NOT_REGISTERED = "not registered"
 NO_QUESTION = "no question for their level and topics"
@@ -238,6 +237,7 @@ async def deliver_quizzes(
     priority: Priority,
     *,
     again: bool = False,
+    stalled_for: timedelta | None = None,
     on_progress: Callable[[int], Awaitable[None]] | None = None,
 ) -> list[Delivery]:
     """Send quizzes at Telegram's pace.
@@ -247,6 +247,7 @@ async def deliver_quizzes(
         quiz_ids: which.
         priority: whether learners wait for them.
         again: True to also send quizzes whose sending began before, or that a learner asked to see again.
+        stalled_for: only those that nobody has touched for so long, so that of several who find them one sends them.
         on_progress: called with the number of quizzes done, after each.
 
     Returns:
@@ -260,7 +261,10 @@ async def deliver_quizzes(
 
     async def sender() -> None:
         for quiz in quizzes:
-            deliveries.append(await _deliver(services, quiz, priority, again=again))
+            if await services.repository.begin_sending(quiz.id, again=again, stalled_for=stalled_for):
+                deliveries.append(await _deliver(services, quiz, priority))
+            else:
+                deliveries.append(make_delivery(quiz, Outcome.SKIPPED, "is being sent already, or answered"))
             if on_progress:
                 await on_progress(len(deliveries))
 
@@ -273,27 +277,20 @@ async def deliver_quizzes(
     return deliveries
 
 
-async def _deliver(services: Services, quiz: Quiz, priority: Priority, *, again: bool) -> Delivery:
+async def _deliver(services: Services, quiz: Quiz, priority: Priority) -> Delivery:
     repository = services.repository
-    if not await repository.begin_sending(quiz.id, again=again):
-        return make_delivery(quiz, Outcome.SKIPPED, "is being sent already, or answered")
     try:
         message_id = await services.messenger.send_question(quiz, priority)
     except LearnerUnreachableError as error:
         await repository.set_blocked(quiz.learner_id, blocked=True)
         return await _failed(services, quiz, error, for_good=True)
-    except TelegramUnavailableError as error:
-        return await _failed(services, quiz, error, for_good=_is_hopeless(quiz))
+    except (TelegramUnavailableError, RateLimitedError) as error:  # until it expires, it is tried again ever later
+        return await _failed(services, quiz, error, for_good=False)
     except TelegramError as error:
         return await _failed(services, quiz, error, for_good=True)
     await repository.mark_sent(quiz.id, message_id)
     metrics.QUIZZES_SENT.labels(quiz.kind).inc()
     return make_delivery(quiz, Outcome.SENT)
-
-
-def _is_hopeless(quiz: Quiz) -> bool:
-    """Say whether to give up on a quiz that never got through; one that is in the chat already stays answerable."""
-    return quiz.message_id is None and quiz.attempts + 1 >= MAX_SEND_ATTEMPTS
 
 
 async def _failed(services: Services, quiz: Quiz, error: TelegramError, *, for_good: bool) -> Delivery:

@@ -63,7 +63,8 @@ async def recover(services: Services) -> tuple[int, int, int]:
     """
     repository = services.repository
     stalled = await repository.find_stalled_quizzes(STALLED_AFTER, RECOVERED_AT_ONCE)
-    sent = await deliver_quizzes(services, [quiz for quiz, _ in stalled], Priority.BROADCAST, again=True)
+    quiz_ids = [quiz_id for quiz_id, _ in stalled]
+    sent = await deliver_quizzes(services, quiz_ids, Priority.BROADCAST, stalled_for=STALLED_AFTER)
     ungraded = await repository.find_ungraded_quizzes(UNTOLD_AFTER, RECOVERED_AT_ONCE)
     await grade_answers(services, ungraded)
     untold = await repository.find_untold_grades(UNTOLD_AFTER, RECOVERED_AT_ONCE)

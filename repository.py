@@ -279,14 +279,17 @@ class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore):
         """
         return [Quiz.from_row(row) for row in await self.database.fetch("get_quizzes", list(quiz_ids))]
 
-    async def begin_sending(self, quiz_id: QuizId, *, again: bool = False) -> bool:
+    async def begin_sending(
+        self, quiz_id: QuizId, *, again: bool = False, stalled_for: timedelta | None = None
+    ) -> bool:
         """Take a quiz for sending and return whether it is ours to send.
 
         Args:
             quiz_id: which.
             again: True to also take one whose sending began before, or that the learner asked to see again.
+            stalled_for: take it only if it is unsent and nobody has touched it for so long.
         """
-        return await self.database.fetchval("begin_sending", quiz_id, again) is not None
+        return await self.database.fetchval("begin_sending", quiz_id, again, stalled_for) is not None
 
     async def mark_sent(self, quiz_id: QuizId, message_id: int) -> None:
         """Note that a quiz is in the learner's chat.

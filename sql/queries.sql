@@ -407,9 +407,12 @@ WHERE z.id = ANY($1::bigint[])
 ORDER BY z.id;
 
 -- name: begin_sending
--- Take a quiz for sending; nothing comes back when another process has taken it or it is answered.
+-- Take a quiz for sending; nothing comes back when another process has taken it or it is answered. One that is stalled
+-- is taken once, however many processes found it.
 UPDATE quizzes SET state = 'sending', attempts = attempts + 1, touched_at = now()
-WHERE id = $1 AND (state = 'pending' OR ($2 AND state IN ('sending', 'sent')))
+WHERE id = $1
+  AND CASE WHEN $3::interval IS NULL THEN state = 'pending' OR ($2 AND state IN ('sending', 'sent'))
+           ELSE state IN ('pending', 'sending') AND touched_at <= now() - $3::interval END
 RETURNING id;
 
 -- name: mark_sent
@@ -425,9 +428,11 @@ UPDATE quizzes SET state = CASE WHEN $3 THEN 'failed' ELSE 'pending' END, failur
 WHERE id = $1 AND state IN ('pending', 'sending');
 
 -- name: find_stalled_quizzes
--- Quizzes whose sending began or was due a while ago and that nobody finished.
+-- Quizzes whose sending began or was due a while ago and that nobody finished; each try waits twice as long as the one
+-- before, up to sixteen times.
 SELECT id, learner_id FROM quizzes
 WHERE state IN ('pending', 'sending') AND touched_at < now() - $1::interval AND expires_at > now()
+  AND touched_at < now() - $1::interval * power(2, least(greatest(attempts - 1, 0), 4))
 ORDER BY id LIMIT $2;
 
 -- name: expire_quizzes

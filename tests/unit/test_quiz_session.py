@@ -20,6 +20,7 @@ from domain.catalog import Level, Priority, QuizKind, QuizState, Topic
 from domain.errors import (
     LearnerUnreachableError,
     MessageGoneError,
+    RateLimitedError,
     StorageUnavailableError,
     TelegramError,
     TelegramUnavailableError,
@@ -27,7 +28,7 @@ from domain.errors import (
 from domain.ids import LearnerId
 from domain.models import Delivery, Learner, Outcome, Quiz
 from quiz_grading import grade_answer
-from quiz_session import MAX_SEND_ATTEMPTS, deal_cohorts
+from quiz_session import deal_cohorts
 from repository import Repository
 from sql.database import Database
 from tests.factories import make_learner, make_question, make_quiz, some_id
@@ -237,16 +238,15 @@ async def test_a_telegram_that_does_not_answer_is_tried_again(classroom: Classro
     assert sent.outcome is Outcome.SENT
 
 
-async def test_the_third_time_gives_up(classroom: Classroom) -> None:
+@pytest.mark.parametrize("error", [TelegramUnavailableError("TimedOut"), RateLimitedError(30)], ids=["away", "429"])
+async def test_however_long_telegram_is_away_a_quiz_waits_for_it(classroom: Classroom, error: TelegramError) -> None:
     learner, quiz = await prepare(classroom)
-    classroom.messenger.failures[learner.id] = [TelegramUnavailableError("TimedOut") for _ in range(MAX_SEND_ATTEMPTS)]
-    states = []
-    for _ in range(MAX_SEND_ATTEMPTS):
+    classroom.messenger.failures[learner.id] = [error] * 9
+    for _ in range(9):
         await deliver(classroom, quiz)
-        states.append((await classroom.quiz(quiz.id)).state)
-    assert states == [QuizState.PENDING, QuizState.PENDING, QuizState.FAILED]
-    (after,) = await deliver(classroom, quiz, again=True)
-    assert after.outcome is Outcome.SKIPPED
+        assert (await classroom.quiz(quiz.id)).state is QuizState.PENDING
+    (sent,) = await deliver(classroom, quiz)
+    assert sent.outcome is Outcome.SENT
 
 
 async def test_a_refusal_gives_up_at_once(classroom: Classroom) -> None:
@@ -268,7 +268,7 @@ async def test_one_failure_does_not_keep_the_others_from_their_quiz(classroom: C
 async def test_a_quiz_in_the_chat_stays_answerable_when_showing_it_again_fails(classroom: Classroom) -> None:
     learner = await classroom.join()
     quiz = await classroom.ask(learner)
-    for _ in range(MAX_SEND_ATTEMPTS + 1):
+    for _ in range(4):
         classroom.messenger.failures[learner.id] = [TelegramUnavailableError("TimedOut")]
         await deliver(classroom, quiz, again=True)
     assert await classroom.tap(quiz, right=True)
@@ -410,9 +410,10 @@ async def test_feedback_that_can_never_be_given_is_settled(
     assert (await classroom.state_of(learner)).blocked is blocked
 
 
-async def test_feedback_that_got_no_answer_is_given_again(classroom: Classroom) -> None:
+@pytest.mark.parametrize("error", [TelegramUnavailableError("TimedOut"), RateLimitedError(30)], ids=["away", "429"])
+async def test_feedback_that_got_no_answer_is_given_again(classroom: Classroom, error: TelegramError) -> None:
     learner, quiz = await graded(classroom)
-    classroom.messenger.failures[learner.id] = [TelegramUnavailableError("TimedOut")]
+    classroom.messenger.failures[learner.id] = [error]
     (failed,) = await quiz_grading.give_feedback(classroom.services, [quiz.id])
     assert "(will be tried again)" in failed.reason
     assert quiz.id in await classroom.repository.find_untold_grades(timedelta(), 1000)
