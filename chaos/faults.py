@@ -25,6 +25,9 @@ OUTAGE_SECONDS = 20.0
 PREFECT_OUTAGE_SECONDS = 60.0
 WRITE_OUTAGE_SECONDS = 15.0
 TELEGRAM_SECONDS = 10.0
+FLOOD_SECONDS = 40.0
+"""Longer than one call bears 429s."""
+
 TERMINATION_SECONDS = 10.0
 """How long a role may take to end after SIGTERM."""
 
@@ -180,14 +183,16 @@ async def _make_read_only(scene: Scene) -> None:
 # ---------------------------------------------------------------- Telegram and the model
 
 
-def _telegram(kind: str, **fault: object) -> Callable[[Scene], Awaitable[None]]:
+def _telegram(kind: str, for_seconds: float = TELEGRAM_SECONDS, **fault: object) -> Callable[[Scene], Awaitable[None]]:
     """Let calls of every method fail for some seconds."""
 
     async def strike(scene: Scene) -> None:
         body = {"method": "*", "kind": kind, "count": 100_000, **fault}
         (await scene.telegram.post("/api/faults", json=body)).raise_for_status()
-        await asyncio.sleep(TELEGRAM_SECONDS)
-        (await scene.telegram.delete("/api/faults")).raise_for_status()
+        try:
+            await asyncio.sleep(for_seconds)
+        finally:
+            (await scene.telegram.delete("/api/faults")).raise_for_status()
 
     return strike
 
@@ -300,7 +305,8 @@ FAULTS = {
         f"SIGKILL of the Prefect server, started after {PREFECT_OUTAGE_SECONDS:.0f} s", _kill_prefect_server
     ),
     "telegram-429": Fault(
-        f"Telegram answers 429 for {TELEGRAM_SECONDS:.0f} s, to wait 5 s each time", _telegram("429", retry_after=5)
+        f"Telegram answers 429 for {FLOOD_SECONDS:.0f} s, to wait 5 s each time",
+        _telegram("429", FLOOD_SECONDS, retry_after=5),
     ),
     "telegram-502": Fault(f"Telegram answers 502 for {TELEGRAM_SECONDS:.0f} s", _telegram("502")),
     "telegram-hangs": Fault(
