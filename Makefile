@@ -19,6 +19,11 @@ $(VENV)/dev: requirements-dev.txt $(VENV)/run
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --compile -r requirements-dev.txt
 	@touch $@
 
+$(VENV)/bench: requirements-bench.txt $(VENV)/dev
+	@echo "Installing what the benchmark of the adaptation needs..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --compile -r requirements-bench.txt
+	@touch $@
+
 compile: $(VENV)/run
 	@$(BIN)/python -m compileall -q *.py adaptation bot desk domain llm local observability question_bank simulator sql
 
@@ -39,12 +44,16 @@ lint: $(VENV)/dev ## Check style, types, the question bank and the seed
 	@$(BIN)/python -m tools.structure --check
 	@$(BIN)/python -m tools.readme_figures --check
 	@$(BIN)/python -m tools.bank_report --check
+	@$(BIN)/python -m tools.adaptation_page --check
 
 bench: $(VENV)/dev compile ## Measure throughput and latency, and write docs/performance.md (about 10 minutes)
 	@$(BIN)/python -m benchmarks && $(BIN)/python -m tools.readme_figures
 
 chaos: $(VENV)/dev compile ## Let each part fail once, and write docs/reliability.md (about 20 minutes)
 	@$(BIN)/python -m chaos
+
+bench-adaptivity: $(VENV)/bench compile ## Measure the adaptation on simulated and recorded learners, and write docs/adaptation.md (about 10 minutes)
+	@$(BIN)/python -m benchmarks.adaptivity
 
 pictures: $(VENV)/dev compile ## Take the screenshots of the docs anew (needs chromium and a colour emoji font)
 	@PICTURES=docs/images $(BIN)/python -m pytest tests/stack/test_browser.py tests/stack/test_refill.py
@@ -61,8 +70,9 @@ structure: $(VENV)/run ## Write PROJECT_STRUCTURE.md from the files
 lock: ## Compile requirements*.in to pinned, hashed requirements*.txt (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url requirements.in -o requirements.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	uv pip compile --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt requirements-bench.in -o requirements-bench.txt
 
 clean: ## Remove the environment and all local data
 	rm -rf $(VENV) .data build
 
-.PHONY: help compile setup run test lint bench chaos pictures seed structure lock clean bank-report
+.PHONY: help compile setup run test lint bench bench-adaptivity chaos pictures seed structure lock clean bank-report

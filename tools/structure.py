@@ -40,6 +40,7 @@ OTHER = {
     "prefect.yaml": "The deployments, for `prefect deploy --all`.",
     ".env.example": "Every setting with its default.",
     "requirements.in, requirements-dev.in": "What the service, and its tests, run on; `make lock` pins and hashes it.",
+    "requirements-bench.in": "What `make bench-adaptivity` needs on top.",
     ".ci/run": "What continuous integration runs.",
 }
 PARTS = (

@@ -1,0 +1,207 @@
+"""The service's own adaptation, held in memory instead of in its database."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+from adaptation.ratings import LEARNER_PRIOR, nearest_level
+from adaptation.selection import DEFAULT_SELECTION, Candidate, Chooser, SelectionRules, choose_question, worn_levels
+from benchmarks.adaptivity.strategy import Bank, Ratings
+from difficulty_adapter import DEFAULT_RULES, Answer, Progress, Rules, calculate_adaptation
+from domain.catalog import Level, Topic
+from domain.ids import QuestionId
+from domain.learning import Rating
+
+EXPOSURE_LIMIT = 0.5
+"""Share of a level's learners that a question is shown to, as long as there are others."""
+FIRST_LEVEL = Level.INTERMEDIATE
+"""Where a new learner stands who said nothing about themselves."""
+SOME_DAY = date(2026, 1, 1)
+"""Streaks do not matter here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The production adaptation with its numbers, and what may be varied besides."""
+
+    rules: Rules = DEFAULT_RULES
+    selection: SelectionRules = DEFAULT_SELECTION
+    margin: float | None = None
+    """Logits by which the gate asks an estimate to exceed the target; None asks for the certainty in the rules."""
+
+
+class Exposure:
+    """How many learners of each level were shown each question."""
+
+    def __init__(self, questions: int) -> None:
+        """Begin with nothing shown.
+
+        Args:
+            questions: how many there are.
+        """
+        self.shown: list[dict[Level, int]] = [{} for _ in range(questions)]
+        self.learners: dict[Level, int] = dict.fromkeys(Level, 0)
+
+    def add(self, question: int, level: Level, *, newcomer: bool) -> None:
+        """Count that a question was shown.
+
+        Args:
+            question: which.
+            level: of the learner.
+            newcomer: whether that learner was never asked anything on this level before.
+        """
+        self.shown[question][level] = self.shown[question].get(level, 0) + 1
+        self.learners[level] += newcomer
+
+    def worn(self, question: int) -> frozenset[Level]:
+        """Return the levels to whose learners a question was shown often enough.
+
+        Args:
+            question: which.
+        """
+        return worn_levels(self.shown[question], self.learners, EXPOSURE_LIMIT)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What earlier learners leave behind."""
+
+    questions: Sequence[Rating]
+    exposure: Exposure
+
+
+class _Learner:
+    def __init__(self, level: Level, placement_answers: int) -> None:
+        self.progress = Progress(level, placement_left=placement_answers)
+        self.seen: set[QuestionId] = set()
+        self.levels: set[Level] = set()
+        self.scores: dict[Topic, tuple[int, int]] = {}
+
+
+class Production:
+    """Chooses, rates and moves levels with the code that the service runs."""
+
+    def __init__(
+        self,
+        bank: Bank,
+        learners: int | Sequence[Rating],
+        past: Past | None,
+        rng: random.Random,
+        variant: Variant = Variant(),
+    ) -> None:
+        """Begin with new learners.
+
+        Args:
+            bank: what the authors say.
+            learners: how many, or what is believed of each because of what they said.
+            past: of earlier learners; None if there were none. It is continued, not copied.
+            rng: the source of chance.
+            variant: the numbers to go by.
+        """
+        told = not isinstance(learners, int)
+        priors = [LEARNER_PRIOR] * learners if isinstance(learners, int) else learners
+        self.rng, self.variant = rng, variant
+        self.ratings = Ratings(priors, past.questions if past else bank.priors())
+        self.exposure = past.exposure if past else Exposure(len(bank))
+        self.people = [
+            _Learner(nearest_level(prior.mean) if told else FIRST_LEVEL, variant.rules.placement_answers)
+            for prior in priors
+        ]
+        self.candidates = [
+            Candidate(QuestionId(place), topic, level, rating.mean, self.exposure.worn(place))
+            for place, (topic, level, rating) in enumerate(
+                zip(bank.topics, bank.levels, self.ratings.questions, strict=True)
+            )
+        ]
+        self.sizes = {level: list(bank.levels).count(level) for level in Level}
+        self.sums = {level: sum(one.difficulty for one in self.candidates if one.level == level) for level in Level}
+
+    def past(self) -> Past:
+        """Return what these learners leave behind."""
+        return Past(self.ratings.questions, self.exposure)
+
+    def choose(self, learner: int) -> int:
+        """Return the next question, and count that it was shown.
+
+        Args:
+            learner: who is asked.
+        """
+        person = self.people[learner]
+        level = person.progress.level
+        chooser = Chooser(
+            level=level,
+            ability=self.ratings.learners[learner].mean,
+            being_placed=person.progress.placement_left > 0,
+            scores=person.scores,
+        )
+        chosen = choose_question(self.candidates, person.seen, chooser, self.rng, self.variant.selection)
+        if chosen is None:
+            raise LookupError("the learner has had every question")
+        self._show(int(chosen.id), person)
+        return int(chosen.id)
+
+    def _show(self, question: int, person: _Learner) -> None:
+        level = person.progress.level
+        newcomer = level not in person.levels
+        person.levels.add(level)
+        person.seen.add(QuestionId(question))
+        self.exposure.add(question, level, newcomer=newcomer)
+        stale = [place for place, one in enumerate(self.candidates) if level in one.worn] if newcomer else []
+        for place in {question, *stale}:
+            self.candidates[place] = replace(self.candidates[place], worn=self.exposure.worn(place))
+
+    def predict(self, learner: int, question: int) -> float:
+        """Return what the ratings expect.
+
+        Args:
+            learner: who is asked.
+            question: what is asked.
+        """
+        return self.ratings.predict(learner, question)
+
+    def learn(self, learner: int, question: int, *, correct: bool) -> None:
+        """Move ratings and level.
+
+        Args:
+            learner: who answered.
+            question: what was asked.
+            correct: how it was answered.
+        """
+        self.ratings.learn(learner, question, correct=correct)
+        candidate, difficulty = self.candidates[question], self.ratings.questions[question].mean
+        self.sums[candidate.level] += difficulty - candidate.difficulty
+        self.candidates[question] = replace(candidate, difficulty=difficulty)
+        person = self.people[learner]
+        answered, right = person.scores.get(candidate.topic, (0, 0))
+        person.scores[candidate.topic] = (answered + 1, right + correct)
+        person.progress = calculate_adaptation(
+            person.progress,
+            Answer.RIGHT if correct else Answer.WRONG,
+            SOME_DAY,
+            self.variant.rules,
+            self._evidence(self.ratings.learners[learner]),
+            {level: self.sums[level] / size for level, size in self.sizes.items() if size},
+        ).after
+
+    def _evidence(self, rating: Rating) -> Rating:
+        margin = self.variant.margin
+        return rating if margin is None else Rating(rating.mean, (margin / self.variant.rules.confidence) ** 2)
+
+    def ability(self, learner: int) -> float:
+        """Return what the ratings say.
+
+        Args:
+            learner: whose.
+        """
+        return self.ratings.learners[learner].mean
+
+    def level(self, learner: int) -> int:
+        """Return the learner's level.
+
+        Args:
+            learner: whose.
+        """
+        return self.people[learner].progress.level
