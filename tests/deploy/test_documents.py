@@ -22,6 +22,9 @@ _FILE = re.compile(r"^[\w./-]+\.(?:py|sql|ya?ml|json|md|txt|in|toml)$")
 TO_BE_WRITTEN = {"docker-compose.override.yml", "sql/migrations/NNNN_what_it_does.sql"}
 """Files that a reader makes."""
 
+KNOWN_EVERYWHERE = {"HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+"""Variables that most programs heed."""
+
 each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 
 
@@ -42,7 +45,7 @@ def test_a_link_leads_somewhere(path: Path) -> None:
 @each_document
 def test_a_variable_is_known_to_whoever_reads_it(path: Path) -> None:
     named = {name for word in words(path) for name in re.findall(r"\b[A-Z]{2,}(?:_[A-Z]+)+\b", word)}
-    ours = {name.upper() for name in Settings.model_fields} | compose.variables()
+    ours = {name.upper() for name in Settings.model_fields} | compose.variables() | KNOWN_EVERYWHERE
     assert {name for name in named if name not in ours and not hasattr(prefect.settings, name)} == set()
 
 
