@@ -245,9 +245,15 @@ class TelegramGateway:
         message: Message = await self._call(
             "sendPhoto",
             lambda: self.bot.send_photo(
-                learner_id, file, caption=caption, parse_mode=ParseMode.HTML, reply_markup=keyboard
+                learner_id,
+                file,
+                caption=caption,
+                parse_mode=ParseMode.HTML,
+                reply_markup=keyboard,
+                allow_paid_broadcast=self._paid,
             ),
             Priority.INTERACTIVE,
+            learner_id,
         )
         return max(message.photo, key=lambda size: size.width * size.height).file_id
 

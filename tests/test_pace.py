@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from PIL import Image
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
@@ -44,6 +46,13 @@ async def gateway(
             app.simulator.open_chat(here, app.simulator.learners[ALICE])
             yield TelegramGateway(bot, RateLimiter(redis, some_id(), rate, chat_rate)), app.simulator
     await redis.aclose()
+
+
+def picture() -> bytes:
+    """Return a small one."""
+    content = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(content, "PNG")
+    return content.getvalue()
 
 
 async def write_and_edit(one: TelegramGateway, count: int) -> None:
@@ -95,7 +104,8 @@ async def test_edits_and_files_count_against_the_chat_and_acknowledgements_do_no
         await one.edit(LEARNER, message_id, "??", keys(["a"]))
         await one.send_file(LEARNER, b"content", "name", "caption")
         assert CHAT_BURST == 3  # which are used up now
-        held = [
+        held: list[asyncio.Task[object]] = [
+            asyncio.create_task(one.send_photo(LEARNER, picture(), "caption")),
             asyncio.create_task(one.edit_keyboard(LEARNER, message_id, keys(["b"]))),
             asyncio.create_task(one.send(LEARNER, "later", None, Priority.BROADCAST)),
         ]
@@ -119,8 +129,10 @@ async def test_paid_broadcasts_are_asked_for_only_where_they_are_set(settings: S
             app.simulator.open_chat(app.simulator.bots[BOT_ID], app.simulator.learners[ALICE])
             message_id = await wiring.gateway.send(LEARNER, "hello")
             await wiring.gateway.send_file(LEARNER, b"content", "name", "caption")
+            await wiring.gateway.send_photo(LEARNER, picture(), "caption")
             await wiring.gateway.edit(LEARNER, message_id, "hello again")
     asked = {one.method: one.values.get("allow_paid_broadcast") for one in app.simulator.stats.requests}
     expected = "true" if paid else None
-    assert asked == {"getme": None, "sendmessage": expected, "senddocument": expected, "editmessagetext": None}
+    sent = ("sendmessage", "senddocument", "sendphoto")
+    assert asked == {"getme": None, "editmessagetext": None, **dict.fromkeys(sent, expected)}
     assert wiring.settings.messages_per_second == (PAID_RATE if paid else 30)
