@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -44,10 +45,15 @@ def main(arguments: list[str]) -> int:
     console = Console(width=max(WIDTH, Console().width))
     size = QUICK if options.quick else FULL
     run = report.run_figures(size, quick=options.quick)
-    outcomes = asyncio.run(_try(options.names or NAMES, size, console))
     figures = report.read(folder)
-    figures |= {name: {"run": run, "result": outcome.figures()} for name, outcome in outcomes.items()}
-    report.write(folder, {name: figures[name] for name in NAMES if name in figures})
+    outcomes: dict[str, Outcome] = {}
+
+    def keep(name: str, outcome: Outcome) -> None:
+        outcomes[name] = outcome
+        figures[name] = {"run": run, "result": outcome.figures()}
+        report.write(folder, {known: figures[known] for known in NAMES if known in figures})
+
+    asyncio.run(_try(options.names or NAMES, size, console, keep))
     report.show(console, outcomes)
     console.print(f"written: {folder / report.FIGURES} and {folder / report.PAGE}")
     return 0 if all(outcome.is_good for outcome in outcomes.values()) else 1
@@ -65,25 +71,25 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
-async def _try(names: list[str], size: Size, console: Console) -> dict[str, Outcome]:
+async def _try(names: list[str], size: Size, console: Console, keep: Callable[[str, Outcome], None]) -> None:
+    """Try faults one after the other on one stage, and keep each outcome at once."""
     began = time.monotonic()
     about = ""
 
     def say(line: str) -> None:
         console.print(f"{time.monotonic() - began:6.1f} s  {about}{line}", highlight=False, style="dim")
 
-    outcomes: dict[str, Outcome] = {}
     with open_stage(say) as stage:
         async with open_drills(stage, size, say) as drills:
             for name in names:
                 about = f"{name}: "
                 say("begins")
                 try:
-                    outcomes[name] = await _one(name, drills)
+                    outcome = await _one(name, drills)
                 except Exception as error:  # noqa: BLE001 - the others are worth trying all the same
-                    outcomes[name] = broken_off(FAULTS[name].about if name in FAULTS else name, error)
-                say(_summary(outcomes[name]))
-    return outcomes
+                    outcome = broken_off(FAULTS[name].about if name in FAULTS else name, error)
+                keep(name, outcome)
+                say(_summary(outcome))
 
 
 async def _one(name: str, drills: Drills) -> Outcome:

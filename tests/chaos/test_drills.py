@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from chaos.drill import Drills, Size, open_drills
 from chaos.faults import FAULTS
 from chaos.stage import Stage, open_stage
+from domain.settings import Settings
 
 pytestmark = pytest.mark.stack
 
@@ -17,25 +19,17 @@ SMALL = Size(people=12, per_second=2, cohort=12)
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    """Yield a stage on which everything runs."""
+    """Yield a stage on which everything runs, whatever this machine's settings are."""
+    ours = {name.upper() for name in Settings.model_fields}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.environ", clean_environment())
+        for name in [name for name in os.environ if name in ours or name.startswith("PREFECT_")]:
+            patch.delenv(name)
         with open_stage(silent) as stage:
             yield stage
 
 
 def silent(_: str) -> None:
     """Show no progress."""
-
-
-def clean_environment() -> dict[str, str]:
-    """Return this process's environment without settings of the service and of Prefect."""
-    import os
-
-    from domain.settings import Settings
-
-    ours = {name.upper() for name in Settings.model_fields}
-    return {name: value for name, value in os.environ.items() if name not in ours and "PREFECT" not in name}
 
 
 @pytest.fixture(scope="module")
