@@ -28,7 +28,7 @@ SAID_EVERY = 15.0
 BATCH_SECONDS = 90.0
 """At most until a distribution is in the middle of its batch: a run has a process of its own to start."""
 
-FAULT_SECONDS = 120.0
+FAULT_SECONDS = 180.0
 WELL_SECONDS = 240.0
 DRAIN_SECONDS = 150.0
 

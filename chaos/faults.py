@@ -31,6 +31,9 @@ FLOOD_SECONDS = 40.0
 TERMINATION_SECONDS = 10.0
 """How long a role may take to end after SIGTERM."""
 
+MODEL_SECONDS = 60.0
+"""At most until the restarted worker has asked the model for the first time."""
+
 FIRST_OWN_UPDATE = 2_000_000_000
 """Ids of updates that a fault makes by itself, beyond those of the simulator."""
 
@@ -202,6 +205,10 @@ async def _hang_model(scene: Scene) -> None:
     async with hanging_model() as model:
         for role in ("worker", "prefect"):
             await stage.restart(role, stage.environment | model.environment)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(MODEL_SECONDS):
+                while not model.connections:  # noqa: ASYNC110 - counted as learners come to need a question
+                    await asyncio.sleep(0.1)
         await asyncio.sleep(OUTAGE_SECONDS)
         scene.remarks.append(f"{model.connections} requests to the model")
         if not model.connections:
