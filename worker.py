@@ -34,7 +34,7 @@ IN_FLIGHT = 600
 MAX_ATTEMPTS = 8
 POLL_SECONDS = 1.0
 POLL_SECONDS_WITHOUT_LISTEN = 0.2
-DRAIN_SECONDS = 5.0
+DRAIN_SECONDS = 4.0
 CANCEL_SECONDS = 2.0
 """After that, for runs that are cut off: together with the drain and the exit, a SIGTERM takes less than 10 s."""
 
@@ -234,7 +234,7 @@ class Worker:
         learner_ids = await self._unserved(updates) if any(update.attempts > 1 for update in updates) else _ids(updates)
         if not learner_ids:
             return
-        if self._breaker.closed:
+        if self._runs_flows:
             try:
                 with tags("on demand"):
                     deliveries = await prefect_flows.execute_user_quiz_flow([int(i) for i in learner_ids], kind)
@@ -266,7 +266,7 @@ class Worker:
         if not counted:
             return
         metrics.GRADING_BATCH.observe(len(counted))
-        if self._breaker.closed:
+        if self._runs_flows:
             try:
                 with tags("answers"):
                     await prefect_flows.grade_answers_flow([int(quiz_id) for quiz_id in counted])
@@ -275,6 +275,11 @@ class Worker:
             else:
                 return
         await quiz_grading.grade_answers(self._services, counted)
+
+    @property
+    def _runs_flows(self) -> bool:
+        """Return whether work is to run as flows: not without the server, nor in the last seconds of this process."""
+        return self._breaker.closed and not self._stopping.is_set()
 
     def _flow_failed(self, error: Exception) -> None:
         """Go on without Prefect until it answers again; the plain functions do what the run left undone."""
