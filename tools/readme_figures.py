@@ -36,12 +36,12 @@ def render(figures: dict[str, Any]) -> str:
 
 def _distribution(result: dict[str, Any]) -> str:
     run, rate = result["runs"][-1], result["telegram_rate"]
-    flow, plain = run["flow"], run["plain"]
+    flow, plain, hangs = run["flow"], run["plain"], run.get("model_hangs")  # which older figures do not have
+    model = f" With a language model configured that hangs: {hangs['seconds']:.1f} s." if hangs else ""
     return (
         f"- **A daily distribution to {run['learners']:,} learners** at {rate} messages a second takes "
         f"{flow['seconds']:.1f} s, {flow['seconds'] / plain['seconds']:.2f} times a plain send loop without Prefect "
-        f"and PostgreSQL; {flow['too_many_requests']} refusals (429), {flow['duplicates']} duplicates. With a language "
-        f"model configured that hangs: {run['model_hangs']['seconds']:.1f} s."
+        f"and PostgreSQL; {flow['too_many_requests']} refusals (429), {flow['duplicates']} duplicates.{model}"
     )
 
 
