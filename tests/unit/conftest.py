@@ -10,7 +10,9 @@ from tests.fundamentals.conftest import classroom, shared_database_url, shared_r
 
 __all__ = ["classroom", "shared_database_url", "shared_repository"]
 
-hypothesis.settings.register_profile("quiz", deadline=None)  # a busy machine is slow, not wrong
+hypothesis.settings.register_profile(  # a busy machine is slow, not wrong
+    "quiz", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("quiz")
 
 
