@@ -21,7 +21,7 @@ from adaptation.ratings import EXPERIENCE_PRIORS, GROWTH, LEVEL_DIFFICULTY, TARG
 from adaptation.reviews import LONGEST_DAYS
 from adaptation.selection import DEFAULT_SELECTION, LEVELS_AROUND
 from benchmarks.adaptivity.replay import CHOICE_ENDS, GROUPS
-from benchmarks.adaptivity.simulation import BARE, COLD, GATES, PRODUCTION, TOLD, WARM
+from benchmarks.adaptivity.simulation import AS_IT_IS, BARE, COLD, GATES, PATH_RANKS, PRODUCTION, TOLD, WARM
 from benchmarks.adaptivity.summary import FIGURES
 from benchmarks.adaptivity.swesat import PARTS
 from benchmarks.adaptivity.targets import judge
@@ -298,6 +298,7 @@ def render(figures: dict[str, Any]) -> str:
         "",
         "![Levels of three learners under three strategies](images/adaptation-levels.png)",
         "",
+        *_about_pictures(figures["gates"]),
         *_about_simulation(figures["simulation"], size["simulation"]),
         *(line for titled in made.simulation for line in _markdown(titled)),
         *_about_experience(figures["simulation"]),
@@ -314,6 +315,20 @@ def render(figures: dict[str, Any]) -> str:
         + (f", irtorch {run['irtorch']} (its data only)." if run["irtorch"] else "."),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _about_pictures(gates: dict[str, Any]) -> list[str]:
+    low, middle, high = (f"{rank:.0%}" for rank in PATH_RANKS)
+    wrong = gates[AS_IT_IS]["misplaced_60"]
+    return [
+        (
+            f"The three learners are those at {low}, {middle} and {high} of the first world, ranked by ability. "
+            f"Certainty has its price: whom luck puts on the wrong level may wait there, and {wrong['mean']:.0%} are "
+            "still on another level than the one that suits them best after 60 answers. What they are asked suffers "
+            "little, since the rating chooses within one level around."
+        ),
+        "",
+    ]
 
 
 def _about_simulation(simulation: dict[str, Any], size: dict[str, int]) -> list[str]:

@@ -36,8 +36,10 @@ NAMES = {
     "catsim": "maximum information (catsim)",
     "random": "random choice",
 }
-LABEL_GAP = 0.03
+LABEL_GAP = 0.038
 """Least distance in logits between two labels at the ends of curves."""
+SHOWN_ERRORS = (0.2, 1.0)
+"""Logits; the first errors of maximum likelihood without a prior are larger."""
 
 
 def draw_all(figures: Figures, folder: Path) -> None:
@@ -79,13 +81,15 @@ def _draw_zone(simulation: Figures, path: Path) -> None:
         )
         axes.bar_label(bars, [f"{one['mean']:.2f}  {bank} bank" for one in told], padding=6, fontsize=9)
     for target in (target for target in TARGETS if target.figure == "zone"):
-        axes.axvline(target.bound, color=ORANGE, linestyle="--", linewidth=1)
-        top = len(names) - 0.35
-        axes.text(target.bound, top, f"{target.bound:.2f}\n{target.bank}", color=ORANGE, ha="center", fontsize=9)
+        place, bottom = names.index(PRODUCTION), 0.0 if target.bank == WARM else -0.4
+        axes.vlines(target.bound, place + bottom, place + 0.6, color=ORANGE, linestyle="--", linewidth=1.5)
+        told_above = f"to reach: {target.bound:.2f}" if target.bank == WARM else f"{target.bound:.2f} "
+        side = "left" if target.bank == WARM else "right"
+        axes.text(target.bound, place + 0.65, told_above, color=ORANGE, ha=side, fontsize=9)
     axes.set_yticks(range(len(names)), [NAMES.get(name, name) for name in names])
     axes.set_xlim(0, 1.05)
     axes.set_xlabel("share of questions with a true chance of a right answer between .65 and .90")
-    axes.set_title("How often a question is neither too hard nor too easy", loc="left", pad=32)
+    axes.set_title("How often a question is neither too hard nor too easy", loc="left", pad=14)
     _save(path)
 
 
@@ -104,7 +108,7 @@ def _draw_curves(curves: dict[str, list[float]], path: Path) -> None:
     for name, height in _apart(ends):
         axes.text(length + 0.8, height, NAMES.get(name, name), color=COLOURS[name], va="center", fontsize=10)
     axes.set_xlim(1, length)
-    axes.set_ylim(0, 1.3)
+    axes.set_ylim(*SHOWN_ERRORS)
     axes.set_xlabel("answers of a learner")
     axes.set_ylabel("error of the ability (RMSE, logits)")
     axes.set_title("How soon the ability is known (3PL, warm bank)", loc="left")
@@ -116,7 +120,7 @@ def _apart(ends: dict[str, float]) -> Iterable[tuple[str, float]]:
     """Yield where each curve's label goes: at its end, or above the label below."""
     lowest = float("-inf")
     for name, height in sorted(ends.items(), key=lambda item: item[1]):
-        lowest = max(height, lowest + 2 * LABEL_GAP)
+        lowest = max(height, lowest + LABEL_GAP)
         yield name, lowest
 
 

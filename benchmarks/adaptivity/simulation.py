@@ -52,6 +52,7 @@ def _gate(confidence: float, placement: float = 0.5, **others: float) -> Variant
     return Variant(replace(rules, **{name: int(value) for name, value in others.items()}), margin=margin)
 
 
+AS_IT_IS = "1.65, as it is"
 GATES = {
     "0, placed without doubt": _gate(0, 0),
     "0.5, placed without doubt": _gate(0.5, 0),
@@ -62,7 +63,7 @@ GATES = {
     "0": _gate(0),
     "1.28": _gate(1.28),
     "1.5": _gate(1.5),
-    "1.65, as it is": _gate(1.65),
+    AS_IT_IS: Variant(),
     "2": _gate(2),
     "a margin of .3 logits": _gate(1, margin=0.3),
     "a margin of .6 logits": _gate(1, margin=0.6),
