@@ -82,16 +82,20 @@ class QuestionPicker:
         if not learners:
             return {}
         histories = await self._repository.read_histories([learner.id for learner in learners])
-        picked = await self._pick(learners, histories, near=near)
-        left = [learner for learner in learners if learner.id not in picked]
-        if left and self._keep_seconds:  # what they were to get is asked no more, or the bank has grown
+        picked, gone = await self._pick(learners, histories, near=near)
+        if gone:
             self._looked_at = -math.inf
-            picked |= await self._pick(left, histories, near=near)
+            again, _ = await self._pick(gone, histories, near=near)
+            picked |= again
         return picked
 
     async def _pick(
         self, learners: Sequence[Learner], histories: Mapping[LearnerId, History], *, near: bool
-    ) -> dict[LearnerId, Question]:
+    ) -> tuple[dict[LearnerId, Question], list[Learner]]:
+        """Return questions by learner, and those learners whose question is asked no more since the bank was looked at.
+
+        Whoever has seen all of their topics is in neither, and costs no second look.
+        """
         candidates = await self._look()
         chosen = {
             learner.id: found.id
@@ -99,7 +103,8 @@ class QuestionPicker:
             if (found := self._choose(candidates, learner, histories[learner.id], near=near))
         }
         questions = await self._repository.get_questions_by_id(set(chosen.values())) if chosen else {}
-        return {learner_id: questions[key] for learner_id, key in chosen.items() if key in questions}
+        picked = {learner_id: questions[key] for learner_id, key in chosen.items() if key in questions}
+        return picked, [learner for learner in learners if learner.id in chosen and learner.id not in picked]
 
     def _choose(
         self, candidates: Sequence[Candidate], learner: Learner, history: History, *, near: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from adaptation.ratings import LEVEL_DIFFICULTY
 from adaptation.selection import SelectionRules
 from domain.catalog import Level, QuestionSource, QuizKind, Topic
 from domain.ids import LearnerId, QuestionId
-from domain.learning import Rating
+from domain.learning import Askable, Rating
 from domain.models import Learner, NewQuiz
 from domain.settings import Settings
 from question_picker import QuestionPicker
@@ -133,3 +134,22 @@ async def test_a_look_at_the_bank_that_is_kept_asks_nothing_that_was_quarantined
     second = await keeping.pick(learners)
     assert set(second) == {learner.id for learner in learners}
     assert doubted.isdisjoint(question.key for question in second.values())
+
+
+async def test_who_has_seen_everything_costs_no_second_look_at_the_bank(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = await join(repository, preferred_topics=(Topic.STREAMING,))
+    for askable in await repository.list_askable(STATIC):
+        if askable.topic is Topic.STREAMING:
+            await show(repository, learner, askable.id)
+    looks, look = [], repository.list_askable
+
+    async def counted(sources: Collection[QuestionSource]) -> list[Askable]:
+        looks.append(sources)
+        return await look(sources)
+
+    monkeypatch.setattr(repository, "list_askable", counted)
+    keeping = QuestionPicker(repository, STATIC, keep_seconds=3600)
+    assert [await keeping.pick([learner]) for _ in range(3)] == [{}, {}, {}]
+    assert len(looks) == 1
