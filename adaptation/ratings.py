@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping
 
 from domain.catalog import OPTION_COUNT, Experience, Level
-from domain.learning import UNKNOWN_ABILITY, Rating
+from domain.learning import Rating
 
 GUESS = 1 / OPTION_COUNT
 TARGET_SUCCESS = 0.775
@@ -27,8 +27,6 @@ GROWTH = 0.004
 LEVEL_DIFFICULTY = {Level.BEGINNER: -1.18, Level.INTERMEDIATE: -0.39, Level.ADVANCED: 0.39, Level.EXPERT: 1.18}
 """Mean difficulty in logits of the questions that an author puts on a level, before anybody answered them."""
 
-
-LEARNER_PRIOR = UNKNOWN_ABILITY
 
 QUESTION_PRIORS = {level: Rating(mean, 0.8) for level, mean in LEVEL_DIFFICULTY.items()}
 EXPERIENCE_PRIORS = {

@@ -237,19 +237,30 @@ class Ground:
 @contextmanager
 def open_ground() -> Iterator[Ground]:
     """Yield a ground with nothing started, and stop everything at the end, the last one started first."""
-    folder = Path(tempfile.mkdtemp(prefix="quiz-bench-"))
+    with folder_of_logs("quiz-bench-", LOG_LINES) as folder, ExitStack() as stack:
+        yield Ground(folder, stack)
+
+
+@contextmanager
+def folder_of_logs(prefix: str, most_lines: int) -> Iterator[Path]:
+    """Yield a temporary folder and remove it at the end; after a failure, print the ends of the logs in it to stderr.
+
+    Args:
+        prefix: of the folder's name.
+        most_lines: lines of each log that are printed.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
     try:
-        with ExitStack() as stack:
-            yield Ground(folder, stack)
+        yield folder
     except BaseException:
-        _show_logs(folder)
+        _show_logs(folder, most_lines)
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _show_logs(folder: Path) -> None:
+def _show_logs(folder: Path, most_lines: int) -> None:
     for log in sorted(folder.glob("*.log")):
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-most_lines:]
         if lines:
             print(f"--- the end of {log.name}", *lines, sep="\n", file=sys.stderr)

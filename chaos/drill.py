@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 
 import httpx
 
-from benchmarks.ground import BOT_ID, TOKEN
+from benchmarks.ground import BOT_ID, TOKEN, Say
 from chaos.faults import Fault, Scene
 from chaos.load import Load
-from chaos.stage import Say, Stage
+from chaos.stage import Stage
 from chaos.witness import Count, Seen, Witness, count
 from domain.ids import BotId, LearnerId
 from quiz_grading import rules_of

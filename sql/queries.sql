@@ -159,7 +159,6 @@ FROM (
         ) AS seen ON seen.question_id = c.id
         WHERE c.state = 'active' AND c.source = ANY($4::text[]) AND c.level = wanted.level
           AND (wanted.topics = '' OR c.topic = ANY(string_to_array(wanted.topics, ',')))
-          AND (NOT $5 OR seen.times IS NULL)
         ORDER BY coalesce(seen.times, 0), random()
         LIMIT 1
     ) AS chosen

@@ -17,14 +17,13 @@ class QuestionStore:
     database: Database
 
     async def pick_questions(
-        self, learners: Sequence[Learner], sources: Collection[QuestionSource], *, unseen: bool = False
+        self, learners: Sequence[Learner], sources: Collection[QuestionSource]
     ) -> dict[LearnerId, Question]:
         """Pick for each learner a question of their level and topics that they have seen least often.
 
         Args:
             learners: their states; one for whom nothing fits is absent from the result.
             sources: where questions may come from.
-            unseen: True to leave out what a learner has seen.
         """
         rows = await self.database.fetch(
             "pick_questions",
@@ -32,7 +31,6 @@ class QuestionStore:
             [learner.level for learner in learners],
             [",".join(learner.topics) for learner in learners],
             list(sources),
-            unseen,
         )
         return {LearnerId(row["learner_id"]): Question.from_row(row) for row in rows}
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from adaptation.ratings import LEARNER_PRIOR, nearest_level
+from adaptation.ratings import nearest_level
 from adaptation.selection import DEFAULT_SELECTION, Candidate, Chooser, SelectionRules, choose_question, worn_levels
-from benchmarks.adaptivity.strategy import Bank, Ratings
+from benchmarks.adaptivity.strategy import Bank, Rated, Ratings
 from difficulty_adapter import DEFAULT_RULES, Answer, Progress, Rules, calculate_adaptation
 from domain.catalog import Level, Topic
 from domain.ids import QuestionId
-from domain.learning import Rating
+from domain.learning import UNKNOWN_ABILITY, Rating
 
 EXPOSURE_LIMIT = 0.5
 """Share of a level's learners that a question is shown to, as long as there are others."""
@@ -81,7 +81,7 @@ class _Learner:
         self.scores: dict[Topic, tuple[int, int]] = {}
 
 
-class Production:
+class Production(Rated):
     """Chooses, rates and moves levels with the code that the service runs."""
 
     def __init__(
@@ -102,7 +102,7 @@ class Production:
             variant: the numbers to go by.
         """
         told = not isinstance(learners, int)
-        priors = [LEARNER_PRIOR] * learners if isinstance(learners, int) else learners
+        priors = [UNKNOWN_ABILITY] * learners if isinstance(learners, int) else learners
         self.rng, self.variant = rng, variant
         self.ratings = Ratings(priors, past.questions if past else bank.priors())
         self.exposure = past.exposure if past else Exposure(len(bank))
@@ -153,15 +153,6 @@ class Production:
         for place in {question, *stale}:
             self.candidates[place] = replace(self.candidates[place], worn=self.exposure.worn(place))
 
-    def predict(self, learner: int, question: int) -> float:
-        """Return what the ratings expect.
-
-        Args:
-            learner: who is asked.
-            question: what is asked.
-        """
-        return self.ratings.predict(learner, question)
-
     def learn(self, learner: int, question: int, *, correct: bool) -> None:
         """Move ratings and level.
 
@@ -189,14 +180,6 @@ class Production:
     def _evidence(self, rating: Rating) -> Rating:
         margin = self.variant.margin
         return rating if margin is None else Rating(rating.mean, (margin / self.variant.rules.confidence) ** 2)
-
-    def ability(self, learner: int) -> float:
-        """Return what the ratings say.
-
-        Args:
-            learner: whose.
-        """
-        return self.ratings.learners[learner].mean
 
     def level(self, learner: int) -> int:
         """Return the learner's level.

@@ -74,7 +74,30 @@ class Staircase(Passive):
         return self.levels[learner]
 
 
-class Elo:
+class Levelless:
+    """A strategy that keeps one number for each learner, and no levels."""
+
+    abilities: list[float]
+
+    def ability(self, learner: int) -> float:
+        """Return the estimate.
+
+        Args:
+            learner: whose.
+        """
+        return self.abilities[learner]
+
+    def level(self, learner: int) -> int:
+        """Return 0: there are no levels.
+
+        Args:
+            learner: whose.
+        """
+        del learner
+        return 0
+
+
+class Elo(Levelless):
     """Elo's rule with a fixed step; one of the unseen questions nearest to the target, as many as the service has."""
 
     def __init__(self, bank: Bank, learners: int, questions: Sequence[float] | None, rng: random.Random) -> None:
@@ -124,23 +147,6 @@ class Elo:
         self.abilities[learner] += surprise
         self.difficulties[question] -= surprise
 
-    def ability(self, learner: int) -> float:
-        """Return the estimate.
-
-        Args:
-            learner: whose.
-        """
-        return self.abilities[learner]
-
-    def level(self, learner: int) -> int:
-        """Return 0: there are no levels.
-
-        Args:
-            learner: whose.
-        """
-        del learner
-        return 0
-
 
 def _logit_at(success: float) -> float:
     chance = (success - expected_success(-100, 100)) / (1 - expected_success(-100, 100))
@@ -151,7 +157,7 @@ TARGET_LOGIT = _logit_at(TARGET_SUCCESS)
 """How far a learner stands above the questions that they answer right as often as is aimed at."""
 
 
-class MaximumInformation:
+class MaximumInformation(Levelless):
     """What a computerised test does: the most informative question, and the likeliest ability; by catsim.
 
     It knows every question's true parameters, and its estimate has no prior, as catsim's estimators have none.
@@ -217,20 +223,3 @@ class MaximumInformation:
                 est_theta=self.abilities[learner],
             )
         )
-
-    def ability(self, learner: int) -> float:
-        """Return the estimate.
-
-        Args:
-            learner: whose.
-        """
-        return self.abilities[learner]
-
-    def level(self, learner: int) -> int:
-        """Return 0: there are no levels.
-
-        Args:
-            learner: whose.
-        """
-        del learner
-        return 0

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from adaptation.ratings import LEARNER_PRIOR, QUESTION_PRIORS, expected_success, update_ratings
+from adaptation.ratings import QUESTION_PRIORS, expected_success, update_ratings
 from domain.catalog import Level, Topic
-from domain.learning import Rating
+from domain.learning import UNKNOWN_ABILITY, Rating
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,30 @@ class Ratings:
         self.learners[learner], self.questions[question] = after
 
 
-class Passive:
+class Rated:
+    """A strategy that expects and estimates what the production ratings say."""
+
+    ratings: Ratings
+
+    def predict(self, learner: int, question: int) -> float:
+        """Return what the ratings expect.
+
+        Args:
+            learner: who is asked.
+            question: what is asked.
+        """
+        return self.ratings.predict(learner, question)
+
+    def ability(self, learner: int) -> float:
+        """Return what the ratings say.
+
+        Args:
+            learner: whose.
+        """
+        return self.ratings.learners[learner].mean
+
+
+class Passive(Rated):
     """A way of choosing that needs no estimate; the production ratings look on, so that it can be compared."""
 
     def __init__(self, bank: Bank, learners: int, questions: Sequence[Rating], rng: random.Random) -> None:
@@ -118,7 +141,7 @@ class Passive:
         """
         self.bank = bank
         self.rng = rng
-        self.ratings = Ratings([LEARNER_PRIOR] * learners, questions)
+        self.ratings = Ratings([UNKNOWN_ABILITY] * learners, questions)
         self.seen: list[set[int]] = [set() for _ in range(learners)]
 
     def choose(self, learner: int) -> int:
@@ -128,15 +151,6 @@ class Passive:
             learner: who is asked.
         """
         return self.rng.choice([place for place in range(len(self.bank)) if place not in self.seen[learner]])
-
-    def predict(self, learner: int, question: int) -> float:
-        """Return what the ratings expect.
-
-        Args:
-            learner: who is asked.
-            question: what is asked.
-        """
-        return self.ratings.predict(learner, question)
 
     def learn(self, learner: int, question: int, *, correct: bool) -> None:
         """Take note of an answer.
@@ -148,14 +162,6 @@ class Passive:
         """
         self.seen[learner].add(question)
         self.ratings.learn(learner, question, correct=correct)
-
-    def ability(self, learner: int) -> float:
-        """Return what the ratings say.
-
-        Args:
-            learner: whose.
-        """
-        return self.ratings.learners[learner].mean
 
     def level(self, learner: int) -> int:
         """Return 0: there are no levels.

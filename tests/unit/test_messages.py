@@ -21,24 +21,17 @@ from simulator.formatting import TEXT_LIMIT, Formatted, read_formatted
 from simulator.html_parser import parse_html
 from simulator.params import Params
 from tests.factories import make_grade, make_learner, make_question, make_quiz
+from tests.markup import assert_tags_balance
 from tests.strategies import hostile_texts, levels, rules_of_any_size, zones
 
 SOURCE_LIMIT = 2**15
 MOST_ENTITIES = 100
 """Telegram drops what is marked beyond these."""
 
-_TAG = re.compile(r"<(/?)([a-z-]+)[^<>]*>")
-
 
 def as_shown(html: str) -> Formatted:
     """Return what a learner's Telegram shows, after checking the markup by a count of our own."""
-    open_tags: list[str] = []
-    for closing, name in _TAG.findall(html):
-        if closing:
-            assert open_tags.pop() == name
-        else:
-            open_tags.append(name)
-    assert open_tags == []
+    assert_tags_balance(html)
     assert len(html.encode()) < SOURCE_LIMIT
     shown = read_formatted(Params({"text": html, "parse_mode": "HTML"}), "text", "entities", may_be_empty=False)
     assert shown.length <= TEXT_LIMIT

@@ -19,22 +19,15 @@ from domain.models import TopicScore
 from simulator.formatting import CAPTION_LIMIT, Formatted, read_formatted
 from simulator.params import Params
 from tests.histories import TODAY, Answered, histories, history_of, student
+from tests.markup import assert_tags_balance
 from tests.strategies import levels
-
-_TAG = re.compile(r"<(/?)([a-z-]+)[^<>]*>")
 
 rules_of_all_kinds = st.builds(Rules, limit=st.integers(1, 20), reward=st.integers(1, 5), penalty=st.integers(1, 20))
 
 
 def as_shown(html: str) -> Formatted:
     """Return what a learner's Telegram shows under a picture, after checking the markup by a count of our own."""
-    open_tags: list[str] = []
-    for closing, name in _TAG.findall(html):
-        if closing:
-            assert open_tags.pop() == name
-        else:
-            open_tags.append(name)
-    assert open_tags == []
+    assert_tags_balance(html)
     params = Params({"caption": html, "parse_mode": "HTML"})
     shown = read_formatted(params, "caption", "caption_entities", may_be_empty=False)
     assert shown.length <= CAPTION_LIMIT

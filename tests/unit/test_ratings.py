@@ -14,7 +14,6 @@ from adaptation.ratings import (
     EXPERIENCE_PRIORS,
     GROWTH,
     GUESS,
-    LEARNER_PRIOR,
     LEVEL_DIFFICULTY,
     QUESTION_PRIORS,
     TARGET_SUCCESS,
@@ -23,7 +22,7 @@ from adaptation.ratings import (
     update_ratings,
 )
 from domain.catalog import Experience, Level
-from domain.learning import Rating
+from domain.learning import UNKNOWN_ABILITY, Rating
 
 logits = st.floats(-8, 8)
 variances = st.floats(0.01, 3)
@@ -73,10 +72,10 @@ def test_an_answer_makes_both_surer_but_for_what_a_learner_learns(
 
 @given(st.lists(st.tuples(st.sampled_from(list(Level)), st.booleans()), max_size=200))
 def test_a_learner_never_becomes_less_known_than_nobody_or_known_for_sure(answers: list[tuple[Level, bool]]) -> None:
-    learner = LEARNER_PRIOR
+    learner = UNKNOWN_ABILITY
     for level, correct in answers:
         learner, _ = update_ratings(learner, QUESTION_PRIORS[level], correct=correct)
-        assert GROWTH < learner.variance < LEARNER_PRIOR.variance + GROWTH * len(answers)
+        assert GROWTH < learner.variance < UNKNOWN_ABILITY.variance + GROWTH * len(answers)
         assert abs(learner.mean) < 12
 
 
@@ -90,7 +89,7 @@ def test_the_less_is_known_the_further_an_answer_moves(learner: Rating, question
 @given(st.lists(st.tuples(st.sampled_from(list(Level)), st.booleans()), max_size=50))
 def test_the_same_answers_give_the_same_ratings(answers: list[tuple[Level, bool]]) -> None:
     def play() -> Rating:
-        learner = LEARNER_PRIOR
+        learner = UNKNOWN_ABILITY
         for level, correct in answers:
             learner, _ = update_ratings(learner, QUESTION_PRIORS[level], correct=correct)
         return learner
@@ -107,7 +106,7 @@ def test_levels_and_experience_are_told_in_their_order() -> None:
     assert list(LEVEL_DIFFICULTY.values()) == sorted(LEVEL_DIFFICULTY.values())
     told = [EXPERIENCE_PRIORS[experience].mean for experience in Experience]
     assert told == sorted(told)
-    assert all(prior.variance < LEARNER_PRIOR.variance for prior in EXPERIENCE_PRIORS.values())
+    assert all(prior.variance < UNKNOWN_ABILITY.variance for prior in EXPERIENCE_PRIORS.values())
 
 
 # ---------------------------------------------------------------- the spread of many learners
@@ -142,7 +141,7 @@ def spreads(update: Update, seed: int) -> list[float]:
     levels = [rng.choice(list(Level)) for _ in range(QUESTIONS)]
     truth = [rng.gauss(QUESTION_PRIORS[level].mean, QUESTION_PRIORS[level].variance ** 0.5) for level in levels]
     abilities = [rng.gauss(0, 1) for _ in range(LEARNERS)]
-    questions, learners = [QUESTION_PRIORS[level] for level in levels], [LEARNER_PRIOR] * LEARNERS
+    questions, learners = [QUESTION_PRIORS[level] for level in levels], [UNKNOWN_ABILITY] * LEARNERS
     unseen = [rng.sample(range(QUESTIONS), QUESTIONS) for _ in range(LEARNERS)]
     found = []
     for _ in range(ANSWERS):
