@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from pydantic import SecretStr
 
 from domain.settings import Settings
 from local import servers
+from observability.logs import QUIET
 from quiz_generator import sync_bank
 from repository import Repository
 from simulator.options import Options
@@ -32,6 +34,15 @@ from tests.support import Service, running_service
 
 ROOT = Path(__file__).parent.parent
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def log_levels() -> Iterator[None]:
+    """Put the log levels back, which a command that runs within a test has set for its own process."""
+    levels = {name: logging.getLogger(name).level for name in ("root", *QUIET)}
+    yield
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture(scope="session")
