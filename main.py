@@ -94,7 +94,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
 
 def _resolved(settings: Settings, *, with_redis: bool = False) -> Settings:
     """Make sure that a role that runs alone knows where its servers are."""
-    needed = {"DATABASE_URL": settings.database_url, "TELEGRAM_BOT_TOKEN": settings.telegram_bot_token}
+    needed = {"DATABASE_URL": settings.database_url, "TELEGRAM_BOT_TOKEN": settings.bots or None}
     if with_redis:
         needed["REDIS_URL"] = settings.redis_url
     missing = [name for name, value in needed.items() if value is None]

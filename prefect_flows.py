@@ -46,7 +46,7 @@ LearnerIds = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, ma
 """Telegram user ids, as an operator types them."""
 
 COHORTS_AT_ONCE = 3
-"""Cohorts under way at once: while one is being prepared, another keeps Telegram's rate filled."""
+"""Cohorts of a bot under way at once: while one is being prepared, another keeps Telegram's rate filled."""
 
 PROGRESS_SECONDS = 2.0
 QUIZZES_IN_ROW = 20
@@ -210,17 +210,19 @@ async def _serve_cohorts(due: Sequence[LearnerId], most: int) -> list[Delivery]:
         return []
     progress = await Progress.begin(len(due))
     _progress.set(progress)
-    turns = asyncio.Semaphore(COHORTS_AT_ONCE)
+    shares = await quiz_session.share_out(current_services(), due, most)
+    cohorts = [cohort for share in shares.values() for cohort in share]
 
-    async def serve(cohort: list[LearnerId]) -> list[Delivery]:
+    async def serve(cohort: list[LearnerId], turns: asyncio.Semaphore) -> list[Delivery]:
         async with turns:
             if await progress.is_cancelled():
                 return [Delivery(learner_id, Outcome.SKIPPED, "the run was cancelled") for learner_id in cohort]
             with tags("daily"):
                 return await execute_user_quiz_flow([int(learner_id) for learner_id in cohort], QuizKind.DAILY)
 
-    cohorts = quiz_session.deal_cohorts(due, most)
-    results = await asyncio.gather(*(serve(cohort) for cohort in cohorts), return_exceptions=True)
+    turns = {bot_id: asyncio.Semaphore(COHORTS_AT_ONCE) for bot_id in shares}  # no bot waits for another's rate
+    work = [serve(cohort, turns[bot_id]) for bot_id, share in shares.items() for cohort in share]
+    results = await asyncio.gather(*work, return_exceptions=True)
     await progress.finish()
     deliveries: list[Delivery] = []
     for cohort, result in zip(cohorts, results, strict=True):

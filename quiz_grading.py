@@ -15,9 +15,9 @@ from adaptation.reviews import remember
 from difficulty_adapter import Answer, Progress, Rules, Streak, calculate_adaptation
 from domain.catalog import Level, QuizState
 from domain.errors import LearnerUnreachableError, RateLimitedError, TelegramError, TelegramUnavailableError
-from domain.ids import LearnerId, QuizId
+from domain.ids import QuizId
 from domain.learning import GradingFacts, Lesson, Rating
-from domain.models import Delivery, Grade, Learner, Outcome, Quiz
+from domain.models import Delivery, Grade, Learner, Outcome, Quiz, Tap
 from domain.settings import Settings
 from observability import metrics
 from quiz_session import SENDERS, Services, make_delivery
@@ -47,17 +47,6 @@ def rules_of(settings: Settings) -> Rules:
 # ---------------------------------------------------------------- taking answers
 
 
-@dataclass(frozen=True, slots=True)
-class Tap:
-    """A learner's tap on a quiz's button."""
-
-    quiz_id: QuizId
-    learner_id: LearnerId
-    place: int
-    at: datetime
-    message_id: int | None
-
-
 async def record_tap(services: Services, tap: Tap) -> bool:
     """Take a learner's answer, if it is the first to an open quiz of theirs, and return whether it is.
 
@@ -65,7 +54,7 @@ async def record_tap(services: Services, tap: Tap) -> bool:
         services: what to work with.
         tap: who tapped which button when.
     """
-    return await services.repository.record_tap(tap.quiz_id, tap.learner_id, tap.place, tap.at, tap.message_id)
+    return await services.repository.record_tap(tap)
 
 
 async def validate_answers(services: Services, quiz_ids: Iterable[QuizId]) -> list[Quiz]:
@@ -284,7 +273,7 @@ async def _tell(services: Services, quiz: Quiz, grade: Grade) -> tuple[Delivery,
     try:
         await services.messenger.send_feedback(quiz, grade)
     except LearnerUnreachableError as error:
-        await services.repository.set_blocked(quiz.learner_id, blocked=True)
+        await services.repository.set_blocked(quiz.learner_id, quiz.message_bot_id, blocked=True)
         return make_delivery(quiz, Outcome.FAILED, str(error)), True
     except (TelegramUnavailableError, RateLimitedError) as error:
         return make_delivery(quiz, Outcome.FAILED, f"{error} (will be tried again)"), False

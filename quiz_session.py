@@ -22,7 +22,7 @@ from domain.errors import (
     TelegramError,
     TelegramUnavailableError,
 )
-from domain.ids import LearnerId, QuizId
+from domain.ids import BotId, LearnerId, QuizId
 from domain.models import Delivery, Grade, Learner, NewQuiz, Outcome, Question, Quiz
 from domain.settings import Settings
 from observability import metrics
@@ -98,7 +98,7 @@ async def find_due_learners(
         among: only these; everybody when None.
         limit: how many at most.
     """
-    return await services.repository.find_due_learners(at, among, limit)
+    return await services.repository.find_due_learners(at, among, limit, services.settings.bots)
 
 
 def deal_cohorts(learner_ids: Sequence[LearnerId], most: int) -> list[list[LearnerId]]:
@@ -116,6 +116,26 @@ def deal_cohorts(learner_ids: Sequence[LearnerId], most: int) -> list[list[Learn
         cohorts.append(list(learner_ids[start:end]))
         start = end
     return cohorts
+
+
+async def share_out(
+    services: Services, learner_ids: Sequence[LearnerId], most: int
+) -> dict[BotId, list[list[LearnerId]]]:
+    """Deal learners into cohorts of one bot each, a bot's share of the cohorts being that of its learners.
+
+    Args:
+        services: what to work with.
+        learner_ids: everybody to deal.
+        most: how many cohorts at most; one a bot where there are more bots than that.
+
+    Raises:
+        StorageUnavailableError: the database is away.
+    """
+    bots = tuple(services.settings.bots)
+    groups = {bots[0]: learner_ids} if len(bots) == 1 else await services.repository.group_by_bot(learner_ids)
+    return {
+        bot_id: deal_cohorts(group, max(1, most * len(group) // len(learner_ids))) for bot_id, group in groups.items()
+    }
 
 
 # ---------------------------------------------------------------- making quizzes
@@ -282,13 +302,13 @@ async def _deliver(services: Services, quiz: Quiz, priority: Priority) -> Delive
     try:
         message_id = await services.messenger.send_question(quiz, priority)
     except LearnerUnreachableError as error:
-        await repository.set_blocked(quiz.learner_id, blocked=True)
+        await repository.set_blocked(quiz.learner_id, quiz.bot_id, blocked=True)
         return await _failed(services, quiz, error, for_good=True)
     except (TelegramUnavailableError, RateLimitedError) as error:  # until it expires, it is tried again ever later
         return await _failed(services, quiz, error, for_good=False)
     except TelegramError as error:
         return await _failed(services, quiz, error, for_good=True)
-    await repository.mark_sent(quiz.id, message_id)
+    await repository.mark_sent(quiz.id, message_id, quiz.bot_id)
     metrics.QUIZZES_SENT.labels(quiz.kind).inc()
     return make_delivery(quiz, Outcome.SENT)
 

@@ -12,7 +12,7 @@ from domain.catalog import Level, QuizKind, Topic
 from domain.history import PastAnswer, ProgressHistory
 from domain.ids import BotId, LearnerId, QuizId
 from domain.learning import UNKNOWN_ABILITY, Lesson, Rating
-from domain.models import Grade, Learner, NewQuiz, Quiz, TopicScore
+from domain.models import Grade, Learner, NewQuiz, Quiz, Tap, TopicScore
 from domain.settings import Settings
 from sql.database import Database
 from sql.generation_store import GenerationStore
@@ -91,8 +91,28 @@ class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore):
             settings.placement_answers,
             ability.mean,
             ability.variance,
+            list(settings.bots),
         )
         return _learner(row), bool(row and row["is_new"])
+
+    async def move_learner(self, learner_id: LearnerId, bot_id: BotId) -> Learner | None:
+        """Let a learner go on with another bot, or return None if they are not known.
+
+        Args:
+            learner_id: who.
+            bot_id: the bot that serves them from now on.
+        """
+        row = await self.database.fetchrow("move_learner", learner_id, bot_id)
+        return Learner.from_row(row) if row else None
+
+    async def group_by_bot(self, learner_ids: Sequence[LearnerId]) -> dict[BotId, list[LearnerId]]:
+        """Return the learners of each bot, in the order given.
+
+        Args:
+            learner_ids: who; unknown ones are absent from the result.
+        """
+        rows = await self.database.fetch("group_by_bot", list(learner_ids))
+        return {BotId(row["bot_id"]): [LearnerId(i) for i in row["learner_ids"]] for row in rows}
 
     async def get_user_state(self, learner_id: LearnerId) -> Learner | None:
         """Return a learner's state, or None if they are not known.
@@ -132,14 +152,15 @@ class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore):
         """
         return _learner(await self.database.fetchrow("set_daily_enabled", learner_id, enabled))
 
-    async def set_blocked(self, learner_id: LearnerId, *, blocked: bool) -> None:
-        """Note whether messages reach a learner.
+    async def set_blocked(self, learner_id: LearnerId, bot_id: BotId, *, blocked: bool) -> None:
+        """Note whether messages reach a learner; of a bot that they do not belong to, nothing is noted.
 
         Args:
             learner_id: who.
+            bot_id: whose messages.
             blocked: True when Telegram says they do not.
         """
-        await self.database.execute("set_blocked", learner_id, blocked)
+        await self.database.execute("set_blocked", learner_id, blocked, bot_id)
 
     async def set_daily_at(self, learner_id: LearnerId, daily_at: time) -> Learner:
         """Choose the local time of the daily quiz.
@@ -169,7 +190,11 @@ class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore):
         return _learner(await self.database.fetchrow("set_topics", learner_id, list(topics)))
 
     async def find_due_learners(
-        self, at: datetime, among: Sequence[LearnerId] | None, limit: int | None
+        self,
+        at: datetime,
+        among: Sequence[LearnerId] | None,
+        limit: int | None,
+        bot_ids: Iterable[BotId] | None = None,
     ) -> list[LearnerId]:
         """Return who is to get the daily quiz.
 
@@ -177,8 +202,10 @@ class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore):
             at: the moment up to which a learner is due.
             among: only these; everybody when None.
             limit: how many at most; no bound when None.
+            bot_ids: whose learners; everybody's when None.
         """
-        rows = await self.database.fetch("find_due_learners", at, None if among is None else list(among), limit)
+        learners, bots = (None if ids is None else list(ids) for ids in (among, bot_ids))
+        rows = await self.database.fetch("find_due_learners", at, learners, limit, bots)
         return [LearnerId(row["id"]) for row in rows]
 
     async def forget_learner(self, learner_id: LearnerId) -> None:
@@ -291,14 +318,15 @@ class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore):
         """
         return await self.database.fetchval("begin_sending", quiz_id, again, stalled_for) is not None
 
-    async def mark_sent(self, quiz_id: QuizId, message_id: int) -> None:
+    async def mark_sent(self, quiz_id: QuizId, message_id: int, bot_id: BotId) -> None:
         """Note that a quiz is in the learner's chat.
 
         Args:
             quiz_id: which.
             message_id: the message that shows it.
+            bot_id: the bot that sent it.
         """
-        await self.database.execute("mark_sent", quiz_id, message_id)
+        await self.database.execute("mark_sent", quiz_id, message_id, bot_id)
 
     async def mark_send_failed(self, quiz_id: QuizId, reason: str, *, for_good: bool) -> None:
         """Note that a quiz could not be sent.
@@ -324,22 +352,21 @@ class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore):
         """Close quizzes that nobody answered in time and return how many."""
         return await self.database.execute("expire_quizzes")
 
-    async def record_tap(
-        self, quiz_id: QuizId, learner_id: LearnerId, place: int, at: datetime, message_id: int | None
-    ) -> bool:
+    async def record_tap(self, tap: Tap) -> bool:
         """Take a learner's answer, if it is the first to an open quiz of theirs.
 
         Args:
-            quiz_id: the quiz tapped.
-            learner_id: who tapped.
-            place: the button, counted from 0.
-            at: when the tap arrived.
-            message_id: the message that was tapped, which the feedback will edit.
+            tap: who tapped which button when.
 
         Returns:
             Whether this tap is the one that counts.
         """
-        return await self.database.fetchval("record_tap", quiz_id, learner_id, place, at, message_id) is not None
+        return (
+            await self.database.fetchval(
+                "record_tap", tap.quiz_id, tap.learner_id, tap.place, tap.at, tap.message_id, tap.bot_id
+            )
+            is not None
+        )
 
     async def find_ungraded_quizzes(self, older_than: timedelta, limit: int) -> list[QuizId]:
         """Return answered quizzes that nobody graded.

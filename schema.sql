@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 );
 
 INSERT INTO schema_migrations (name) VALUES ('0001_proved_questions'), ('0002_adaptation'),
-    ('0003_level_difficulties') ON CONFLICT DO NOTHING;
+    ('0003_level_difficulties'), ('0004_several_bots') ON CONFLICT DO NOTHING;
 
 -- ---------------------------------------------------------------- catalogue
 
@@ -107,7 +107,7 @@ CREATE TABLE IF NOT EXISTS question_exposure (
 
 CREATE TABLE IF NOT EXISTS learners (
     id              bigint PRIMARY KEY,                -- the Telegram user id: the only personal datum
-    bot_id          bigint NOT NULL,
+    bot_id          bigint NOT NULL,                   -- where they pressed START, and where their quizzes come
     level           smallint NOT NULL REFERENCES levels,
     points          smallint NOT NULL DEFAULT 0,       -- progress within the level
     run             integer NOT NULL DEFAULT 0,        -- right answers in a row; wrong ones as a negative number
@@ -166,6 +166,7 @@ CREATE TABLE IF NOT EXISTS quizzes (
                       'failed')),                      -- could not be sent, failure says why; -> answered if a copy arrived
     option_order smallint[] NOT NULL CHECK (array_length(option_order, 1) = 4),
     message_id   bigint,
+    message_bot_id bigint,                             -- whose number that is; null before several bots were known
     attempts     smallint NOT NULL DEFAULT 0,          -- how often sending began
     chosen       smallint CHECK (chosen BETWEEN 0 AND 3),
     failure      text,

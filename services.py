@@ -11,11 +11,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from telegram import Bot
 
-from bot.gateway import TelegramGateway, bot_id_of, make_bot
+from bot.accounts import Account, Accounts
+from bot.gateway import TelegramGateway, make_bot
 from bot.limiter import CHAT_RATE, RateLimiter
 from bot.picture_cache import PictureCache
-from domain.errors import StorageUnavailableError
+from domain.errors import StartupError, StorageUnavailableError
 from domain.ids import BotId
 from domain.settings import Settings
 from quiz_generator import make_generator
@@ -34,10 +36,8 @@ class Wiring:
     """Everything that a role needs, open."""
 
     services: Services
-    gateway: TelegramGateway
-    pictures: PictureCache
+    accounts: Accounts
     redis: Redis
-    bot_id: BotId
 
     @property
     def repository(self) -> Repository:
@@ -58,11 +58,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Wiring]:
         settings: with every address resolved.
 
     Raises:
-        StartupError: the bot token is missing or none.
+        StartupError: there is no bot token, or one is none.
         StorageUnavailableError: the database does not answer.
     """
-    bot = make_bot(settings)
-    bot_id = bot_id_of(settings)
+    bots = make_bots(settings)
     async with AsyncExitStack() as stack:
         repository = await Repository.open(settings)
         stack.push_async_callback(repository.close)
@@ -77,20 +76,39 @@ async def open_services(settings: Settings) -> AsyncIterator[Wiring]:
             )
         )
         stack.push_async_callback(redis.aclose)
-        for request in bot._request:  # noqa: SLF001 - initialize() would also call getMe, which needs Telegram up
-            await request.initialize()
-            stack.push_async_callback(request.shutdown)
-        limiter = RateLimiter(redis, bot_id, settings.messages_per_second, CHAT_RATE)
-        gateway = TelegramGateway(bot, limiter, paid_broadcast=settings.telegram_paid_broadcast)
+        accounts = Accounts([await _open_account(stack, settings, redis, bot_id, bot) for bot_id, bot in bots.items()])
         generator = make_generator(repository, settings, redis)
         stack.push_async_callback(generator.close)
         services = Services(
             settings=settings,
             repository=repository,
             generator=generator,
-            messenger=TelegramMessenger(gateway, rules_of(settings)),
+            messenger=TelegramMessenger(accounts, rules_of(settings)),
         )
-        yield Wiring(services, gateway, PictureCache(redis, BotId(bot_id)), redis, BotId(bot_id))
+        yield Wiring(services, accounts, redis)
+
+
+def make_bots(settings: Settings) -> dict[BotId, Bot]:
+    """Build the library's Bot for each token.
+
+    Args:
+        settings: with at least one.
+
+    Raises:
+        StartupError: there is no bot token, or one is none.
+    """
+    if not settings.bots:
+        raise StartupError("TELEGRAM_BOT_TOKEN is not set")
+    return {bot_id: make_bot(settings, token) for bot_id, token in settings.bots.items()}
+
+
+async def _open_account(stack: AsyncExitStack, settings: Settings, redis: Redis, bot_id: BotId, bot: Bot) -> Account:
+    for request in bot._request:  # noqa: SLF001 - initialize() would also call getMe, which needs Telegram up
+        await request.initialize()
+        stack.push_async_callback(request.shutdown)
+    limiter = RateLimiter(redis, bot_id, settings.messages_per_second, CHAT_RATE)
+    gateway = TelegramGateway(bot, limiter, paid_broadcast=settings.telegram_paid_broadcast)
+    return Account(bot_id, gateway, PictureCache(redis, bot_id))
 
 
 async def keep_beating(repository: Repository, role: str) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, time
-
-from telegram import InlineKeyboardMarkup
 
 import quiz_reports
 from adaptation.ratings import EXPERIENCE_PRIORS, nearest_level
 from bot import keyboards, messages
+from bot.accounts import Accounts
 from bot.callbacks import (
     AllTopics,
     AnswerTap,
@@ -21,6 +18,7 @@ from bot.callbacks import (
     ChooseOffset,
     ChooseZone,
     ConfirmErase,
+    MoveHere,
     NextQuestion,
     NextReview,
     OpenReport,
@@ -31,15 +29,15 @@ from bot.callbacks import (
     ToggleTopic,
     unpack,
 )
-from bot.gateway import TelegramGateway
-from bot.picture_cache import PictureCache, picture_version, send_progress
+from bot.picture_cache import picture_version, send_progress
 from bot.progress import progress_caption
+from conversation import Conversation
 from difficulty_adapter import Rules
 from domain.catalog import Experience, Priority, ReportReason, Topic
 from domain.errors import ForgedCallbackError, MessageGoneError
-from domain.ids import LearnerId, QuizId
-from domain.models import ClaimedUpdate, Delivery, Grade, Learner, Quiz, UpdateKind
-from quiz_grading import Tap, record_tap, rules_of
+from domain.ids import BotId, LearnerId, QuizId
+from domain.models import ClaimedUpdate, Delivery, Grade, Learner, Quiz, Tap, UpdateKind
+from quiz_grading import record_tap, rules_of
 from quiz_session import NO_QUESTION, NO_REVIEW, NOT_REGISTERED, Services
 from quiz_upkeep import erase_learner
 
@@ -47,14 +45,14 @@ from quiz_upkeep import erase_learner
 class TelegramMessenger:
     """Puts quizzes and feedback into chats."""
 
-    def __init__(self, gateway: TelegramGateway, rules: Rules) -> None:
+    def __init__(self, accounts: Accounts, rules: Rules) -> None:
         """Take what sends.
 
         Args:
-            gateway: paced access to Telegram.
+            accounts: paced access to Telegram, through each bot.
             rules: the numbers of the level machine, for the progress line.
         """
-        self._gateway = gateway
+        self._accounts = accounts
         self._rules = rules
 
     async def send_question(self, quiz: Quiz, priority: Priority) -> int:
@@ -65,7 +63,8 @@ class TelegramMessenger:
             priority: whether the learner waits for it.
         """
         keyboard = keyboards.question_keyboard(quiz.id)
-        return await self._gateway.send(quiz.learner_id, messages.question_text(quiz), keyboard, priority)
+        gateway = self._accounts.of(quiz.bot_id).gateway
+        return await gateway.send(quiz.learner_id, messages.question_text(quiz), keyboard, priority)
 
     async def send_feedback(self, quiz: Quiz, grade: Grade) -> None:
         """Turn the question's own message into its feedback; see `quiz_session.Messenger`.
@@ -77,13 +76,14 @@ class TelegramMessenger:
         text = messages.feedback_text(quiz, grade, self._rules)
         keyboard = keyboards.feedback_keyboard(quiz.id)
         if quiz.message_id is not None:
+            gateway = self._accounts.of(quiz.message_bot_id).gateway
             try:
-                await self._gateway.edit(quiz.learner_id, quiz.message_id, text, keyboard)
+                await gateway.edit(quiz.learner_id, quiz.message_id, text, keyboard)
             except MessageGoneError:
                 pass  # the learner deleted it: tell them in a new message
             else:
                 return
-        await self._gateway.send(quiz.learner_id, text, keyboard)
+        await self._accounts.of(quiz.bot_id).gateway.send(quiz.learner_id, text, keyboard)
 
 
 async def handle_answer(services: Services, update: ClaimedUpdate) -> QuizId | None:
@@ -101,7 +101,7 @@ async def handle_answer(services: Services, update: ClaimedUpdate) -> QuizId | N
         return None
     quiz_id = QuizId(tap.quiz_id)
     counted = await record_tap(
-        services, Tap(quiz_id, update.learner_id, tap.place, update.received_at, update.message_id)
+        services, Tap(quiz_id, update.learner_id, tap.place, update.received_at, update.message_id, update.bot_id)
     )
     return quiz_id if counted else None
 
@@ -127,12 +127,15 @@ _ASKING: dict[str, Callback] = {"quiz": NextQuestion(), "review": NextReview()}
 """Commands that ask for a question."""
 
 
-async def explain_missing(services: Services, gateway: TelegramGateway, deliveries: Sequence[Delivery]) -> None:
+async def explain_missing(
+    services: Services, accounts: Accounts, asked: Mapping[LearnerId, BotId], deliveries: Sequence[Delivery]
+) -> None:
     """Tell learners who asked for a question why none came, where they can do something about it.
 
     Args:
         services: what to work with.
-        gateway: what tells them.
+        accounts: what tells them.
+        asked: the bot that each of them asked.
         deliveries: what became of each learner's quiz.
     """
     for delivery in deliveries:
@@ -141,81 +144,31 @@ async def explain_missing(services: Services, gateway: TelegramGateway, deliveri
             waiting = await services.repository.count_reviews(learner.id, services.now())
             text, keyboard = messages.no_review_text(waiting, learner), keyboards.next_keyboard()
         if text:
-            await gateway.send(delivery.learner_id, text, keyboard)
+            await accounts.of(asked[delivery.learner_id]).gateway.send(delivery.learner_id, text, keyboard)
 
 
 _EXPLANATIONS = {NOT_REGISTERED: messages.NOT_REGISTERED, NO_QUESTION: messages.NO_QUESTION}
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """One learner's update, with what is needed to answer it."""
-
-    services: Services
-    gateway: TelegramGateway
-    pictures: PictureCache
-    update: ClaimedUpdate
-
-    @property
-    def learner_id(self) -> LearnerId:
-        """Return who wrote or tapped."""
-        return self.update.learner_id
-
-    async def say(self, text: str, keyboard: InlineKeyboardMarkup | None = None) -> None:
-        """Send a message.
-
-        Args:
-            text: Telegram's HTML.
-            keyboard: buttons under it.
-        """
-        await self.gateway.send(self.learner_id, text, keyboard)
-
-    async def change(self, text: str, keyboard: InlineKeyboardMarkup | None = None) -> None:
-        """Change the message whose button was tapped; say it anew if that is gone.
-
-        Args:
-            text: Telegram's HTML.
-            keyboard: buttons under it.
-        """
-        if self.update.message_id is not None:
-            try:
-                await self.gateway.edit(self.learner_id, self.update.message_id, text, keyboard)
-            except MessageGoneError:
-                pass
-            else:
-                return
-        await self.say(text, keyboard)
-
-    async def change_keyboard(self, keyboard: InlineKeyboardMarkup) -> None:
-        """Change the buttons under the message that was tapped, and nothing else; a message that is gone has none.
-
-        Args:
-            keyboard: the new buttons.
-        """
-        if self.update.message_id is not None:
-            with contextlib.suppress(MessageGoneError):
-                await self.gateway.edit_keyboard(self.learner_id, self.update.message_id, keyboard)
-
-
-async def handle_update(
-    services: Services, gateway: TelegramGateway, pictures: PictureCache, update: ClaimedUpdate
-) -> None:
+async def handle_update(services: Services, accounts: Accounts, update: ClaimedUpdate) -> None:
     """Answer a command, a text, a tap on anything but a question, or a change of membership.
 
     Args:
         services: what to work with.
-        gateway: what answers.
-        pictures: what remembers the pictures of /stats.
+        accounts: the bots, of which the one that received it answers.
         update: what arrived.
 
     Raises:
         QuizServiceError: the database or Telegram failed; the update may be handled again.
     """
-    conversation = Conversation(services, gateway, pictures, update)
+    conversation = Conversation(services, accounts, update)
+    if update.home_bot_id is not None and update.is_stray and meaning(update) is not None:
+        await conversation.point_home(update.home_bot_id)  # questions come from one bot only
+        return
     match update.kind:
         case UpdateKind.BLOCKED | UpdateKind.UNBLOCKED:
             blocked = update.kind is UpdateKind.BLOCKED
-            await services.repository.set_blocked(update.learner_id, blocked=blocked)
+            await services.repository.set_blocked(update.learner_id, update.bot_id, blocked=blocked)
         case UpdateKind.COMMAND:
             await _handle_command(conversation)
         case UpdateKind.TEXT:
@@ -249,6 +202,9 @@ async def start(conversation: Conversation) -> None:
     learner, is_new = await services.repository.add_learner(
         conversation.learner_id, conversation.update.bot_id, services.settings
     )
+    if learner.bot_id != conversation.update.bot_id:
+        await conversation.point_home(learner.bot_id)
+        return
     keyboard = keyboards.welcome_keyboard() if is_new else keyboards.next_keyboard()
     await conversation.say(messages.welcome_text(learner, is_new=is_new), keyboard)
 
@@ -281,8 +237,8 @@ async def show_stats(conversation: Conversation, learner: Learner) -> None:
     services = conversation.services
     history = await services.repository.read_progress(learner, services.now())
     await send_progress(
-        conversation.gateway,
-        conversation.pictures,
+        conversation.account.gateway,
+        conversation.account.pictures,
         learner.id,
         picture_version(learner.version, history.today),
         history,
@@ -331,7 +287,9 @@ async def send_export(conversation: Conversation, learner: Learner) -> None:
         learner: their state.
     """
     document = await conversation.services.repository.export_learner(learner.id) or "{}"
-    await conversation.gateway.send_file(learner.id, document.encode(), "quiz-data.json", messages.EXPORT_CAPTION)
+    await conversation.account.gateway.send_file(
+        learner.id, document.encode(), "quiz-data.json", messages.EXPORT_CAPTION
+    )
 
 
 async def ask_erase(conversation: Conversation, _: Learner) -> None:
@@ -383,6 +341,8 @@ async def _act(conversation: Conversation, learner: Learner, callback: Callback)
         case ChooseOffset(minutes):
             keyboard = keyboards.zone_keyboard(minutes, conversation.services.now())
             await conversation.change("<b>Time zone</b>\n\nWhich of these is nearest to you?", keyboard)
+        case MoveHere():
+            await conversation.move_here()
         case ConfirmErase(confirmed):
             await _erase(conversation, confirmed=confirmed)
         case ReportButton():
@@ -451,7 +411,7 @@ async def _erase(conversation: Conversation, *, confirmed: bool) -> None:
         return
     await conversation.change(messages.ERASED_TEXT)
     await erase_learner(conversation.services, conversation.learner_id)
-    await conversation.pictures.forget(conversation.learner_id)
+    await conversation.accounts.forget_pictures(conversation.learner_id)
 
 
 async def _report(conversation: Conversation, button: ReportButton) -> None:

@@ -15,22 +15,24 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from telegram import Bot, Update
+from telegram import Bot, Update, WebhookInfo
 from telegram.error import RetryAfter
 from telegram.error import TelegramError as LibraryError
 
 from bot import messages
+from bot.accounts import Account
 from bot.callbacks import CloseReport, OpenReport, ReportButton, unpack
-from bot.gateway import make_bot, seconds_to_wait
+from bot.gateway import seconds_to_wait
 from bot.intake import ALLOWED_UPDATES, MAX_BYTES, Accepted, NotAnUpdateError, accept_update, parse_update
 from domain.errors import ForgedCallbackError, QuizServiceError, StartupError, StorageUnavailableError
+from domain.ids import BotId
 from domain.models import TapVerdict, UpdateKind
 from domain.settings import Settings, TelegramMode
 from observability import metrics
 from observability.logs import redact
 from quiz_generator import sync_bank
 from repository import UPDATES_CHANNEL
-from services import Wiring, keep_beating, open_services
+from services import Wiring, keep_beating, make_bots, open_services
 
 logger = logging.getLogger(__name__)
 
@@ -40,16 +42,26 @@ INTRODUCE_SECONDS = 3.0
 ALIVE_WITHIN = timedelta(seconds=20)
 
 
-def webhook_secret(settings: Settings) -> str:
-    """Return the secret that Telegram shows with each update.
+def webhook_secret(settings: Settings, bot_id: BotId) -> str:
+    """Return the secret that Telegram shows with each update of a bot.
 
     Args:
         settings: with the secret, or a token to derive one from, so that all replicas agree on it.
+        bot_id: one of the service's bots.
     """
     if settings.telegram_webhook_secret:
         return settings.telegram_webhook_secret.get_secret_value()
-    token = settings.telegram_bot_token.get_secret_value() if settings.telegram_bot_token else ""
-    return hmac.new(token.encode(), b"webhook secret", hashlib.sha256).hexdigest()
+    return hmac.new(settings.bots[bot_id].get_secret_value().encode(), b"webhook secret", hashlib.sha256).hexdigest()
+
+
+def webhook_path(settings: Settings, bot_id: BotId) -> str:
+    """Return where Telegram delivers a bot's updates; of several bots, each has a path of its own.
+
+    Args:
+        settings: with the bots.
+        bot_id: one of them.
+    """
+    return f"{PATH}/{bot_id}" if len(settings.bots) > 1 else PATH
 
 
 class Bell:
@@ -91,7 +103,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             background = [
                 asyncio.create_task(app.state.bell.run()),
                 asyncio.create_task(keep_beating(wiring.repository, "bot")),
-                asyncio.create_task(_introduce(wiring, app.state.bell)),
+                *(asyncio.create_task(_introduce(wiring, account, app.state.bell)) for account in wiring.accounts),
             ]
             try:
                 yield
@@ -110,17 +122,22 @@ def create_app(settings: Settings) -> FastAPI:
         settings: with every address resolved.
     """
     app = FastAPI(title="Daily quiz", lifespan=_lifespan(settings), docs_url=None, redoc_url=None, openapi_url=None)
-    secret = webhook_secret(settings).encode()
+    secrets = {str(bot_id): webhook_secret(settings, bot_id).encode() for bot_id in settings.bots}
+    first = next(iter(secrets), "")
 
     @app.post(PATH)
     async def receive(request: Request) -> Response:
-        given = request.headers.get(SECRET_HEADER, "")
-        if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), secret):
+        return await receive_for(request, first)
+
+    @app.post(PATH + "/{bot}")
+    async def receive_for(request: Request, bot: str) -> Response:
+        given = request.headers.get(SECRET_HEADER, "").encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(given, secrets.get(bot, b"")) or bot not in secrets:
             return _refuse(401, "secret", "wrong or missing secret")
         body = await _read_body(request)
         if body is None:
             return _refuse(413, "size", f"an update has at most {MAX_BYTES} bytes")
-        return await _take(app, body)
+        return await _take(app, BotId(int(bot)), body)
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -152,7 +169,7 @@ async def _read_body(request: Request) -> bytes | None:
     return b"".join(chunks)
 
 
-async def _take(app: FastAPI, body: bytes) -> Response:
+async def _take(app: FastAPI, bot_id: BotId, body: bytes) -> Response:
     try:
         update = parse_update(body)
     except NotAnUpdateError as error:
@@ -161,7 +178,7 @@ async def _take(app: FastAPI, body: bytes) -> Response:
         return Response()
     wiring: Wiring = app.state.wiring
     try:
-        accepted = await accept_update(wiring.repository, wiring.bot_id, update)
+        accepted = await accept_update(wiring.repository, bot_id, update)
     except StorageUnavailableError as error:
         logger.warning("%s: Telegram will deliver again", error)
         return _refuse(503, "storage", "the database is away, deliver again")
@@ -241,7 +258,7 @@ async def find_problems(wiring: Wiring) -> list[str]:
     return problems
 
 
-async def _introduce(wiring: Wiring, bell: Bell) -> None:
+async def _introduce(wiring: Wiring, account: Account, bell: Bell) -> None:
     """Tell Telegram the commands and how updates come in; try again until it listens.
 
     With Telegram itself, only `main.py webhook set` sets the webhook: replicas would overwrite each other's.
@@ -249,11 +266,11 @@ async def _introduce(wiring: Wiring, bell: Bell) -> None:
     settings = wiring.settings
     while True:
         try:
-            await wiring.gateway.publish_commands()
+            await account.gateway.publish_commands()
             if settings.mode is TelegramMode.POLLING:
-                await _poll(wiring, bell)
+                await _poll(wiring, account, bell)
             elif _is_local(settings):
-                await _set_webhook(wiring.gateway.bot, settings)
+                await _set_webhook(account.gateway.bot, settings, account.id)
         except (LibraryError, QuizServiceError) as error:
             logger.warning("not connected to Telegram yet: %s", redact(str(error)))
             await asyncio.sleep(INTRODUCE_SECONDS)
@@ -266,9 +283,9 @@ def _is_local(settings: Settings) -> bool:
     return settings.telegram_api_base_url.startswith(local) and (settings.webhook_url or "").startswith(local)
 
 
-async def _poll(wiring: Wiring, bell: Bell) -> None:
+async def _poll(wiring: Wiring, account: Account, bell: Bell) -> None:
     """Fetch updates for ever; each is stored before the next call confirms it."""
-    bot = wiring.gateway.bot
+    bot = account.gateway.bot
     if url := (await bot.get_webhook_info()).url:
         raise StartupError(f"a webhook is set at {url}; polling needs `python main.py webhook delete` first")
     logger.info("polling Telegram for updates")
@@ -280,35 +297,35 @@ async def _poll(wiring: Wiring, bell: Bell) -> None:
             await asyncio.sleep(seconds_to_wait(error))
             continue
         for received in updates:
-            await _take_polled(wiring, received)
+            await _take_polled(wiring, account, received)
             offset = received.update_id + 1
         if updates:
             bell.ring()
 
 
-async def _take_polled(wiring: Wiring, received: Update) -> None:
+async def _take_polled(wiring: Wiring, account: Account, received: Update) -> None:
     try:
         update = parse_update(received.to_json())
     except NotAnUpdateError as error:  # one that cannot be read must not hold up all that follow
         logger.warning("an update was passed over: %s", error)
         return
     if update is not None:
-        accepted = await accept_update(wiring.repository, wiring.bot_id, update)
+        accepted = await accept_update(wiring.repository, account.id, update)
         if update.callback_id:
-            await wiring.gateway.acknowledge(update.callback_id, toast_of(accepted))
+            await account.gateway.acknowledge(update.callback_id, toast_of(accepted))
 
 
-async def _set_webhook(bot: Bot, settings: Settings) -> None:
+async def _set_webhook(bot: Bot, settings: Settings, bot_id: BotId) -> None:
     await bot.set_webhook(
-        f"{settings.webhook_url}{PATH}",
+        f"{settings.webhook_url}{webhook_path(settings, bot_id)}",
         allowed_updates=list(ALLOWED_UPDATES),
-        secret_token=webhook_secret(settings),
+        secret_token=webhook_secret(settings, bot_id),
         max_connections=100,
     )
 
 
 async def manage_webhook(settings: Settings, action: str) -> int:
-    """Set, delete or show the webhook at Telegram, and print the result.
+    """Set, delete or show the webhook of each bot at Telegram, and print the result.
 
     Args:
         settings: token, address and secret.
@@ -322,19 +339,24 @@ async def manage_webhook(settings: Settings, action: str) -> int:
     """
     if action == "set" and not settings.webhook_url:
         raise StartupError("WEBHOOK_URL is not set: the public https address that Telegram is to call")
-    try:
-        async with make_bot(settings) as bot:
-            if action == "set":
-                await _set_webhook(bot, settings)
-            elif action == "delete":
-                await bot.delete_webhook()
-            info = await bot.get_webhook_info()
-    except LibraryError as error:
-        raise StartupError(f"Telegram refused: {redact(error.message)}") from None
-    print(f"webhook: {info.url or 'none'}; {info.pending_update_count} update(s) wait")  # noqa: T201
-    if info.last_error_message:
-        print(f"last error: {info.last_error_message} ({info.last_error_date:%Y-%m-%d %H:%M:%S %Z})")  # noqa: T201
+    for bot_id, made in make_bots(settings).items():
+        try:
+            async with made as bot:
+                if action == "set":
+                    await _set_webhook(bot, settings, bot_id)
+                elif action == "delete":
+                    await bot.delete_webhook()
+                info = await bot.get_webhook_info()
+        except LibraryError as error:
+            raise StartupError(f"Telegram refused: {redact(error.message)}") from None
+        _print_webhook(f"bot {bot_id}: " if len(settings.bots) > 1 else "", info)
     return 0
+
+
+def _print_webhook(whose: str, info: WebhookInfo) -> None:
+    print(f"{whose}webhook: {info.url or 'none'}; {info.pending_update_count} update(s) wait")  # noqa: T201
+    if info.last_error_message:
+        print(f"{whose}last error: {info.last_error_message} ({info.last_error_date:%Y-%m-%d %H:%M:%S %Z})")  # noqa: T201
 
 
 def serve_bot(settings: Settings) -> int:

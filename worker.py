@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -21,7 +22,7 @@ from bot.messages import TRY_AGAIN_TEXT
 from domain.catalog import QuizKind
 from domain.errors import LearnerUnreachableError, QuizServiceError, StorageUnavailableError, TelegramError
 from domain.ids import LearnerId, UpdateRow
-from domain.models import ClaimedUpdate, UpdateKind
+from domain.models import ClaimedUpdate, Delivery, UpdateKind
 from llm.watch import show_generations, show_questions
 from observability import metrics
 from repository import UPDATES_CHANNEL
@@ -182,6 +183,7 @@ class Worker:
         try:
             room = min(BATCH, IN_FLIGHT - len(self._in_flight))
             claimed = await self._repository.claim_updates(room) if room > 0 else []
+            claimed = [await self._at_home(update) for update in claimed]
         except StorageUnavailableError as error:
             logger.warning("%s: trying again", error)
             claimed = []
@@ -199,12 +201,19 @@ class Worker:
             meaning = telegram_bot.meaning(update)
             if isinstance(meaning, AnswerTap):
                 self._answers.put([update])
-            elif meaning is not None:
+            elif meaning is not None and not update.is_stray:
                 self._quizzes.put([update])
             else:
                 task = asyncio.create_task(self._handle_single(update))
                 self._single.add(task)
                 task.add_done_callback(self._single.discard)
+
+    async def _at_home(self, update: ClaimedUpdate) -> ClaimedUpdate:
+        """Let a learner whose bot has left the service go on with the one that they write to."""
+        if not update.is_stray or update.home_bot_id in self._wiring.accounts or update.kind is UpdateKind.BLOCKED:
+            return update
+        await self._repository.move_learner(update.learner_id, update.bot_id)
+        return replace(update, home_bot_id=update.bot_id)
 
     async def _drain(self) -> None:
         """Wait for what is under way; what is not done by then is left to another worker."""
@@ -216,9 +225,8 @@ class Worker:
     # ------------------------------------------------------------ handling
 
     async def _handle_single(self, update: ClaimedUpdate) -> None:
-        wiring = self._wiring
         handle = telegram_bot.handle_update
-        await self._settle([update], lambda: handle(self._services, wiring.gateway, wiring.pictures, update))
+        await self._settle([update], lambda: handle(self._services, self._wiring.accounts, update))
 
     async def _handle_quizzes(self, updates: Sequence[ClaimedUpdate]) -> None:
         await self._settle(updates, lambda: self._serve(updates))
@@ -242,10 +250,13 @@ class Worker:
                 self._flow_failed(error)
                 learner_ids = await self._unserved(updates)
             else:
-                await telegram_bot.explain_missing(self._services, self._wiring.gateway, deliveries)
+                await self._explain(updates, deliveries)
                 return
-        deliveries = await quiz_session.serve_quizzes(self._services, learner_ids, kind)
-        await telegram_bot.explain_missing(self._services, self._wiring.gateway, deliveries)
+        await self._explain(updates, await quiz_session.serve_quizzes(self._services, learner_ids, kind))
+
+    async def _explain(self, updates: Sequence[ClaimedUpdate], deliveries: Sequence[Delivery]) -> None:
+        asked = {update.learner_id: update.bot_id for update in updates}
+        await telegram_bot.explain_missing(self._services, self._wiring.accounts, asked, deliveries)
 
     async def _unserved(self, updates: Sequence[ClaimedUpdate]) -> list[LearnerId]:
         """Return who still waits, after a try that may have reached some of them."""
@@ -311,7 +322,7 @@ class Worker:
         logger.info("a learner cannot be reached: %s", error)
         with contextlib.suppress(StorageUnavailableError):  # the claim runs out and the update is taken again
             for update in updates:
-                await self._repository.set_blocked(update.learner_id, blocked=True)
+                await self._repository.set_blocked(update.learner_id, update.bot_id, blocked=True)
             await self._repository.finish_updates([update.row for update in updates])
         self._note_handled(updates, "unreachable")
 
@@ -323,7 +334,7 @@ class Worker:
                 await self._repository.release_update(update.row, str(error)[:500], give_up=give_up, pause=pause)
             if give_up and update.kind is not UpdateKind.BLOCKED:
                 with contextlib.suppress(TelegramError, StorageUnavailableError):
-                    await self._wiring.gateway.send(update.learner_id, TRY_AGAIN_TEXT)
+                    await self._wiring.accounts.of(update.bot_id).gateway.send(update.learner_id, TRY_AGAIN_TEXT)
         logger.warning("%d update(s) will be handled later: %s", len(updates), error)
         self._note_handled(updates, "later")
 

@@ -57,7 +57,9 @@ async def prepare_plain(wiring: Wiring, count: int) -> Send:
 async def _send_each(wiring: Wiring, waiting: Iterator[Quiz]) -> None:
     for quiz in waiting:
         keyboard = keyboards.question_keyboard(quiz.id)
-        await wiring.gateway.send(quiz.learner_id, messages.question_text(quiz), keyboard, Priority.BROADCAST)
+        await wiring.accounts.first.gateway.send(
+            quiz.learner_id, messages.question_text(quiz), keyboard, Priority.BROADCAST
+        )
 
 
 async def run(kind: str, count: int) -> dict[str, object]:

@@ -17,7 +17,7 @@ from benchmarks.population import FIRST_LEARNER, populate
 from benchmarks.section import Section, Table, plain
 from domain.catalog import QuizKind
 from domain.ids import LearnerId
-from domain.models import Incoming, NewQuiz, UpdateKind
+from domain.models import Incoming, NewQuiz, Tap, UpdateKind
 from question_picker import KEEP_SECONDS, QuestionPicker
 from quiz_generator import BANK, sync_bank
 from quiz_grading import adapt_difficulty, persist_answers, validate_answers
@@ -130,7 +130,7 @@ async def _answer(services: Services, learner_id: LearnerId) -> None:
     if learner_id not in made:  # one of those with an open quiz
         made = {i: quiz.id for i, quiz in (await repository.find_open_quizzes([learner_id])).items()}
     quiz_id = made[learner_id]
-    await repository.record_tap(quiz_id, learner_id, 0, datetime.now(UTC), None)
+    await repository.record_tap(Tap(quiz_id, learner_id, 0, datetime.now(UTC), None, states[learner_id].bot_id))
     answered = await validate_answers(services, [quiz_id])
     await persist_answers(services, await adapt_difficulty(services, answered))
 

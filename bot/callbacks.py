@@ -197,6 +197,13 @@ class SwitchDaily(Callback):
 
 
 @dataclass(frozen=True, slots=True)
+class MoveHere(Callback):
+    """Lets the learner's questions come through the bot under whose message it stands."""
+
+    prefix: ClassVar[str] = "m"
+
+
+@dataclass(frozen=True, slots=True)
 class ConfirmErase(Callback):
     """Answers the question whether everything is to be erased."""
 
@@ -260,6 +267,7 @@ _KINDS: tuple[type[Callback], ...] = (
     ToggleTopic,
     AllTopics,
     SwitchDaily,
+    MoveHere,
     ConfirmErase,
     OpenReport,
     CloseReport,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from pydantic import SecretStr
 from telegram import Bot, BotCommand, InlineKeyboardMarkup, InputFile, LinkPreviewOptions, Message
 from telegram.constants import ParseMode
 from telegram.error import (
@@ -48,18 +50,16 @@ _FILE_GONE = re.compile(r"(wrong|invalid) (remote )?file identifier|wrong file_i
 _UNREACHABLE = ("chat not found", "user is deactivated", "bot was blocked", "peer_id_invalid", "user not found")
 
 
-def make_bot(settings: Settings) -> Bot:
+def make_bot(settings: Settings, token: SecretStr) -> Bot:
     """Build the library's Bot.
 
     Args:
-        settings: token and where to call.
+        settings: where to call, and how long to wait.
+        token: the bot's.
 
     Raises:
-        StartupError: there is no token, or it is none, or the environment names a proxy that cannot be used.
+        StartupError: the token is none, or the environment names a proxy that cannot be used.
     """
-    if settings.telegram_bot_token is None:
-        raise StartupError("TELEGRAM_BOT_TOKEN is not set")
-    bot_id_of(settings)
     logging.getLogger("telegram.Bot").setLevel(logging.INFO)  # below it, the library logs addresses with the token
     seconds = settings.telegram_timeout_seconds
     request = AiohttpRequest(
@@ -71,7 +71,7 @@ def make_bot(settings: Settings) -> Bot:
     )
     try:
         return Bot(
-            settings.telegram_bot_token.get_secret_value(),
+            token.get_secret_value(),
             base_url=f"{settings.telegram_api_base_url}/bot",
             base_file_url=f"{settings.telegram_api_base_url}/file/bot",
             request=request,
@@ -79,22 +79,6 @@ def make_bot(settings: Settings) -> Bot:
         )
     except InvalidToken:
         raise StartupError("TELEGRAM_BOT_TOKEN is not a bot token; @BotFather shows it as 123456:ABC...") from None
-
-
-def bot_id_of(settings: Settings) -> int:
-    """Return the bot's own id, which is the first part of its token.
-
-    Args:
-        settings: with a token.
-
-    Raises:
-        StartupError: there is no token, or it is none.
-    """
-    token = settings.telegram_bot_token.get_secret_value() if settings.telegram_bot_token else ""
-    number = token.partition(":")[0]
-    if not number.isdigit():
-        raise StartupError("TELEGRAM_BOT_TOKEN is not a bot token; @BotFather shows it as 123456:ABC...")
-    return int(number)
 
 
 class TelegramGateway:
@@ -110,6 +94,7 @@ class TelegramGateway:
         """
         self.bot = bot
         self._limiter = limiter
+        self._name: str | None = None
         self._paid = paid_broadcast or None  # what is None is not sent at all
 
     async def send(
@@ -268,6 +253,14 @@ class TelegramGateway:
             await self.bot.answer_callback_query(callback_id, text)
         except LibraryError as error:
             logger.debug("a tap was not acknowledged: %s", error)
+
+    async def name(self) -> str | None:
+        """Return how learners find the bot, such as @quiz_bot; None while Telegram does not say."""
+        if self._name is None:
+            with contextlib.suppress(TelegramError):
+                user = await self._call("getMe", self.bot.get_me, Priority.INTERACTIVE)
+                self._name = f"@{user.username}" if user.username else user.first_name
+        return self._name
 
     async def publish_commands(self) -> None:
         """Tell Telegram the commands menu.

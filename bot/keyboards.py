@@ -17,6 +17,7 @@ from bot.callbacks import (
     ChooseZone,
     CloseReport,
     ConfirmErase,
+    MoveHere,
     NextQuestion,
     NextReview,
     OpenReport,
@@ -47,6 +48,11 @@ def _keyboard(*rows: Sequence[InlineKeyboardButton]) -> InlineKeyboardMarkup:
 
 NEXT = "Next question ›"
 _BACK = _button("‹ Back", OpenSettings("main"))
+
+
+def move_keyboard() -> InlineKeyboardMarkup:
+    """Return the button that lets questions come through another bot."""
+    return _keyboard([_button("Bring them here", MoveHere())])
 
 
 def question_keyboard(quiz_id: QuizId) -> InlineKeyboardMarkup:

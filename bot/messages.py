@@ -176,6 +176,16 @@ def clock_name(learner: Learner) -> str:
     return "UTC" if learner.timezone == "UTC" else f"{escape(city(learner.timezone))} time"
 
 
+def elsewhere_text(name: str | None) -> str:
+    """Return what a learner reads who asks a bot for questions that another one sends.
+
+    Args:
+        name: how that other one is found, such as @quiz_bot; None if that is not known just now.
+    """
+    home = escape(name) if name else "another bot"
+    return f"You are learning with {home} already: your questions come there. They can come here instead."
+
+
 def welcome_text(learner: Learner, *, is_new: bool) -> str:
     """Return the answer to /start.
 
@@ -282,6 +292,7 @@ STOPPED_TEXT = (
 )
 UNKNOWN_TEXT = "I only understand buttons and commands. Try /quiz for a question or /help for everything else."
 NOT_REGISTERED = "I don't know you yet, or you erased everything. /start begins."
+MOVED_TEXT = "Done: your questions come here from now on. Level, streak and settings have come along."
 NOTHING_TO_REVIEW = "Nothing to review: you have missed no question so far. Try /quiz."
 NO_QUESTION = "There is no question for your topics just now. Choose more topics in /settings."
 TRY_AGAIN_TEXT = "That took too long on our side, sorry. Please try again in a minute."

@@ -88,3 +88,15 @@ class FileGoneError(TelegramError):
 
 class TelegramUnavailableError(TelegramError):
     """Telegram did not answer, so whether it acted is not known."""
+
+
+class UnknownBotError(TelegramUnavailableError):
+    """A learner's bot is not among those that the service has a token for: it may come back with the next start."""
+
+    def __init__(self, bot_id: int) -> None:
+        """Take which one.
+
+        Args:
+            bot_id: the bot's own id.
+        """
+        super().__init__(f"bot {bot_id} has no token in TELEGRAM_BOT_TOKEN or TELEGRAM_BOT_TOKENS")

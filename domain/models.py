@@ -180,6 +180,10 @@ class Quiz:
     option_order: tuple[int, ...]
     """For each button, the place of its option in the question."""
     message_id: int | None
+    bot_id: BotId
+    """The bot that the learner belongs to."""
+    message_bot_id: BotId
+    """The bot whose message ``message_id`` is."""
     chosen: int | None
     """The place in the question of the option that was tapped."""
     sent_at: datetime | None
@@ -203,6 +207,8 @@ class Quiz:
             local_day=row["local_day"],
             option_order=tuple(row["option_order"]),
             message_id=row["message_id"],
+            bot_id=BotId(row["bot_id"]),
+            message_bot_id=BotId(row["message_bot_id"]),
             chosen=row["chosen"],
             sent_at=row["sent_at"],
             answered_at=row["answered_at"],
@@ -313,6 +319,8 @@ class ClaimedUpdate:
     message_id: int | None
     received_at: datetime
     attempts: int
+    home_bot_id: BotId | None
+    """The bot that the learner belongs to; None if they are not known."""
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
@@ -330,7 +338,29 @@ class ClaimedUpdate:
             message_id=row["message_id"],
             received_at=row["received_at"],
             attempts=row["attempts"],
+            home_bot_id=row["home_bot_id"],
         )
+
+    @property
+    def is_stray(self) -> bool:
+        """Return whether the learner belongs to another bot than the one that received this."""
+        return self.home_bot_id not in {None, self.bot_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """A learner's tap on a quiz's button."""
+
+    quiz_id: QuizId
+    learner_id: LearnerId
+    place: int
+    """The button, counted from 0."""
+    at: datetime
+    """When it arrived."""
+    message_id: int | None
+    """The message that was tapped, which the feedback will edit."""
+    bot_id: BotId
+    """The bot whose message it is."""
 
 
 class TapVerdict(StrEnum):

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.catalog import Level, Topic
 from domain.errors import StartupError
+from domain.ids import BotId
 
 TELEGRAM_API = "https://api.telegram.org"
 
@@ -23,6 +24,8 @@ FREE_RATE = 30.0
 
 PAID_RATE = 1000.0
 """The same with paid broadcasts."""
+
+_TOKEN = re.compile(r"[1-9][0-9]{0,17}:[^\s:]+")
 
 
 class TelegramMode(StrEnum):
@@ -47,6 +50,8 @@ class Settings(BaseSettings):
     # --- Telegram
     telegram_bot_token: SecretStr | None = None
     """From @BotFather; absent: the local simulator serves instead."""
+    telegram_bot_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """Tokens of further bots that the same service speaks through, separated by commas."""
     telegram_api_base_url: str = TELEGRAM_API
     telegram_mode: TelegramMode | None = None
     """Absent: webhook when there is a public address or the simulator, else polling."""
@@ -161,17 +166,40 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return value
 
-    @field_validator("preferred_topics", mode="before")
+    @field_validator("telegram_bot_token", "telegram_bot_tokens")
     @classmethod
-    def _split_topics(cls, value: object) -> object:
+    def _bot_tokens(cls, value: SecretStr | tuple[SecretStr, ...] | None) -> SecretStr | tuple[SecretStr, ...] | None:
+        tokens = (value,) if isinstance(value, SecretStr) else value or ()
+        if not all(_TOKEN.fullmatch(token.get_secret_value()) for token in tokens):
+            msg = "that is not a bot token; @BotFather shows it as 123456:ABC..."
+            raise ValueError(msg)
+        return value
+
+    @field_validator("preferred_topics", "telegram_bot_tokens", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @model_validator(mode="after")
+    def _one_token_a_bot(self) -> Settings:
+        given = {token.get_secret_value() for token in (self.telegram_bot_token, *self.telegram_bot_tokens) if token}
+        if len(given) > len(self.bots):
+            msg = "TELEGRAM_BOT_TOKENS: two different tokens of the same bot"
+            raise ValueError(msg)
+        return self
 
     @field_validator("telegram_api_base_url", "webhook_url", "prefect_api_url")
     @classmethod
     def _no_trailing_slash(cls, value: str | None) -> str | None:
         return value.rstrip("/") if value else value
+
+    @property
+    def bots(self) -> dict[BotId, SecretStr]:
+        """Return the token of each bot, the first one named first; a bot's id is the first part of its token."""
+        tokens = (self.telegram_bot_token, *self.telegram_bot_tokens)
+        return {BotId(int(token.get_secret_value().partition(":")[0])): token for token in tokens if token}
 
     @property
     def messages_per_second(self) -> float:
@@ -200,7 +228,7 @@ def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - any field of 
         return Settings(**overrides)
     except ValidationError as error:
         wrong = "; ".join(
-            f"{'.'.join(str(part) for part in detail['loc']).upper()}: {detail['msg'].removeprefix('Value error, ')}"
+            ": ".join([*map(str.upper, map(str, detail["loc"][:1])), detail["msg"].removeprefix("Value error, ")])
             for detail in error.errors(include_input=False)
         )
         raise StartupError(wrong) from None

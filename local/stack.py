@@ -89,7 +89,7 @@ class Stack:
         servers.require_free_port(settings.webhook_port, "webhook", "WEBHOOK_PORT")
         if settings.prefect_api_url is None:
             servers.require_free_port(settings.prefect_port, "Prefect server", "PREFECT_PORT")
-        if settings.telegram_bot_token is None:
+        if not settings.bots:
             servers.require_free_port(settings.simulator_port, "chat page", "SIMULATOR_PORT")
         if settings.worker_metrics_port:
             servers.require_free_port(settings.worker_metrics_port, "worker's metrics", "WORKER_METRICS_PORT")
@@ -104,7 +104,7 @@ class Stack:
                 lambda: self._start_postgres(stack),
             ),
             ("Valkey", settings.redis_url is None, self._start_valkey),
-            ("Simulator", settings.telegram_bot_token is None, self._start_simulator),
+            ("Simulator", not settings.bots, self._start_simulator),
             ("Prefect server", settings.prefect_api_url is None, self._start_prefect),
             ("Webhook", True, self._start_bot),
             ("Worker", True, lambda: self._start_role("worker")),
@@ -194,7 +194,7 @@ class Stack:
         return given.removesuffix("/api") if given else f"http://{servers.LOOPBACK}:{self._settings.prefect_port}"
 
     def _addresses(self) -> Addresses:
-        local = self._settings.telegram_bot_token is None
+        local = not self._settings.bots
         return Addresses(
             chat=f"http://{servers.LOOPBACK}:{self._settings.simulator_port}" if local else None,
             prefect=self._prefect_ui,

@@ -34,6 +34,7 @@ FROM (
       AND NOT EXISTS (
           SELECT FROM updates earlier
           WHERE earlier.learner_id = w.learner_id
+            AND earlier.bot_id = w.bot_id  -- each bot numbers its own updates
             AND earlier.update_id < w.update_id
             AND earlier.state IN ('new', 'claimed'))
     ORDER BY w.id
@@ -41,7 +42,7 @@ FROM (
     FOR UPDATE SKIP LOCKED
 ) AS claimable
 WHERE u.id = claimable.id
-RETURNING u.*;
+RETURNING u.*, (SELECT l.bot_id FROM learners l WHERE l.id = u.learner_id) AS home_bot_id;
 
 -- name: extend_claims
 -- Keep what this worker is still busy with.
@@ -76,11 +77,21 @@ FROM updates WHERE state IN ('new', 'claimed');
 -- ================================================================ learners
 
 -- name: add_learner
--- Register a learner, or wake one who comes back; settings and progress of the latter stay.
+-- Register a learner, or wake one who comes back; settings and progress of the latter stay. They belong to the bot that
+-- they started with, unless they blocked that one or the service has it no more.
 INSERT INTO learners (id, bot_id, level, daily_at, timezone, topics, next_daily_at, placement_left, ability, ability_variance)
 VALUES ($1, $2, $3, $4, $5, $6, next_local_time($5, $4, now()), $7, $8, $9)
-ON CONFLICT (id) DO UPDATE SET blocked_at = NULL, bot_id = excluded.bot_id
+ON CONFLICT (id) DO UPDATE
+SET blocked_at = NULL,
+    bot_id = CASE WHEN learners.blocked_at IS NULL AND learners.bot_id = ANY($10::bigint[]) THEN learners.bot_id
+                  ELSE excluded.bot_id END
 RETURNING *, (xmax = 0) AS is_new;
+
+-- name: group_by_bot
+-- Which of these learners belong to which bot.
+SELECT bot_id, array_agg(id ORDER BY place) AS learner_ids
+FROM unnest($1::bigint[]) WITH ORDINALITY AS given (learner_id, place) JOIN learners ON id = learner_id
+GROUP BY bot_id ORDER BY bot_id;
 
 -- name: set_experience
 -- A new learner said how experienced they are, before their first answer.
@@ -98,11 +109,19 @@ WHERE id = $1
 RETURNING *;
 
 -- name: set_blocked
--- Telegram says whether messages reach the learner.
+-- Telegram says whether messages reach the learner; only of the bot that they belong to does that matter.
 UPDATE learners
 SET blocked_at = CASE WHEN $2 THEN coalesce(blocked_at, now()) END,
     next_daily_at = CASE WHEN $2 THEN next_daily_at ELSE greatest(next_daily_at, now()) END
-WHERE id = $1;
+WHERE id = $1 AND bot_id = $3;
+
+-- name: move_learner
+-- A learner goes on with another bot.
+UPDATE learners
+SET bot_id = $2, blocked_at = NULL,
+    next_daily_at = CASE WHEN blocked_at IS NULL THEN next_daily_at ELSE greatest(next_daily_at, now()) END
+WHERE id = $1
+RETURNING *;
 
 -- name: set_daily_at
 -- A learner chose another hour.
@@ -117,9 +136,9 @@ UPDATE learners SET timezone = $2, next_daily_at = next_local_time($2, daily_at,
 UPDATE learners SET topics = $2 WHERE id = $1 RETURNING *;
 
 -- name: find_due_learners
--- Who is to get the daily quiz by now, in the order in which they became due.
+-- Who is to get the daily quiz by now from some bots or from all, in the order in which they became due.
 SELECT id FROM learners
-WHERE daily_enabled AND blocked_at IS NULL AND next_daily_at <= $1
+WHERE daily_enabled AND blocked_at IS NULL AND next_daily_at <= $1 AND ($4::bigint[] IS NULL OR bot_id = ANY($4))
   AND ($2::bigint[] IS NULL OR id = ANY($2))
 ORDER BY next_daily_at, id
 LIMIT $3;
@@ -388,20 +407,20 @@ SELECT id, learner_id FROM asked;
 -- name: find_open_quizzes
 -- The latest unanswered quiz of each learner.
 SELECT DISTINCT ON (z.learner_id) z.id AS quiz_id, z.learner_id, z.kind, z.is_review, z.state, z.local_day, z.option_order, z.message_id,
-       z.chosen, z.sent_at, z.answered_at, z.attempts,
+       z.chosen, z.sent_at, z.answered_at, z.attempts, l.bot_id, coalesce(z.message_bot_id, l.bot_id) AS message_bot_id,
        q.id AS question_id, q.key, q.topic, q.level AS question_level, q.source, q.prompt, q.code, q.language,
        q.options, q.correct_index, q.explanation, q.reference_title, q.reference_url
-FROM quizzes z JOIN questions q ON q.id = z.question_id
+FROM quizzes z JOIN questions q ON q.id = z.question_id JOIN learners l ON l.id = z.learner_id
 WHERE z.learner_id = ANY($1::bigint[]) AND z.state IN ('pending', 'sending', 'sent') AND z.expires_at > now()
 ORDER BY z.learner_id, z.id DESC;
 
 -- name: get_quizzes
 -- Quizzes with their questions.
 SELECT z.id AS quiz_id, z.learner_id, z.kind, z.is_review, z.state, z.local_day, z.option_order, z.message_id,
-       z.chosen, z.sent_at, z.answered_at, z.attempts,
+       z.chosen, z.sent_at, z.answered_at, z.attempts, l.bot_id, coalesce(z.message_bot_id, l.bot_id) AS message_bot_id,
        q.id AS question_id, q.key, q.topic, q.level AS question_level, q.source, q.prompt, q.code, q.language,
        q.options, q.correct_index, q.explanation, q.reference_title, q.reference_url
-FROM quizzes z JOIN questions q ON q.id = z.question_id
+FROM quizzes z JOIN questions q ON q.id = z.question_id JOIN learners l ON l.id = z.learner_id
 WHERE z.id = ANY($1::bigint[])
 ORDER BY z.id;
 
@@ -418,7 +437,7 @@ RETURNING id;
 -- The quiz is in the learner's chat; a tap may even have come before this is written.
 UPDATE quizzes
 SET state = CASE WHEN state IN ('pending', 'sending') THEN 'sent' ELSE state END,
-    message_id = $2, sent_at = now(), touched_at = now(), failure = NULL
+    message_id = $2, message_bot_id = $3, sent_at = now(), touched_at = now(), failure = NULL
 WHERE id = $1;
 
 -- name: mark_send_failed
@@ -444,7 +463,8 @@ WHERE state IN ('pending', 'sending', 'sent') AND expires_at <= now();
 -- shows that a copy arrived all the same; one that arrived in time counts, though the quiz was closed while it waited.
 UPDATE quizzes
 SET state = 'answered', chosen = option_order[$3 + 1], answered_at = $4, touched_at = now(),
-    message_id = coalesce($5, message_id), sent_at = coalesce(sent_at, now())
+    message_id = coalesce($5, message_id),
+    message_bot_id = CASE WHEN $5::bigint IS NULL THEN message_bot_id ELSE $6 END, sent_at = coalesce(sent_at, now())
 WHERE id = $1 AND learner_id = $2 AND state IN ('pending', 'sending', 'sent', 'failed', 'expired')
   AND expires_at > $4
 RETURNING id;

@@ -42,7 +42,7 @@ class UpdateStore:
         return (row["is_new"], TapVerdict(row["verdict"])) if row else (False, TapVerdict.UNKNOWN)
 
     async def claim_updates(self, limit: int) -> list[ClaimedUpdate]:
-        """Take updates to handle: at most one a learner, the oldest.
+        """Take updates to handle: of what a learner wrote to a bot only the oldest.
 
         Args:
             limit: how many at most.

@@ -88,6 +88,8 @@ def make_quiz(**fields: object) -> Quiz:
         "local_day": date(2026, 11, 22),
         "option_order": tuple(random.sample(range(4), 4)),
         "message_id": some_id(),
+        "bot_id": BOT_ID,
+        "message_bot_id": BOT_ID,
         "chosen": None,
         "sent_at": datetime(2026, 11, 22, 10, tzinfo=UTC),
         "answered_at": None,

@@ -25,29 +25,35 @@ Message = dict[str, Any]
 class Learner:
     """A person in front of a chat with the bot."""
 
-    def __init__(self, client: httpx.AsyncClient, learner_id: int) -> None:
-        """Take where the simulator is, and who this is."""
+    def __init__(self, client: httpx.AsyncClient, learner_id: int, bot_id: int | None = None) -> None:
+        """Take where the simulator is, who this is, and the bot they talk to: any if there is but one."""
         self._client = client
         self.id = learner_id
+        self._bot = {} if bot_id is None else {"bot": bot_id}
+
+    def at(self, bot_id: int) -> Learner:
+        """Return the same person in front of the chat with another bot."""
+        return Learner(self._client, self.id, bot_id)
 
     async def messages(self) -> list[Message]:
         """Return the chat, oldest first."""
-        reply = await self._client.get(f"/api/learners/{self.id}/messages")
+        reply = await self._client.get(f"/api/learners/{self.id}/messages", params=self._bot)
         reply.raise_for_status()
         return list(reply.json()["messages"])
 
     async def say(self, text: str) -> None:
         """Write to the bot."""
-        (await self._client.post(f"/api/learners/{self.id}/messages", json={"text": text})).raise_for_status()
+        body = {"text": text} | self._bot
+        (await self._client.post(f"/api/learners/{self.id}/messages", json=body)).raise_for_status()
 
     async def press(self, message: Message, column: int = 0, row: int = 0) -> None:
         """Tap a button under a message."""
-        body = {"message_id": message["message_id"], "row": row, "column": column}
+        body = {"message_id": message["message_id"], "row": row, "column": column} | self._bot
         (await self._client.post(f"/api/learners/{self.id}/taps", json=body)).raise_for_status()
 
     async def forge(self, message: Message, data: str) -> None:
         """Send a tap that no button of this chat makes."""
-        body = {"message_id": message["message_id"], "data": data, "forge": True}
+        body = {"message_id": message["message_id"], "data": data, "forge": True} | self._bot
         (await self._client.post(f"/api/learners/{self.id}/taps", json=body)).raise_for_status()
 
     async def press_labelled(self, message: Message, label: str) -> None:
@@ -115,10 +121,10 @@ class Service:
     url: str
     telegram: httpx.AsyncClient
 
-    async def new_learner(self, *, registered: bool = True) -> Learner:
+    async def new_learner(self, *, registered: bool = True, bot_id: int | None = None) -> Learner:
         """Return somebody new, who has pressed START unless told otherwise."""
         reply = await self.telegram.post("/api/learners", json={"id": some_id()})
-        learner = Learner(self.telegram, reply.json()["id"])
+        learner = Learner(self.telegram, reply.json()["id"], bot_id)
         if registered:
             await learner.ask("/start", "Welcome")
         return learner
@@ -148,7 +154,7 @@ async def running_service(settings: Settings, port: int) -> AsyncIterator[Servic
         serving(create_app(settings), port) as url,
         running_worker(settings) as wiring,
     ):
-        await connected(telegram, "webhook")
+        await connected(telegram, "webhook", len(settings.bots))
         yield Service(wiring, url, telegram)
 
 
@@ -169,8 +175,8 @@ async def running_worker(settings: Settings) -> AsyncIterator[Wiring]:
             prefect_flows.use_services(None)
 
 
-async def connected(telegram: httpx.AsyncClient, mode: str) -> None:
-    """Return when the bot has told the simulator how its updates come in: ``webhook`` or ``polling``."""
+async def connected(telegram: httpx.AsyncClient, mode: str, bots: int = 1) -> None:
+    """Return when all bots have told the simulator how their updates come in: ``webhook`` or ``polling``."""
     async with asyncio.timeout(WAIT_SECONDS):
-        while not any(bot["mode"] == mode for bot in (await telegram.get("/api/state")).json()["bots"]):
+        while sum(bot["mode"] == mode for bot in (await telegram.get("/api/state")).json()["bots"]) < bots:
             await asyncio.sleep(0.02)

@@ -40,7 +40,7 @@ async def gateway(
     redis = Redis.from_url(valkey_url)
     async with served(app) as url:
         settings = Settings(_env_file=None, telegram_bot_token=SecretStr(TOKEN), telegram_api_base_url=url)
-        bot = make_bot(settings)
+        bot = make_bot(settings, SecretStr(TOKEN))
         async with bot:
             here = app.simulator.bots[BOT_ID]
             app.simulator.open_chat(here, app.simulator.learners[ALICE])
@@ -125,12 +125,12 @@ async def test_paid_broadcasts_are_asked_for_only_where_they_are_set(settings: S
     async with served(app) as url:
         changes = {"telegram_paid_broadcast": paid, "telegram_api_base_url": url}
         async with open_services(settings.model_copy(update=changes)) as wiring:
-            await wiring.gateway.bot.get_me()
+            await wiring.accounts.first.gateway.bot.get_me()
             app.simulator.open_chat(app.simulator.bots[BOT_ID], app.simulator.learners[ALICE])
-            message_id = await wiring.gateway.send(LEARNER, "hello")
-            await wiring.gateway.send_file(LEARNER, b"content", "name", "caption")
-            await wiring.gateway.send_photo(LEARNER, picture(), "caption")
-            await wiring.gateway.edit(LEARNER, message_id, "hello again")
+            message_id = await wiring.accounts.first.gateway.send(LEARNER, "hello")
+            await wiring.accounts.first.gateway.send_file(LEARNER, b"content", "name", "caption")
+            await wiring.accounts.first.gateway.send_photo(LEARNER, picture(), "caption")
+            await wiring.accounts.first.gateway.edit(LEARNER, message_id, "hello again")
     asked = {one.method: one.values.get("allow_paid_broadcast") for one in app.simulator.stats.requests}
     expected = "true" if paid else None
     sent = ("sendmessage", "senddocument", "sendphoto")

@@ -24,6 +24,7 @@ OFTEN = [
     "extend_claims",
     "finish_updates",
     "get_learners",
+    "group_by_bot",
     "set_daily_at",
     "set_blocked",
     "find_due_learners",

@@ -15,9 +15,8 @@ import quiz_grading
 from bot.callbacks import AnswerTap
 from difficulty_adapter import DEFAULT_RULES
 from domain.catalog import QuizKind
-from domain.models import Incoming, Learner, Quiz, UpdateKind
+from domain.models import Incoming, Learner, Quiz, Tap, UpdateKind
 from domain.settings import Settings
-from quiz_grading import Tap
 from repository import Repository
 from sql.database import Database
 from tests.conftest import ROOT, run_psql
@@ -39,7 +38,7 @@ async def tap_as_the_worker_does(
     await classroom.repository.store_update(BOT_ID, incoming, quiz.id)
     pool = classroom.repository.database._pool  # noqa: SLF001
     row = await pool.fetchval("UPDATE updates SET received_at = $2 WHERE update_id = $1 RETURNING id", update_id, at)
-    tap = Tap(quiz.id, quiz.learner_id, place, at, quiz.message_id)
+    tap = Tap(quiz.id, quiz.learner_id, place, at, quiz.message_id, quiz.bot_id)
     if await quiz_grading.record_tap(classroom.services, tap):
         await classroom.grade(quiz)
     await classroom.repository.finish_updates([row])

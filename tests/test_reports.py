@@ -326,7 +326,7 @@ async def test_a_report_under_a_message_that_is_gone_still_counts(service: Servi
     learner = await service.new_learner()
     question = await learner.get_question()
     await learner.answer(question, 0)
-    await service.wiring.gateway.bot.delete_message(learner.id, question["message_id"])
+    await service.wiring.accounts.first.gateway.bot.delete_message(learner.id, question["message_id"])
     callback = {
         "id": "1",
         "from": {"id": learner.id, "is_bot": False, "first_name": "Ada"},

@@ -11,7 +11,7 @@ import pytest
 from domain.settings import Settings
 from local import servers
 from repository import Repository
-from tests.factories import some_id
+from tests.factories import BOT_ID, some_id
 from tests.serving import serving
 from tests.support import Service
 from webhook import PATH, SECRET_HEADER, create_app, webhook_secret
@@ -34,7 +34,7 @@ def command(text: str = "/help", **fields: object) -> Update:
 
 
 async def post(service: Service, body: object, **headers: str) -> httpx.Response:
-    given = {SECRET_HEADER: webhook_secret(service.wiring.settings)} | headers
+    given = {SECRET_HEADER: webhook_secret(service.wiring.settings, BOT_ID)} | headers
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     async with httpx.AsyncClient(timeout=20) as client:
         return await client.post(f"{service.url}{PATH}", content=content, headers=given)

@@ -13,11 +13,10 @@ from domain.catalog import OPTION_COUNT, Priority, QuizKind
 from domain.errors import TelegramError
 from domain.ids import LearnerId, QuizId
 from domain.learning import UNKNOWN_ABILITY, Rating
-from domain.models import Delivery, Grade, Learner, Outcome, Quiz
+from domain.models import Delivery, Grade, Learner, Outcome, Quiz, Tap
 from domain.settings import Settings
 from question_picker import QuestionPicker
 from quiz_generator import BANK, ComputedSource, QuestionGenerator, ReviewSource, SeenSource, StaticSource
-from quiz_grading import Tap
 from quiz_session import Services
 from repository import Repository
 from tests.factories import BOT_ID, some_id
@@ -138,7 +137,7 @@ class Classroom:
             at: when; now if None.
         """
         place = button_of(quiz, right=right)
-        tap = Tap(quiz.id, quiz.learner_id, place, at or datetime.now(UTC), quiz.message_id)
+        tap = Tap(quiz.id, quiz.learner_id, place, at or datetime.now(UTC), quiz.message_id, quiz.bot_id)
         return await quiz_grading.record_tap(self.services, tap)
 
     async def answer(self, learner: Learner, *, right: bool, at: datetime | None = None) -> Grade:

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 
 from bot.messages import question_text
 from domain.catalog import Level, QuizKind, QuizState, Topic
-from domain.models import Outcome
-from quiz_grading import Tap, record_tap
+from domain.models import Outcome, Tap
+from quiz_grading import record_tap
 from tests.factories import QUESTIONS_PER_CELL
 from tests.fundamentals.classroom import Classroom, button_of
 
@@ -85,7 +85,7 @@ async def test_the_button_decides_not_the_place_of_the_option_in_the_bank(classr
     learner = await classroom.join()
     quiz = await classroom.ask(learner)
     place = button_of(quiz, right=True)
-    assert await record_tap(classroom.services, Tap(quiz.id, learner.id, place, datetime.now(UTC), None))
+    assert await record_tap(classroom.services, Tap(quiz.id, learner.id, place, datetime.now(UTC), None, quiz.bot_id))
     assert (await classroom.quiz(quiz.id)).is_correct
 
 
@@ -100,7 +100,7 @@ async def test_the_first_tap_counts(classroom: Classroom) -> None:
 async def test_a_tap_on_somebody_elses_question_counts_for_nothing(classroom: Classroom) -> None:
     owner, other = await classroom.join(), await classroom.join()
     quiz = await classroom.ask(owner)
-    assert not await record_tap(classroom.services, Tap(quiz.id, other.id, 0, datetime.now(UTC), None))
+    assert not await record_tap(classroom.services, Tap(quiz.id, other.id, 0, datetime.now(UTC), None, quiz.bot_id))
     assert (await classroom.quiz(quiz.id)).state is QuizState.SENT
 
 

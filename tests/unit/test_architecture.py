@@ -67,7 +67,9 @@ ARROWS: dict[str, set[str]] = {
         "observability",
         "domain",
     },
+    "conversation": {"quiz_session", "bot", "domain"},
     "telegram_bot": {
+        "conversation",
         "quiz_upkeep",
         "quiz_reports",
         "quiz_grading",

@@ -117,7 +117,7 @@ async def test_a_learner_named_twice_gets_one_quiz(classroom: Classroom) -> None
 async def test_who_gets_no_quiz_is_told_with_the_reason(classroom: Classroom) -> None:
     stranger = LearnerId(some_id())
     blocked, opted_out, served = [await classroom.join() for _ in range(3)]
-    await classroom.repository.set_blocked(blocked.id, blocked=True)
+    await classroom.repository.set_blocked(blocked.id, blocked.bot_id, blocked=True)
     await classroom.repository.set_daily_enabled(opted_out.id, enabled=False)
     await classroom.ask(served, DAILY)
     everybody = [stranger, blocked.id, opted_out.id, served.id]

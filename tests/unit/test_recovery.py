@@ -13,6 +13,7 @@ from domain.catalog import QuizKind
 from domain.ids import QuizId
 from domain.settings import Settings
 from repository import Repository
+from tests.factories import BOT_ID
 from tests.fundamentals.classroom import Classroom
 
 _AGE = "UPDATE quizzes SET attempts = $2, touched_at = now() - $3::interval WHERE id = $1"
@@ -58,6 +59,6 @@ async def test_of_several_workers_who_find_a_stalled_quiz_one_sends_it(classroom
 async def test_a_stalled_quiz_whose_sender_finished_meanwhile_is_not_sent_again(classroom: Classroom) -> None:
     quiz_id = await unsent_quiz(classroom)
     await classroom.repository.begin_sending(quiz_id)
-    await classroom.repository.mark_sent(quiz_id, 7)
+    await classroom.repository.mark_sent(quiz_id, 7, BOT_ID)
     await age(classroom, quiz_id, timedelta(minutes=5), attempts=1)
     assert not await classroom.repository.begin_sending(quiz_id, stalled_for=quiz_upkeep.STALLED_AFTER)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from bot.gateway import bot_id_of
 from domain.errors import StartupError
 from domain.settings import Settings
 from local import servers
@@ -210,7 +210,7 @@ def test_the_local_bot_keeps_its_token_to_itself(tmp_path: Path) -> None:
     assert re.fullmatch(r"\d{10}:[A-Za-z0-9_-]{36}", token)
     assert servers.local_token(tmp_path) == token
     assert stat.S_IMODE((tmp_path / "simulator-token").stat().st_mode) == 0o600
-    assert bot_id_of(Settings(_env_file=None, telegram_bot_token=token)) == int(token.split(":")[0])
+    assert list(Settings(_env_file=None, telegram_bot_token=SecretStr(token)).bots) == [int(token.split(":")[0])]
 
 
 def test_a_process_inherits_the_environment_with_additions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from question_bank.loader import BANK_FOLDER
 
 DEFAULTS: dict[str, object] = {
     "telegram_bot_token": None,
+    "telegram_bot_tokens": (),
     "telegram_api_base_url": "https://api.telegram.org",
     "telegram_mode": None,
     "webhook_url": None,
@@ -306,18 +307,59 @@ def test_a_bad_value_in_the_file_is_told_as_well(folder: Path) -> None:
         load_settings()
 
 
+# ---------------------------------------------------------------- bots
+
+
+def test_several_bots_stand_in_the_order_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, TELEGRAM_BOT_TOKENS="20002:two, 30003:three,", TELEGRAM_BOT_TOKEN="10001:one")
+    assert {bot: token.get_secret_value() for bot, token in load_settings().bots.items()} == {
+        10001: "10001:one",
+        20002: "20002:two",
+        30003: "30003:three",
+    }
+    monkeypatch.delenv("TELEGRAM_BOT_TOKEN")
+    assert list(load_settings().bots) == [20002, 30003]
+    set_variables(monkeypatch, TELEGRAM_BOT_TOKEN="20002:two")  # named twice is no harm
+    assert list(load_settings().bots) == [20002, 30003]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "problem"),
+    [
+        ("20002:two,20002:other", "TELEGRAM_BOT_TOKENS: two different tokens of the same bot"),
+        ("20002:two,nonsense", "TELEGRAM_BOT_TOKENS: that is not a bot token"),
+        ("20002:two 30003:three", "TELEGRAM_BOT_TOKENS: that is not a bot token"),
+        ("0:zero", "TELEGRAM_BOT_TOKENS: that is not a bot token"),
+        (f"{10**18}:long", "TELEGRAM_BOT_TOKENS: that is not a bot token"),
+    ],
+)
+def test_tokens_that_are_none_are_refused_without_being_shown(
+    monkeypatch: pytest.MonkeyPatch, tokens: str, problem: str
+) -> None:
+    set_variables(monkeypatch, TELEGRAM_BOT_TOKENS=tokens)
+    with pytest.raises(StartupError) as caught:
+        load_settings()
+    assert problem in str(caught.value)
+    assert "two," not in str(caught.value)
+
+
 # ---------------------------------------------------------------- secrets
 
 
 def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     secret_names = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
-    assert len(secret_names) == 6
-    set_variables(monkeypatch, **{name.upper(): f"hidden-{name}" for name in secret_names})
+    assert len(secret_names) == 7
+    shown = {
+        name: f"{number}:hidden-{name}" if "token" in name else f"hidden-{name}"
+        for number, name in enumerate(secret_names, 1)
+    }
+    set_variables(monkeypatch, **{name.upper(): value for name, value in shown.items()})
     settings = load_settings()
     for name in secret_names:
         value = getattr(settings, name)
-        assert isinstance(value, SecretStr)
-        assert value.get_secret_value() == f"hidden-{name}"
+        [secret] = value if isinstance(value, tuple) else (value,)
+        assert isinstance(secret, SecretStr)
+        assert secret.get_secret_value() == shown[name]
     assert "hidden-" not in f"{settings!r} {settings} {settings.model_dump()}"
 
 

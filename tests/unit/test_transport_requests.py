@@ -285,7 +285,7 @@ def told_by(error: BaseException) -> str:
 def service_bot(url: str) -> Bot:
     """Return the bot as the service makes it."""
     settings = Settings(_env_file=None, telegram_bot_token=SecretStr(TOKEN), telegram_api_base_url=url)
-    return make_bot(settings)
+    return make_bot(settings, SecretStr(TOKEN))
 
 
 async def failure_at(url: str) -> TelegramError:

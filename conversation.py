@@ -1,0 +1,93 @@
+"""One learner's update with what is needed to answer it, and which bot a learner talks to."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from telegram import InlineKeyboardMarkup
+
+from bot import keyboards, messages
+from bot.accounts import Account, Accounts
+from domain.errors import MessageGoneError
+from domain.ids import BotId, LearnerId
+from domain.models import ClaimedUpdate
+from quiz_session import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One learner's update, answered by the bot that received it."""
+
+    services: Services
+    accounts: Accounts
+    update: ClaimedUpdate
+
+    @property
+    def learner_id(self) -> LearnerId:
+        """Return who wrote or tapped."""
+        return self.update.learner_id
+
+    @property
+    def account(self) -> Account:
+        """Return the bot that received it.
+
+        Raises:
+            UnknownBotError: the service has no token for it any more.
+        """
+        return self.accounts.of(self.update.bot_id)
+
+    async def say(self, text: str, keyboard: InlineKeyboardMarkup | None = None) -> None:
+        """Send a message.
+
+        Args:
+            text: Telegram's HTML.
+            keyboard: buttons under it.
+        """
+        await self.account.gateway.send(self.learner_id, text, keyboard)
+
+    async def change(self, text: str, keyboard: InlineKeyboardMarkup | None = None) -> None:
+        """Change the message whose button was tapped; say it anew if that is gone.
+
+        Args:
+            text: Telegram's HTML.
+            keyboard: buttons under it.
+        """
+        if self.update.message_id is not None:
+            try:
+                await self.account.gateway.edit(self.learner_id, self.update.message_id, text, keyboard)
+            except MessageGoneError:
+                pass
+            else:
+                return
+        await self.say(text, keyboard)
+
+    async def change_keyboard(self, keyboard: InlineKeyboardMarkup) -> None:
+        """Change the buttons under the message that was tapped, and nothing else; a message that is gone has none.
+
+        Args:
+            keyboard: the new buttons.
+        """
+        if self.update.message_id is not None:
+            with contextlib.suppress(MessageGoneError):
+                await self.account.gateway.edit_keyboard(self.learner_id, self.update.message_id, keyboard)
+
+    async def point_home(self, home: BotId) -> None:
+        """Say which bot the learner belongs to, and offer to change that.
+
+        Args:
+            home: the bot that sends their questions.
+
+        Raises:
+            UnknownBotError: the service has no token for that bot.
+        """
+        name = await self.accounts.of(home).gateway.name()
+        await self.say(messages.elsewhere_text(name), keyboards.move_keyboard())
+
+    async def move_here(self) -> None:
+        """Let the learner's questions come through the bot that received this."""
+        moved = await self.services.repository.move_learner(self.learner_id, self.update.bot_id)
+        if moved is None:
+            await self.say(messages.NOT_REGISTERED)
+        else:
+            await self.change(messages.MOVED_TEXT, keyboards.next_keyboard())
