@@ -125,12 +125,8 @@ def create_app(settings: Settings) -> FastAPI:
     secrets = {str(bot_id): webhook_secret(settings, bot_id).encode() for bot_id in settings.bots}
     first = next(iter(secrets), "")
 
-    @app.post(PATH)
     async def receive(request: Request) -> Response:
-        return await receive_for(request, first)
-
-    @app.post(PATH + "/{bot}")
-    async def receive_for(request: Request, bot: str) -> Response:
+        bot = request.path_params.get("bot", first)
         given = request.headers.get(SECRET_HEADER, "").encode("utf-8", "surrogateescape")
         if not hmac.compare_digest(given, secrets.get(bot, b"")) or bot not in secrets:
             return _refuse(401, "secret", "wrong or missing secret")
@@ -138,6 +134,9 @@ def create_app(settings: Settings) -> FastAPI:
         if body is None:
             return _refuse(413, "size", f"an update has at most {MAX_BYTES} bytes")
         return await _take(app, BotId(int(bot)), body)
+
+    for path in (PATH, PATH + "/{bot}"):  # as plain routes: FastAPI's own would solve dependencies that there are not
+        app.add_route(path, receive, methods=["POST"])
 
     @app.get("/health")
     async def health() -> dict[str, str]:
