@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -19,11 +18,11 @@ from domain.models import Incoming, Learner, Quiz, Tap, UpdateKind
 from domain.settings import Settings
 from repository import Repository
 from sql.database import Database
-from tests.conftest import ROOT, run_psql
+from tests.conftest import run_psql
 from tests.factories import BOT_ID
 from tests.fundamentals.classroom import Classroom, button_of
 from tools.replay import check_distribution, replay
-from tools.replay_check import read_records, read_through
+from tools.replay_check import main, read_records, read_through
 
 ANSWERS = 25
 START = datetime.now(UTC) - timedelta(days=ANSWERS)
@@ -160,18 +159,14 @@ async def test_a_busy_service_is_not_blamed_for_what_is_under_way(repository: Re
     assert replay(records, DEFAULT_RULES, settled=False) == []
 
 
-def test_the_command_prints_a_line_each_and_fails(lived_url: str) -> None:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tools.replay_check", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-    done = run(lived_url)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("updates: nothing to report\n")
-    run_psql(lived_url, "UPDATE learners SET points = points + 1 WHERE id = (SELECT min(id) FROM learners)")
-    done = run(lived_url)
+def test_the_command_prints_a_line_each_and_fails(lived_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with ThreadPoolExecutor() as pool:  # the session's own event loop is running
+        assert pool.submit(main, [lived_url]).result() == 0
+        assert capsys.readouterr().out.endswith("updates: nothing to report\n")
+        run_psql(lived_url, "UPDATE learners SET points = points + 1 WHERE id = (SELECT min(id) FROM learners)")
+        status = pool.submit(main, [lived_url]).result()
     run_psql(lived_url, "UPDATE learners SET points = points - 1 WHERE id = (SELECT min(id) FROM learners)")
-    assert done.returncode == 1
-    first, last = done.stdout.splitlines()
+    assert status == 1
+    first, last = capsys.readouterr().out.splitlines()
     assert "the last grade ended at" in first
     assert last.endswith("1 to report")

@@ -7,24 +7,18 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
-from multiprocessing import get_context
-from pathlib import Path
+from concurrent.futures import Future
 
 import pytest
 
 from domain.catalog import OPTION_COUNT, Level, Topic
 from question_bank.checks import RUNNERS, wrong_answer
-from question_bank.format import MAX_CODE_COLUMNS, MAX_CODE_LINES, Question
-from question_bank.lint import lint
-from question_bank.loader import Located
 from question_bank.templates import TEMPLATES
-from question_bank.templates.base import MAX_COMPUTED_OPTION, READING_LOAD, Template
+from question_bank.templates.base import Template
 from question_bank.workbench import Workbench
 from tests.conftest import ROOT
+from tests.templates.drawing import DRAWS, Drawing
 
-DRAWS = int(os.environ.get("TEMPLATE_DRAWS", "1000"))
 LEAST_VARIETY = 0.3
 """Share of draws that must differ from each other; a learner should meet the same numbers rarely."""
 
@@ -38,56 +32,12 @@ def workbench() -> Iterator[Workbench]:
         yield bench
 
 
-@pytest.fixture(scope="module")
-def drawings() -> Iterator[dict[str, Future[Drawing]]]:
-    """Yield what becomes of a thousand draws of each template, made by all cores at once."""
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        yield {name: pool.submit(draw_many, name) for name in TEMPLATES}
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """What many draws of a template have in common."""
-
-    distinct: int
-    places: list[int]
-
-
-def draw_many(name: str) -> Drawing:
-    """Draw a template for many seeds and hold each question to the rules."""
-    template = TEMPLATES[name]
-    seen, places = set(), []
-    with Workbench() as bench:
-        for seed in range(DRAWS):
-            question = template.make(seed, bench)
-            check_draw(template, question)
-            seen.add((question.prompt, question.code, *sorted(option.text for option in question.options)))
-            places.append(question.correct_index)
-    return Drawing(len(seen), places)
-
-
 @EACH
 def test_every_draw_is_a_question_of_the_bank(template: Template, drawings: dict[str, Future[Drawing]]) -> None:
     drawing = drawings[template.name].result()
     assert len(drawing.places) == DRAWS
     assert drawing.distinct >= DRAWS * LEAST_VARIETY
     assert all(drawing.places.count(place) > DRAWS / 8 for place in range(OPTION_COUNT))
-
-
-def check_draw(template: Template, question: Question) -> None:
-    """Hold one drawing to what a learner needs; its own form is checked where it is built."""
-    assert question.level is template.level
-    assert sum(option.correct for option in question.options) == 1
-    texts = [option.text for option in question.options]
-    assert len({" ".join(text.lower().split()) for text in texts}) == OPTION_COUNT
-    assert max(map(len, texts)) <= MAX_COMPUTED_OPTION, texts
-    lines = (question.code or "").split("\n")
-    assert len(lines) <= MAX_CODE_LINES
-    assert max(map(len, lines)) <= MAX_CODE_COLUMNS
-    load = len(question.prompt) + len(question.code or "") + sum(map(len, texts))
-    assert load <= READING_LOAD[question.level], f"{load} characters to read"
-    assert not any("error" in (option.value or "") for option in question.options)
-    assert lint([Located(question, template.topic, Path("computed.yaml"), 1)]) == []
 
 
 @EACH

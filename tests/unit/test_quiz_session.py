@@ -27,6 +27,7 @@ from domain.errors import (
 )
 from domain.ids import LearnerId
 from domain.models import Delivery, Learner, Outcome, Quiz
+from domain.settings import Settings
 from quiz_grading import grade_answer
 from quiz_session import deal_cohorts
 from repository import Repository
@@ -492,7 +493,8 @@ async def test_a_database_that_goes_away_is_told_as_such(database_url: str, clas
         await deliver(leaving, quiz)
 
 
-async def test_topics_that_nobody_chose_mean_all(classroom: Classroom) -> None:
+async def test_topics_that_nobody_chose_mean_all(repository: Repository) -> None:
+    classroom = Classroom(repository, Settings(_env_file=None))  # on a bank that no answer has rated: all suit alike
     learners = [await classroom.join() for _ in range(60)]
     prepared = await quiz_session.prepare_quizzes(classroom.services, [learner.id for learner in learners], DAILY)
     topics = {quiz.question.topic for quiz in await classroom.repository.get_quizzes(prepared.quiz_ids)}
