@@ -14,7 +14,7 @@ from typing import Any
 import uvloop
 from rich.console import Console
 
-from benchmarks import distribution, feedback, report, size, transport, webhook
+from benchmarks import distribution, feedback, large, memory, report, size, transport, webhook
 from benchmarks.ground import ROOT, Say, forget_settings
 from benchmarks.numbers import Figures
 from benchmarks.section import Section
@@ -45,10 +45,20 @@ BENCHMARKS = {
         lambda say: distribution.measure(distribution.QUICK, say),
         distribution.present,
     ),
+    "large": Benchmark(
+        lambda say: large.measure(large.FULL, say),
+        lambda say: large.measure(large.QUICK, say),
+        large.present,
+    ),
     "size": Benchmark(
         lambda say: size.measure(size.FULL, say),
         lambda say: size.measure(size.QUICK, say),
         size.present,
+    ),
+    "memory": Benchmark(
+        lambda say: memory.measure(memory.FULL, say),
+        lambda say: memory.measure(memory.QUICK, say),
+        memory.present,
     ),
     "transport": Benchmark(
         lambda say: transport.measure(transport.FULL, say),

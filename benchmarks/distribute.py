@@ -1,6 +1,7 @@
-"""Sends in a process of its own: `python -m benchmarks.distribute flow|plain COUNT FILE` leaves what it took in FILE.
+"""Sends in a process of its own: `python -m benchmarks.distribute KIND COUNT FILE` leaves what it took in FILE.
 
-`flow` is the service's own distribution, called in a running event loop as the worker calls flows. `plain` sends the
+`flow` is the service's own distribution, called in a running event loop as the worker calls flows. `functions` is what
+its tasks call, in the same cohorts and as many at once, without Prefect. `plain` sends the
 same questions to the same learners in a plain loop behind the same rate limiter, without Prefect, and reads nothing
 from PostgreSQL and writes nothing to it meanwhile.
 """
@@ -18,9 +19,10 @@ import asyncpg
 from prefect.context import AsyncClientContext
 
 import prefect_flows
+import quiz_session
 from bot import keyboards, messages
-from domain.catalog import Priority
-from domain.ids import QuizId
+from domain.catalog import Priority, QuizKind
+from domain.ids import LearnerId, QuizId
 from domain.models import Quiz
 from domain.settings import load_settings
 from quiz_session import SENDERS
@@ -62,16 +64,38 @@ async def _send_each(wiring: Wiring, waiting: Iterator[Quiz]) -> None:
         )
 
 
+def functions_of(wiring: Wiring) -> Send:
+    """Return what serves everybody who is due as the flow does, without Prefect.
+
+    Args:
+        wiring: open services.
+    """
+    services, turns = wiring.services, asyncio.Semaphore(prefect_flows.COHORTS_AT_ONCE)
+
+    async def serve(cohort: list[LearnerId]) -> int:
+        async with turns:
+            return len(await quiz_session.serve_quizzes(services, cohort, QuizKind.DAILY))
+
+    async def send() -> dict[str, int]:
+        due = await quiz_session.find_due_learners(services, services.now())
+        cohorts = quiz_session.deal_cohorts(due, services.settings.max_flow_runs_per_distribution)
+        return {"sent": sum(await asyncio.gather(*map(serve, cohorts)))}
+
+    return send
+
+
 async def run(kind: str, count: int) -> dict[str, object]:
     """Send, and return when it began and ended and what it took.
 
     Args:
-        kind: `flow` or `plain`.
+        kind: `flow`, `functions` or `plain`.
         count: how many learners are due.
     """
     async with open_services(load_settings()) as wiring, AsyncClientContext.get_or_create():
         prefect_flows.use_services(wiring.services)
-        send: Send = await prepare_plain(wiring, count) if kind == "plain" else prefect_flows.distribute_daily_quizzes
+        send: Send = prefect_flows.distribute_daily_quizzes
+        if kind != "flow" and not kind.startswith("model"):
+            send = await prepare_plain(wiring, count) if kind == "plain" else functions_of(wiring)
         began, cpu = time.time(), time.process_time()
         counts = await send()
         return {"began": began, "ended": time.time(), "cpu": time.process_time() - cpu, "counts": counts}

@@ -66,6 +66,11 @@ class Stage:
         """Return the Prefect server's address."""
         return self.ground.environment["PREFECT_API_URL"]
 
+    def others_cpu(self) -> dict[str, float]:
+        """Return the CPU seconds that the servers beside Prefect's have used."""
+        pids = {"PostgreSQL": self.ground.postgres_pid, "simulator": self.simulator.started.pid}
+        return {name: cpu_seconds(pid) for name, pid in pids.items()}
+
 
 # ---------------------------------------------------------------- measuring
 
@@ -85,13 +90,18 @@ async def measure(size: Size, say: Say) -> Figures:
         prefect = ground.start_prefect()
         async with httpx.AsyncClient(timeout=30) as client:
             stage = Stage(ground, simulator, prefect, SimulatorClient(simulator, client), client, say)
-            idle = await _idle_cpu(prefect, size.idle_seconds)
+            idle = await idle_share(prefect, size.idle_seconds)
             runs = [await _compare(stage, learners, idle) for learners in size.learners]
         return {"telegram_rate": TELEGRAM_RATE, "prefect_idle_share_of_a_core": round(idle, 3), "runs": runs}
 
 
-async def _idle_cpu(prefect: Started, seconds: float) -> float:
-    """Return the part of a core that the Prefect server takes when nothing runs."""
+async def idle_share(prefect: Started, seconds: float) -> float:
+    """Return the part of a core that the Prefect server takes when nothing runs.
+
+    Args:
+        prefect: the server.
+        seconds: how long to watch.
+    """
     await asyncio.sleep(SETTLE_SECONDS)
     before = cpu_seconds(prefect.pid)
     await asyncio.sleep(seconds)
@@ -99,20 +109,26 @@ async def _idle_cpu(prefect: Started, seconds: float) -> float:
 
 
 async def _compare(stage: Stage, count: int, idle: float) -> Figures:
-    learner_ids = await _due_learners(stage, count)
+    learner_ids = await due_learners(stage, count)
     figures = {
         "learners": count,
         "at_the_limit_seconds": round(count / TELEGRAM_RATE, 1),
-        "flow": await _send(stage, "flow", learner_ids, idle),
-        "plain": await _send(stage, "plain", learner_ids, idle),
+        "flow": await send(stage, "flow", learner_ids, idle),
+        "plain": await send(stage, "plain", learner_ids, idle),
     }
-    others = await _due_learners(stage, count)
+    others = await due_learners(stage, count)
     async with hanging_model() as model:
-        hanging = await _send(stage, "model-hangs", others, idle, model.environment)
+        hanging = await send(stage, "model-hangs", others, idle, model.environment)
         return figures | {"model_hangs": hanging | {"requests_to_the_model": model.connections}}
 
 
-async def _due_learners(stage: Stage, count: int) -> list[LearnerId]:
+async def due_learners(stage: Stage, count: int) -> list[LearnerId]:
+    """Return learners who are due and have had no daily quiz.
+
+    Args:
+        stage: where they learn.
+        count: how many.
+    """
     async with preparing(stage.ground) as wiring:
         learner_ids = await register(stage.simulator, wiring, count)
     await _make_due(stage, learner_ids)
@@ -125,15 +141,25 @@ async def _make_due(stage: Stage, learner_ids: Sequence[LearnerId]) -> None:
     await connection.close()
 
 
-async def _send(
+async def send(
     stage: Stage, kind: str, learner_ids: Sequence[LearnerId], idle: float, extra: dict[str, str] | None = None
 ) -> Figures:
-    """Let a process of its own send, and return what came of it."""
+    """Let a process of its own send, and return what came of it.
+
+    Args:
+        stage: what it runs on.
+        kind: as `benchmarks.distribute` names it.
+        learner_ids: who is due.
+        idle: share of a core that the Prefect server takes when nothing runs.
+        extra: environment variables of the sender.
+    """
     await stage.watch.reset_statistics()
     runs, server, began = await _count_runs(stage), cpu_seconds(stage.prefect.pid), time.monotonic()
+    others = stage.others_cpu()
     told = await _run_sender(stage, kind, len(learner_ids), extra)
     await asyncio.sleep(SETTLE_SECONDS)
     server = cpu_seconds(stage.prefect.pid) - server
+    others = {name: seconds - others[name] for name, seconds in stage.others_cpu().items()}
     watched = time.monotonic() - began
     messages = [one for one in await stage.watch.requests("sendmessage") if one["status"] == httpx.codes.OK]
     seen = await stage.watch.statistics()
@@ -155,13 +181,14 @@ async def _send(
         "client_cpu_ms": round(1000 * told["cpu"] / len(learner_ids), 1),
         "prefect_cpu_ms": round(1000 * server / len(learner_ids), 1),
         "prefect_cpu_ms_without_idle": round(1000 * max(0.0, server - idle * watched) / len(learner_ids), 1),
+        "others_cpu_ms": {name: round(1000 * seconds / len(learner_ids), 1) for name, seconds in others.items()},
     }
 
 
 async def _run_sender(stage: Stage, kind: str, count: int, extra: dict[str, str] | None) -> dict[str, Any]:
     path = stage.ground.folder / f"{kind}-{count}.json"
     sender = stage.ground.start(kind, ["-m", "benchmarks.distribute", kind, str(count), str(path)], extra)
-    end, look_at = time.monotonic() + MOST_SECONDS, 0.0
+    end, look_at = time.monotonic() + max(MOST_SECONDS, 2 * count / TELEGRAM_RATE), 0.0
     while (status := sender.process.poll()) is None and time.monotonic() < end:
         await asyncio.sleep(0.1)
         if time.monotonic() > look_at:

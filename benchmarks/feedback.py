@@ -118,7 +118,7 @@ class Taps:
             msg = f"the simulator refused a tap: {status} {answer[:200]!r}"
             raise RuntimeError(msg)
 
-    async def tap_at_rate(self, rate: int, count: int) -> float:
+    async def tap_at_rate(self, rate: float, count: int) -> float:
         """Let learners tap, evenly spaced, whether or not earlier ones have their feedback.
 
         Args:

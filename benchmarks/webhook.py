@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -58,16 +58,18 @@ class Target:
 class Updates:
     """Makes distinct updates, as Telegram sends them."""
 
-    def __init__(self, quizzes: list[Quiz], path: str) -> None:
+    def __init__(self, quizzes: list[Quiz], path: str, commands: Sequence[str] = COMMANDS) -> None:
         """Take what learners tap on and where the updates go.
 
         Args:
             quizzes: in the learners' chats, not answered.
             path: of the endpoint.
+            commands: what learners write.
         """
         self._quizzes = itertools.cycle(quizzes)
         self._numbers = itertools.count(1)
         self._path = path
+        self._commands = commands
         self._rng = random.Random(7)
 
     def next_request(self) -> bytes:
@@ -93,7 +95,7 @@ class Updates:
         return {"id": f"{number:019}", "from": user, "message": message, "chat_instance": "1", "data": data}
 
     def _command(self, number: int, quiz: Quiz) -> Figures:
-        text = f"/{self._rng.choice(COMMANDS)}"
+        text = f"/{self._rng.choice(self._commands)}"
         entities = [{"offset": 0, "length": len(text), "type": "bot_command"}]
         return {
             "message_id": number,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from benchmarks import report
+from benchmarks import large, memory, report
 from benchmarks.numbers import Figures, latency_figures, percentile, spread
 from benchmarks.section import Section, Table
 
@@ -77,3 +78,20 @@ def test_the_page_names_the_machine_and_the_versions(tmp_path: Path) -> None:
     for name in ("python", "postgres", "prefect"):
         assert str(machine[name]) in page
         assert str(machine[name])[0].isdigit()
+
+
+def test_memory_that_is_kept_for_good_shows_as_growth() -> None:
+    def samples(values: Sequence[float]) -> Figures:
+        return {"samples": [{"updates": n, "rss_mb": {"worker": value}} for n, value in enumerate(values)]}
+
+    assert memory.growth(samples([90, 95, 99, 100, 100, 101, 100, 100]), "worker") == (100.5, 100)
+    third, fourth = memory.growth(samples(range(100, 120)), "worker")
+    assert fourth - third == 5
+
+
+def test_what_prefect_costs_is_what_the_flow_costs_more() -> None:
+    ways = {
+        "flow": {"client_cpu_ms": 9.0, "prefect_cpu_ms_without_idle": 2.0},
+        "functions": {"client_cpu_ms": 7.5, "prefect_cpu_ms_without_idle": 0.1},
+    }
+    assert large.prefect_cost({"unlimited": ways}) == pytest.approx(3.5)

@@ -1,0 +1,230 @@
+"""The daily distribution to ten thousand learners: at Telegram's rate while others tap, and as fast as can be."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+import httpx
+
+from benchmarks.distribution import TELEGRAM_RATE, Stage, due_learners, idle_share, send
+from benchmarks.feedback import Taps
+from benchmarks.ground import Ground, Say, open_ground
+from benchmarks.numbers import Figures
+from benchmarks.people import UNPACED, give_questions, preparing, register
+from benchmarks.section import Section, Table, plain
+from benchmarks.watch import SimulatorClient
+from domain.ids import LearnerId
+from domain.models import Quiz
+
+WAYS = ("flow", "functions", "plain")
+"""In this order: the plain loop sends the latest daily quizzes once more."""
+
+FAST = {"TELEGRAM_RATE_PER_SECOND": str(UNPACED)}
+"""More than the machine can, so that the limiter is asked and never waited for."""
+
+FEEDBACK_SECONDS = 30.0
+"""After the distribution, for feedback that is still under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much to measure."""
+
+    learners: int
+    taps_per_second: float
+    taps: int
+    """By learners who have a question already; they tap while the distribution is at work."""
+    idle_seconds: float
+
+
+FULL = Size(learners=10_000, taps_per_second=0.5, taps=150, idle_seconds=10)
+QUICK = Size(learners=60, taps_per_second=2, taps=2, idle_seconds=1)
+
+
+# ---------------------------------------------------------------- measuring
+
+
+async def measure(size: Size, say: Say) -> Figures:
+    """Distribute without a limit in three ways, then at Telegram's rate while learners tap.
+
+    Args:
+        size: how much to measure.
+        say: shows progress.
+    """
+    with open_ground() as ground:
+        say("starting PostgreSQL, Valkey, the simulator and the Prefect server")
+        ground.start_postgres()
+        ground.start_valkey()
+        simulator = ground.start_simulator(rate=0, chat_rate=0)
+        prefect = ground.start_prefect()
+        async with httpx.AsyncClient(timeout=60) as client:
+            stage = Stage(ground, simulator, prefect, SimulatorClient(simulator, client), client, say)
+            idle = await idle_share(prefect, size.idle_seconds)
+            unlimited: Figures = {}
+            learner_ids: list[LearnerId] = []
+            for way in WAYS:
+                if way != "plain":
+                    learner_ids = await due_learners(stage, size.learners)
+                unlimited[way] = await send(stage, way, learner_ids, idle, FAST)
+            async with preparing(ground) as wiring:
+                quizzes = await give_questions(wiring, await register(simulator, wiring, size.taps), say)
+            learner_ids = await due_learners(stage, size.learners)
+            simulator.started.stop()
+            limited = ground.start_simulator(rate=TELEGRAM_RATE, chat_rate=1)
+            stage = replace(stage, simulator=limited, watch=SimulatorClient(limited, client))
+            say("starting the bot and the worker")
+            _start_roles(ground)
+            tapping = asyncio.create_task(_tap(stage, quizzes, size))
+            figures = await send(stage, "flow", learner_ids, idle)
+            late = await tapping
+            told = await _feedback(stage, size.taps)
+        edits = told["tap_to_edit_seconds"]["count"]
+        return {
+            "learners": size.learners,
+            "telegram_rate": TELEGRAM_RATE,
+            "unlimited": unlimited,
+            "limited": figures
+            | {
+                "at_the_limit_seconds": round((figures["sent"] + edits) / TELEGRAM_RATE, 1),
+                "taps": size.taps,
+                "edits": edits,
+                "tap_to_feedback_seconds": told["tap_to_edit_seconds"],
+                "too_many_requests": told["too_many_requests"],
+                "driver_late_seconds": round(late, 2),
+            },
+        }
+
+
+def _start_roles(ground: Ground) -> None:
+    _, port = ground.start_bot()
+    ground.start_worker(port)
+
+
+async def _tap(stage: Stage, quizzes: list[Quiz], size: Size) -> float:
+    """Let learners tap, evenly spaced; return by how many seconds the latest came late."""
+    taps = Taps(stage.simulator, quizzes)
+    await taps.open()
+    try:
+        return await taps.tap_at_rate(size.taps_per_second, size.taps)
+    finally:
+        taps.close()
+
+
+async def _feedback(stage: Stage, taps: int) -> Figures:
+    """Return the simulator's statistics once every tap has its feedback."""
+    async with asyncio.timeout(FEEDBACK_SECONDS):
+        while (told := await stage.watch.statistics())["tap_to_edit_seconds"]["count"] < taps:  # noqa: ASYNC110 - asked over HTTP
+            await asyncio.sleep(0.5)
+    return told
+
+
+# ---------------------------------------------------------------- presenting
+
+
+def present(figures: Figures) -> Section:
+    """Show the figures.
+
+    Args:
+        figures: what `measure` returned, or its like out of JSON.
+    """
+    limited, learners = figures["limited"], plain(figures["learners"])
+    return Section(
+        title=f"Large distribution: {learners} learners",
+        about=(
+            f"`distribute_daily_quizzes()` for {learners} learners who are due, in a process of its own, with "
+            "PostgreSQL, Valkey, the Prefect server and the simulator on the same cores. First without a limit at the "
+            f"simulator and with the limiter at {UNPACED:g} a second, which the machine does not reach: the flow, the "
+            "same functions in the same cohorts without Prefect, and the plain loop, which reads and writes nothing. "
+            f"Then at Telegram's {figures['telegram_rate']} a second, while {limited['taps']} other learners tap, "
+            "with bot and worker running as well."
+        ),
+        tables=[_speeds(figures), _costs(figures), _at_the_limit(figures)],
+        notes=[
+            (
+                f"Prefect's own cost, the flow's beside the functions', in the client and in the server less idling: "
+                f"**{prefect_cost(figures):.1f} ms of CPU a learner**."
+            ),
+            (
+                "At the limit: edits count against the rate as messages do, so the limit's own time is that of "
+                "messages and feedback together. Who taps meanwhile goes first: the worker asks for a slot of its own, "
+                "and a broadcast takes none that an answer waits for."
+            ),
+        ],
+        limits=["The way to Telegram and back.", "Several workers, and cohorts on several machines."],
+    )
+
+
+def prefect_cost(figures: Figures) -> float:
+    """Return what Prefect itself costs for a learner, in CPU milliseconds of client and server together.
+
+    Args:
+        figures: what `measure` returned, or its like out of JSON.
+    """
+    flow, functions = figures["unlimited"]["flow"], figures["unlimited"]["functions"]
+    return float(flow["client_cpu_ms"] - functions["client_cpu_ms"] + flow["prefect_cpu_ms_without_idle"])
+
+
+def _speeds(figures: Figures) -> Table:
+    ways = figures["unlimited"]
+    rows = [
+        [
+            way,
+            plain(ways[way]["sent"]),
+            f"{ways[way]['seconds']:.1f}",
+            f"{ways[way]['per_second']:g}",
+            f"**{ways[way]['per_second'] / figures['telegram_rate']:.1f}**",
+            f"{ways[way]['per_second'] / ways['plain']['per_second']:.2f}",
+            *(str(ways[way][count]) for count in ("too_many_requests", "duplicates", "missing")),
+        ]
+        for way in WAYS
+    ]
+    columns = [
+        "sent by",
+        "messages",
+        "last, s",
+        "a second",
+        "/ Telegram's rate",
+        "/ plain",
+        "429",
+        "duplicates",
+        "missing",
+    ]
+    return Table("Without a limit", columns, rows)
+
+
+def _costs(figures: Figures) -> Table:
+    rows = []
+    for way in WAYS:
+        one = figures["unlimited"][way]
+        server, others = one["prefect_cpu_ms_without_idle"], one["others_cpu_ms"]
+        total = one["client_cpu_ms"] + server + sum(others.values())
+        cells = [one["client_cpu_ms"], server, others["PostgreSQL"], others["simulator"], total]
+        rows.append([way, *(f"{cell:.1f}" for cell in cells)])
+    columns = ["sent by", "sender", "Prefect server, less idling", "PostgreSQL", "simulator", "together"]
+    return Table("Where the time goes without a limit: CPU milliseconds for one learner", columns, rows)
+
+
+def _at_the_limit(figures: Figures) -> Table:
+    one = figures["limited"]
+    told = one["tap_to_feedback_seconds"]
+    row = [
+        plain(one["sent"]),
+        str(one["edits"]),
+        f"{one['at_the_limit_seconds']:.1f}",
+        f"{one['seconds']:.1f}",
+        f"**{one['seconds'] / one['at_the_limit_seconds']:.3f}**",
+        *(str(one[count]) for count in ("most_in_a_second", "too_many_requests", "duplicates", "missing")),
+        *(f"{told[share]:.2f}" for share in ("p50", "p95", "max")),
+    ]
+    columns = [
+        "messages",
+        "edits",
+        "limit's own time, s",
+        "last message, s",
+        "/ limit's own time",
+        "most in 1 s",
+        "429",
+    ]
+    more = ["duplicates", "missing", "tap to feedback p50, s", "p95, s", "longest, s"]
+    return Table("At Telegram's rate, while others tap", [*columns, *more], [row])
