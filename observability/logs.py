@@ -31,6 +31,9 @@ QUIET = (
 )
 """Libraries whose informative lines say nothing to an operator, or show addresses with the bot's token in them."""
 
+REPEATED = ("telegram.request.BaseRequest",)
+"""Loggers whose errors, traceback and all, are those that the service catches and tells in a line of its own."""
+
 
 def redact(text: str) -> str:
     """Cut bot tokens, passwords in URLs and API keys out of a text.
@@ -81,3 +84,5 @@ def set_up_logs(settings: Settings, role: str) -> None:
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[settings.log_level]))
+    for name in REPEATED:
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from domain.settings import Settings
 from local import servers
-from observability.logs import QUIET
+from observability.logs import QUIET, REPEATED
 from quiz_generator import sync_bank
 from repository import Repository
 from simulator.options import Options
@@ -39,7 +39,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(autouse=True)
 def log_levels() -> Iterator[None]:
     """Put the log levels back, which a command that runs within a test has set for its own process."""
-    levels = {name: logging.getLogger(name).level for name in ("root", *QUIET)}
+    levels = {name: logging.getLogger(name).level for name in ("root", *QUIET, *REPEATED)}
     yield
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)

@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.settings import LogFormat, Settings
-from observability.logs import QUIET, redact, set_up_logs
+from observability.logs import QUIET, REPEATED, redact, set_up_logs
 
 TOKEN = "123456789:AAEhBP0av28fLnOjXsYPmYVEFXQyT5Zabc"
 PASSWORD = "hunter2-and-more"
@@ -40,7 +40,7 @@ SECRETS = {
 def logging_to(log_format: LogFormat, level: str = "INFO") -> Iterator[tuple[logging.Logger, io.StringIO]]:
     """Set the logs up, yield a logger and what is written to standard error, and put everything back."""
     root = logging.getLogger()
-    handlers, levels = root.handlers[:], {name: logging.getLogger(name).level for name in ("root", *QUIET)}
+    handlers, levels = root.handlers[:], {name: logging.getLogger(name).level for name in ("root", *QUIET, *REPEATED)}
     root.handlers[:] = []  # else setting up would close those of pytest
     written = io.StringIO()
     try:
@@ -174,3 +174,10 @@ def test_libraries_that_would_show_the_token_stay_quiet(name: str) -> None:
         assert written.getvalue() == ""
         logging.getLogger(name).error("it failed")
     assert "it failed" in written.getvalue()
+
+
+def test_what_the_service_tells_in_a_line_of_its_own_is_not_told_by_a_library_as_well() -> None:
+    with logging_to(LogFormat.TEXT) as (_, written):
+        for name in REPEATED:
+            logging.getLogger(name).error("Can not load invalid JSON data")
+    assert not written.getvalue()
