@@ -200,9 +200,8 @@ async def run_prefect_worker(settings: Settings) -> None:
     Args:
         settings: with every address resolved.
     """
-    from prefect.workers.process import ProcessWorker  # noqa: PLC0415
-
     import prefect_flows  # noqa: PLC0415
+    from cohort_runs import workers_of  # noqa: PLC0415
     from repository import Repository  # noqa: PLC0415
     from services import keep_beating  # noqa: PLC0415
 
@@ -213,7 +212,9 @@ async def run_prefect_worker(settings: Settings) -> None:
     try:
         await repository.database.prepare_schema()
         await prefect_flows.register_deployments(settings)
-        await ProcessWorker(work_pool_name=settings.prefect_work_pool, name="quiz-worker").start(printer=logger.debug)
+        async with asyncio.TaskGroup() as group:
+            for worker in workers_of(settings):
+                group.create_task(worker.start(printer=logger.debug))
     finally:
         beating.cancel()
         await repository.close()

@@ -30,6 +30,7 @@ import quiz_grading
 import quiz_reports
 import quiz_session
 import quiz_upkeep
+from cohort_runs import CANCELLED, CohortRuns, all_of, count_runs
 from domain.bank import ReportedQuestion
 from domain.catalog import Priority, QuestionState, QuizKind, ReportReason
 from domain.ids import LearnerId, QuizId
@@ -106,9 +107,9 @@ async def find_due(at: datetime, among: list[LearnerId] | None, limit: int | Non
 
 
 @task(name="prepare quizzes", **_RETRIES)
-async def prepare(learner_ids: list[LearnerId], kind: QuizKind) -> quiz_session.Prepared:
+async def prepare(learner_ids: list[LearnerId], kind: QuizKind, due_at: datetime | None) -> quiz_session.Prepared:
     """Fetch states, pick questions and make quizzes; see `quiz_session.prepare_quizzes`."""
-    return await quiz_session.prepare_quizzes(current_services(), learner_ids, kind)
+    return await quiz_session.prepare_quizzes(current_services(), learner_ids, kind, due_at)
 
 
 @task(name="send questions", **_RETRIES)
@@ -154,19 +155,23 @@ def _quiz_run_name() -> str:
 
 
 @flow(name="execute_user_quiz_flow", flow_run_name=_quiz_run_name)
-async def execute_user_quiz_flow(learner_ids: LearnerIds, kind: QuizKind = QuizKind.ON_DEMAND) -> list[Delivery]:
+async def execute_user_quiz_flow(
+    learner_ids: LearnerIds, kind: QuizKind = QuizKind.ON_DEMAND, due_at: datetime | None = None
+) -> list[Delivery]:
     """Send a quiz to each of the learners.
 
     Args:
         learner_ids: Telegram user ids of registered learners.
         kind: `on_demand` gives a question now; `daily` gives today's quiz, once a local day; `review` gives a question
             that the learner missed before, if one is due.
+        due_at: only those whose daily quiz was due by then and is still to be made or sent, so that a run which begins
+            late serves nobody before their hour; everybody when empty.
 
     Returns:
         What became of each learner's quiz.
     """
     async with services_of_run():
-        prepared = await prepare([LearnerId(i) for i in learner_ids], kind)
+        prepared = await prepare([LearnerId(i) for i in learner_ids], kind, due_at)
         sent = await send(prepared.quiz_ids, kind) if prepared.quiz_ids else []
         deliveries = prepared.skipped + sent
         await _publish("quizzes", deliveries)
@@ -199,39 +204,52 @@ async def distribute_daily_quizzes(
         if dry_run:
             deliveries = [Delivery(learner_id, Outcome.SKIPPED, "dry run") for learner_id in due]
         else:
-            deliveries = await _serve_cohorts(due, services.settings.max_flow_runs_per_distribution)
+            deliveries = await _serve_cohorts(services, due, None if ignore_hour else at)
         await naming
         await _publish("daily-distribution", deliveries)
         return _count(deliveries)
 
 
-async def _serve_cohorts(due: Sequence[LearnerId], most: int) -> list[Delivery]:
+async def _serve_cohorts(services: Services, due: Sequence[LearnerId], due_at: datetime | None) -> list[Delivery]:
+    """Deal the learners into cohorts, and let each be served here or, if that is worth it, by any Prefect worker.
+
+    Before their hour learners are served here only: a run that begins late could not tell whom to pass over.
+    """
     if not due:
         return []
+    settings = services.settings
     progress = await Progress.begin(len(due))
     _progress.set(progress)
-    shares = await quiz_session.share_out(current_services(), due, most)
+    most, at_once, elsewhere = settings.max_flow_runs_per_distribution, COHORTS_AT_ONCE, None
+    if due_at and (runs := count_runs(len(due), settings)) > 1:
+        most, at_once, elsewhere = runs, runs, CohortRuns(services, due_at, progress, _serve_here)
+    shares = await quiz_session.share_out(services, due, most)
     cohorts = [cohort for share in shares.values() for cohort in share]
 
     async def serve(cohort: list[LearnerId], turns: asyncio.Semaphore) -> list[Delivery]:
         async with turns:
             if await progress.is_cancelled():
-                return [Delivery(learner_id, Outcome.SKIPPED, "the run was cancelled") for learner_id in cohort]
-            with tags("daily"):
-                return await execute_user_quiz_flow([int(learner_id) for learner_id in cohort], QuizKind.DAILY)
+                return all_of(cohort, Outcome.SKIPPED, CANCELLED)
+            if elsewhere and len(cohort) >= settings.min_cohort_size:
+                return await elsewhere.serve(cohort)
+            return await _serve_here(cohort)
 
-    turns = {bot_id: asyncio.Semaphore(COHORTS_AT_ONCE) for bot_id in shares}  # no bot waits for another's rate
+    turns = {bot_id: asyncio.Semaphore(at_once) for bot_id in shares}  # no bot waits for another's rate
     work = [serve(cohort, turns[bot_id]) for bot_id, share in shares.items() for cohort in share]
     results = await asyncio.gather(*work, return_exceptions=True)
     await progress.finish()
     deliveries: list[Delivery] = []
     for cohort, result in zip(cohorts, results, strict=True):
         if isinstance(result, BaseException):
-            reason = redact(f"{type(result).__name__}: {result}")
-            deliveries += [Delivery(learner_id, Outcome.FAILED, reason) for learner_id in cohort]
+            deliveries += all_of(cohort, Outcome.FAILED, redact(f"{type(result).__name__}: {result}"))
         else:
             deliveries += result
     return deliveries
+
+
+async def _serve_here(cohort: list[LearnerId]) -> list[Delivery]:
+    with tags("daily"):
+        return await execute_user_quiz_flow([int(learner_id) for learner_id in cohort], QuizKind.DAILY)
 
 
 def _grading_run_name() -> str:
@@ -319,7 +337,7 @@ class Progress:
         """
         self._artifact_id = artifact_id
         self._total = total
-        self._done = 0
+        self._done = self._elsewhere = 0
         self._moved_at = self._asked_at = time.monotonic()
         self._cancelled = False
 
@@ -339,7 +357,15 @@ class Progress:
         self._done += 1
         if time.monotonic() - self._moved_at >= PROGRESS_SECONDS:
             self._moved_at = time.monotonic()
-            await self._move(100 * self._done / self._total)
+            await self._show()
+
+    async def show_elsewhere(self, done: int) -> None:
+        """Show how many learners runs in other processes have served; see `cohort_runs.Bar`."""
+        self._elsewhere = done
+        await self._show()
+
+    async def _show(self) -> None:
+        await self._move(100 * (self._done + self._elsewhere) / self._total)
 
     async def finish(self) -> None:
         """Fill the bar."""

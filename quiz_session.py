@@ -35,6 +35,10 @@ SENDERS = 16
 """Messages under way at once: enough to fill Telegram's rate at its usual latency."""
 
 NOT_REGISTERED = "not registered"
+UNREACHABLE = "blocked the bot"
+OPTED_OUT = "opted out of daily quizzes"
+HAD_ALREADY = "had today's quiz already"
+NOT_DUE = "is not due any more"
 NO_QUESTION = "no question for their level and topics"
 NO_REVIEW = "nothing to review"
 
@@ -149,7 +153,9 @@ class Prepared:
     skipped: list[Delivery]
 
 
-async def prepare_quizzes(services: Services, learner_ids: Sequence[LearnerId], kind: QuizKind) -> Prepared:
+async def prepare_quizzes(
+    services: Services, learner_ids: Sequence[LearnerId], kind: QuizKind, due_at: datetime | None = None
+) -> Prepared:
     """Make a quiz for each learner who is to have one.
 
     Run again, it makes none twice: a daily quiz belongs to its local day, and a learner has one open quiz on demand.
@@ -158,6 +164,7 @@ async def prepare_quizzes(services: Services, learner_ids: Sequence[LearnerId], 
         services: what to work with.
         learner_ids: who.
         kind: why.
+        due_at: only those whose daily quiz was due by then and is still to be made or sent; everybody when None.
 
     Raises:
         StorageUnavailableError: the database is away.
@@ -174,6 +181,10 @@ async def prepare_quizzes(services: Services, learner_ids: Sequence[LearnerId], 
             ready.append(learner)
     waiting = await _quizzes_to_send_again(services, [learner.id for learner in ready], kind)
     missing = [learner for learner in ready if learner.id not in waiting]
+    if due_at is not None:
+        due = set(await find_due_learners(services, due_at, [learner.id for learner in missing]))
+        skipped += [Delivery(learner.id, Outcome.SKIPPED, NOT_DUE) for learner in missing if learner.id not in due]
+        missing = [learner for learner in missing if learner.id in due]
     made = await _make_quizzes(services, missing, kind)
     for learner in missing:
         reason_or_id = made[learner.id]
@@ -186,9 +197,9 @@ async def prepare_quizzes(services: Services, learner_ids: Sequence[LearnerId], 
 
 def _reason_to_skip(learner: Learner, kind: QuizKind) -> str:
     if learner.blocked and kind is QuizKind.DAILY:
-        return "blocked the bot"
+        return UNREACHABLE
     if not learner.daily_enabled and kind is QuizKind.DAILY:
-        return "opted out of daily quizzes"
+        return OPTED_OUT
     return ""
 
 
@@ -237,7 +248,7 @@ async def _make_quizzes(
 def _not_made(learner_id: LearnerId, kind: QuizKind, *, drawn: bool) -> Delivery:
     """Return why a learner got no new quiz, whether or not there was a question for them."""
     if drawn:
-        reason = "had today's quiz already" if kind is QuizKind.DAILY else "has an open quiz"
+        reason = HAD_ALREADY if kind is QuizKind.DAILY else "has an open quiz"
         return Delivery(learner_id, Outcome.SKIPPED, reason)
     if kind is QuizKind.REVIEW:
         return Delivery(learner_id, Outcome.SKIPPED, NO_REVIEW)

@@ -12,7 +12,7 @@ from domain.catalog import Level, QuizKind, Topic
 from domain.history import PastAnswer, ProgressHistory
 from domain.ids import BotId, LearnerId, QuizId
 from domain.learning import UNKNOWN_ABILITY, Lesson, Rating
-from domain.models import Grade, Learner, NewQuiz, Quiz, Tap, TopicScore
+from domain.models import DailyResult, Grade, Learner, NewQuiz, Quiz, Tap, TopicScore
 from domain.settings import Settings
 from sql.database import Database
 from sql.generation_store import GenerationStore
@@ -305,6 +305,25 @@ class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore):
             quiz_ids: which; unknown ones are absent from the result.
         """
         return [Quiz.from_row(row) for row in await self.database.fetch("get_quizzes", list(quiz_ids))]
+
+    async def count_awaiting_daily(self, learner_ids: Sequence[LearnerId], due_at: datetime) -> int:
+        """Return how many learners wait for a daily quiz that is not made yet, or not sent.
+
+        Args:
+            learner_ids: who.
+            due_at: the moment at which it was due.
+        """
+        return int(await self.database.fetchval("count_awaiting_daily", list(learner_ids), due_at))
+
+    async def list_daily_results(self, learner_ids: Sequence[LearnerId], since: datetime) -> list[DailyResult]:
+        """Return what has become of learners' daily quizzes.
+
+        Args:
+            learner_ids: who.
+            since: the moment at which they were due; what was sent before belongs to an earlier distribution.
+        """
+        rows = await self.database.fetch("list_daily_results", list(learner_ids), since)
+        return [DailyResult.from_row(row) for row in rows]
 
     async def begin_sending(
         self, quiz_id: QuizId, *, again: bool = False, stalled_for: timedelta | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import urllib.error
 import urllib.request
@@ -19,7 +20,7 @@ def main(arguments: list[str]) -> int:
     """Ask once.
 
     Args:
-        arguments: an address that must answer 200; or `workers`, for one online worker in Prefect's work pool.
+        arguments: an address that must answer 200; or `workers`, for this container's worker in Prefect's work pool.
 
     Returns:
         0 when it serves, else 1 with one line on what is wrong.
@@ -40,14 +41,15 @@ def _get(url: str) -> str | None:
 
 
 def _find_worker() -> str | None:
-    """Ask the Prefect server, which knows a worker as online by its heartbeats."""
+    """Ask the Prefect server, which knows a worker as online by its heartbeats; its name holds that of its host."""
     pool = os.environ.get("PREFECT_WORK_POOL") or "quiz"
     url = f"{os.environ['PREFECT_API_URL']}/work_pools/{pool}/workers/filter"
     request = urllib.request.Request(url, b"{}", {"Content-Type": "application/json"})  # noqa: S310 - our own server
     with urllib.request.urlopen(request, timeout=SECONDS) as reply:  # noqa: S310 - the same
         workers = json.load(reply)
-    online = [worker for worker in workers if worker["status"] == "ONLINE"]
-    return None if online else f"no worker of the work pool {pool!r} is online"
+    host = socket.gethostname()
+    online = [worker for worker in workers if worker["status"] == "ONLINE" and host in worker["name"]]
+    return None if online else f"no worker of {host!r} in the work pool {pool!r} is online"
 
 
 if __name__ == "__main__":

@@ -395,6 +395,46 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class DailyResult:
+    """What rows say about the daily quiz of a learner who was due."""
+
+    learner_id: LearnerId
+    is_known: bool
+    is_blocked: bool
+    is_enabled: bool
+    """Whether they want daily quizzes."""
+    is_due: bool
+    """Whether they still are: no quiz was made for them."""
+    quiz_id: QuizId | None
+    """None, as all that follows, if none was made or sent since they were due."""
+    state: QuizState | None
+    failure: str | None
+    topic: Topic | None
+    level: Level | None
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Build from a row of ``list_daily_results``.
+
+        Args:
+            row: the columns by name.
+        """
+        made = row["quiz_id"] is not None
+        return cls(
+            learner_id=LearnerId(row["learner_id"]),
+            is_known=row["is_known"],
+            is_blocked=row["is_blocked"],
+            is_enabled=row["is_enabled"],
+            is_due=row["is_due"],
+            quiz_id=QuizId(row["quiz_id"]) if made else None,
+            state=QuizState(row["state"]) if made else None,
+            failure=row["failure"],
+            topic=Topic(row["topic"]) if made else None,
+            level=Level(row["level"]) if made else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class TopicScore:
     """How a learner does in a topic."""
 

@@ -84,6 +84,10 @@ class Settings(BaseSettings):
     prefect_work_pool: str = "quiz"
     max_flow_runs_per_distribution: Annotated[int, Field(ge=1, le=500)] = 50
     """A distribution's learners are dealt into at most so many runs, so that the UI stays readable."""
+    prefect_workers: Annotated[int, Field(ge=1, le=50)] = 1
+    """Prefect workers that share a distribution; one alone serves every cohort in the distribution's own process."""
+    min_cohort_size: Annotated[int, Field(ge=1, le=10_000)] = 300
+    """Fewer learners are not worth a run on another worker: it starts while one process sends to so many."""
     distribution_interval_minutes: Annotated[int, Field(ge=1, le=60)] = 15
 
     # --- Generated questions

@@ -414,6 +414,25 @@ FROM quizzes z JOIN questions q ON q.id = z.question_id JOIN learners l ON l.id 
 WHERE z.learner_id = ANY($1::bigint[]) AND z.state IN ('pending', 'sending', 'sent') AND z.expires_at > now()
 ORDER BY z.learner_id, z.id DESC;
 
+-- name: count_awaiting_daily
+-- How many of these learners wait for a daily quiz that was due at a moment: it is not made yet, or not sent.
+SELECT (SELECT count(*) FROM learners
+        WHERE id = ANY($1::bigint[]) AND daily_enabled AND blocked_at IS NULL AND next_daily_at <= $2)
+     + (SELECT count(*) FROM quizzes
+        WHERE learner_id = ANY($1::bigint[]) AND kind = 'daily' AND state IN ('pending', 'sending'));
+
+-- name: list_daily_results
+-- What has become since a moment of the daily quizzes of these learners, and how each learner stands.
+SELECT given.id AS learner_id, l.id IS NOT NULL AS is_known, l.blocked_at IS NOT NULL AS is_blocked,
+       coalesce(l.daily_enabled, false) AS is_enabled, coalesce(l.next_daily_at <= $2, false) AS is_due,
+       z.id AS quiz_id, z.state, z.failure, q.topic, q.level
+FROM unnest($1::bigint[]) AS given (id)
+LEFT JOIN learners l ON l.id = given.id
+LEFT JOIN LATERAL (
+    SELECT * FROM quizzes d WHERE d.learner_id = given.id AND d.kind = 'daily' ORDER BY d.local_day DESC LIMIT 1
+) AS z ON z.state IN ('pending', 'sending') OR coalesce(z.sent_at, z.touched_at) >= $2
+LEFT JOIN questions q ON q.id = z.question_id;
+
 -- name: get_quizzes
 -- Quizzes with their questions.
 SELECT z.id AS quiz_id, z.learner_id, z.kind, z.is_review, z.state, z.local_day, z.option_order, z.message_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from prometheus_client import start_http_server
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
 
+from cohort_runs import workers_of
 from domain.settings import Settings
 from local import servers
 from question_bank.loader import load_bank
@@ -153,8 +155,11 @@ async def test_the_prefect_workers_health_check_wants_an_online_worker(prefect_u
         status, output = await check("workers", **environment)
         assert (status, "404" in output) == (1, True)
         await client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
-        assert await check("workers", **environment) == (1, f"no worker of the work pool '{pool}' is online\n")
-        await client.send_worker_heartbeat(pool, "a worker", heartbeat_interval_seconds=30)
+        missing = (1, f"no worker of {socket.gethostname()!r} in the work pool '{pool}' is online\n")
+        assert await check("workers", **environment) == missing
+        await client.send_worker_heartbeat(pool, "a worker elsewhere", heartbeat_interval_seconds=30)
+        assert await check("workers", **environment) == missing
+        await client.send_worker_heartbeat(pool, workers_of(Settings(_env_file=None))[0].name, 30)
         assert await check("workers", **environment) == (0, "")
         await client.delete_work_pool(pool)
 

@@ -22,6 +22,7 @@ ARROWS: dict[str, set[str]] = {
     "main": {
         "question_desk",
         "prefect_flows",
+        "cohort_runs",
         "worker",
         "webhook",
         "services",
@@ -49,6 +50,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "webhook": {"services", "quiz_generator", "repository", "bot", "observability", "domain"},
     "prefect_flows": {
+        "cohort_runs",
         "services",
         "quiz_upkeep",
         "quiz_reports",
@@ -57,6 +59,7 @@ ARROWS: dict[str, set[str]] = {
         "observability",
         "domain",
     },
+    "cohort_runs": {"quiz_session", "observability", "domain"},
     "services": {
         "telegram_bot",
         "quiz_grading",

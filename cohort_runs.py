@@ -1,0 +1,337 @@
+"""Cohorts as runs of their own, which any Prefect worker takes; what became of their learners is read from the rows.
+
+Theory of operation. A run on another machine shares no disk and no memory with the distribution that started it, and it
+can end in ways that nobody reports: its machine loses power, and Prefect shows it as running for ever. So nothing is
+taken from the run but its state. Postgres says who was served, and a run of which neither Prefect nor Postgres has had
+anything new for a while is lost. Whoever it left unserved is served by the distribution itself. Should the run be alive
+after all, both work on the same rows: a learner has one daily quiz a day, and a quiz is taken for sending once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from prefect import get_client, runtime
+from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterId
+from prefect.client.schemas.objects import State, StateType
+from prefect.deployments import arun_deployment
+from prefect.states import Cancelled, Crashed
+from prefect.workers.process import ProcessWorker
+
+from domain.catalog import QuizKind, QuizState
+from domain.errors import StorageUnavailableError
+from domain.ids import LearnerId
+from domain.models import DailyResult, Delivery, Outcome
+from domain.settings import Settings
+from observability.logs import redact
+from quiz_session import HAD_ALREADY, NO_QUESTION, NOT_REGISTERED, OPTED_OUT, UNREACHABLE, Services
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_QUEUE = "default"
+"""The queue that Prefect gives every work pool."""
+
+DEPLOYMENT = "execute_user_quiz_flow/quiz"
+COHORT_QUEUE = "cohorts"
+"""The queue of the work pool from which each Prefect worker takes one run at a time, so that none takes them all."""
+
+MOST_IN_RUN = 20_000
+"""Learners whose ids still fit into a run's parameters, of which Prefect takes 512 KB."""
+
+LOOK_SECONDS = 2.0
+"""Between two looks at the runs' states: one request for all of them."""
+
+COUNT_SECONDS = 10.0
+"""Between two counts of who still waits, which read a row for each learner."""
+
+SILENT_SECONDS = 120.0
+"""A run is lost after so long without news; it takes up to 27 s to start on a slow machine with two cores."""
+
+CANCELLED = "the run was cancelled"
+AGAIN = "(will be tried again)"
+
+Serve = Callable[[list[LearnerId]], Awaitable[list[Delivery]]]
+"""Serves a cohort and returns what became of its learners."""
+
+
+class Bar(Protocol):
+    """A distribution's progress, as far as it is needed here."""
+
+    async def show_elsewhere(self, done: int) -> None:
+        """Show how many learners the runs have served.
+
+        Args:
+            done: all runs together.
+        """
+
+    async def is_cancelled(self) -> bool:
+        """Return whether an operator cancelled the distribution."""
+
+
+def count_runs(learners: int, settings: Settings) -> int:
+    """Return how many runs a distribution is worth; 1 means that its own process serves everybody.
+
+    There is one for each worker and no more, since each costs as much to start as several hundred messages to send.
+
+    Args:
+        learners: how many are due.
+        settings: how many workers there are, and what is worth a run.
+    """
+    takers = min(settings.prefect_workers, settings.max_flow_runs_per_distribution)
+    worth = min(takers, learners // settings.min_cohort_size)
+    return max(worth, -(-learners // MOST_IN_RUN)) if worth > 1 else 1
+
+
+def workers_of(settings: Settings) -> list[ProcessWorker]:
+    """Return what takes runs from the work pool in this process.
+
+    Where several processes share a distribution, each takes one cohort at a time: the first to look would take all of
+    them. Distributions wait for their cohorts, so they and everything else come from another queue, without a limit; in
+    one queue with a limit, distributions could hold every place that their cohorts wait for.
+
+    Args:
+        settings: the work pool, and how many processes share it.
+    """
+    pool, name = settings.prefect_work_pool, f"quiz-worker {socket.gethostname()}"
+    if settings.prefect_workers == 1:
+        return [ProcessWorker(pool, name=name)]
+    name = f"{name} {os.getpid()}"
+    return [
+        ProcessWorker(pool, name=name, work_queues=[DEFAULT_QUEUE]),
+        ProcessWorker(pool, name=f"{name} {COHORT_QUEUE}", work_queues=[COHORT_QUEUE], limit=1),
+    ]
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run that is under way, and when there was last news of it."""
+
+    id: UUID
+    shown_as: UUID | None
+    """The task run of the distribution that stands for it and follows its state."""
+    learner_ids: list[LearnerId]
+    awaiting: int = field(init=False)
+    state: State | None = None
+    heard_at: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.awaiting = len(self.learner_ids)
+
+    @property
+    def has_begun(self) -> bool:
+        return self.state is not None and self.state.type not in {StateType.SCHEDULED, StateType.PENDING}
+
+    @property
+    def is_silent(self) -> bool:
+        return time.monotonic() - self.heard_at > SILENT_SECONDS
+
+    def hear(self, state: State | None, awaiting: int) -> None:
+        """Take what is known by now."""
+        if (state and state.id) != (self.state and self.state.id) or awaiting != self.awaiting:
+            self.heard_at = time.monotonic()
+        self.state, self.awaiting = state, awaiting
+
+
+class CohortRuns:
+    """The runs that one distribution starts and waits for."""
+
+    def __init__(self, services: Services, due_at: datetime, bar: Bar, serve_here: Serve) -> None:
+        """Take what to work with.
+
+        Args:
+            services: where the rows are.
+            due_at: the moment at which the distribution looked who is due.
+            bar: its progress.
+            serve_here: serves a cohort in this process.
+        """
+        self._repository = services.repository
+        self._due_at = due_at
+        self._bar = bar
+        self._serve_here = serve_here
+        self._runs: list[_Run] = []
+        self._over = 0
+        """Learners of runs that have ended."""
+        self._starting, self._looking = asyncio.Lock(), asyncio.Lock()
+        self._started = 0
+        self._looked_at = self._counted_at = time.monotonic()
+
+    async def serve(self, cohort: list[LearnerId]) -> list[Delivery]:
+        """Let some worker serve a cohort; serve here whom it leaves.
+
+        Args:
+            cohort: learners who are due.
+        """
+        try:
+            run = await self._start(cohort)
+        except Exception as error:  # noqa: BLE001 - whatever keeps a run from starting, this process can do its work
+            logger.warning("a cohort cannot become a run of its own: %s", redact(f"{type(error).__name__}: {error}"))
+            return await self._serve_here(cohort)
+        self._runs.append(run)
+        try:
+            is_done = await self._wait(run)
+        finally:
+            self._runs.remove(run)
+        return await self._settle(run, is_done=is_done)
+
+    async def _start(self, cohort: list[LearnerId]) -> _Run:
+        """Create the run; one after the other, since the first one may have to make the queue."""
+        async with self._starting:
+            self._started += 1
+            attempt = f"{runtime.flow_run.id}:{runtime.flow_run.run_count}:{self._started}"
+            flow_run = await arun_deployment(
+                DEPLOYMENT,
+                parameters={
+                    "learner_ids": [int(learner_id) for learner_id in cohort],
+                    "kind": QuizKind.DAILY.value,
+                    "due_at": self._due_at.isoformat(),
+                },
+                timeout=0,
+                tags=["daily"],
+                idempotency_key=attempt,  # a repeated request must not start a second one
+                work_queue_name=COHORT_QUEUE,
+            )
+        return _Run(flow_run.id, flow_run.parent_task_run_id, cohort, state=flow_run.state)
+
+    # ------------------------------------------------------------ waiting
+
+    async def _wait(self, run: _Run) -> bool:
+        """Return when a run has ended or is lost, and whether there is nothing left to do for it."""
+        while not (run.state and run.state.is_final()):
+            await asyncio.sleep(LOOK_SECONDS)
+            await self._look()
+            if await self._bar.is_cancelled() and not run.has_begun:
+                await _end(run, Cancelled(message="The distribution was cancelled."))
+                return True
+            if run.is_silent:
+                logger.warning("there is no news of run %s for %.0f s: it is given up", run.id, SILENT_SECONDS)
+                await _end(run, _lost(run))
+                return False
+        return run.state.type in {StateType.COMPLETED, StateType.CANCELLED}
+
+    async def _look(self) -> None:
+        """Bring every run up to date, unless somebody else just has."""
+        async with self._looking:
+            if time.monotonic() - self._looked_at < LOOK_SECONDS / 2:
+                return
+            states = await self._read_states()
+            is_to_count = time.monotonic() - self._counted_at >= COUNT_SECONDS
+            for run in self._runs:
+                awaiting = await self._count_awaiting(run) if is_to_count else run.awaiting
+                run.hear(states.get(run.shown_as, run.state), awaiting)
+            if is_to_count:
+                self._counted_at = time.monotonic()
+                served = sum(len(run.learner_ids) - run.awaiting for run in self._runs)
+                await self._bar.show_elsewhere(self._over + served)
+            self._looked_at = time.monotonic()
+
+    async def _read_states(self) -> dict[UUID | None, State]:
+        """Ask the task runs: the runs themselves would come with the ids of all their learners, every time."""
+        ids = [run.shown_as for run in self._runs if run.shown_as]
+        with contextlib.suppress(Exception):  # while the server is away, the rows may still move
+            async with get_client() as client:
+                found = await client.read_task_runs(task_run_filter=TaskRunFilter(id=TaskRunFilterId(any_=ids)))
+            return {task_run.id: task_run.state for task_run in found if task_run.state}
+        return {}
+
+    async def _count_awaiting(self, run: _Run) -> int:
+        with contextlib.suppress(StorageUnavailableError):
+            return await self._repository.count_awaiting_daily(run.learner_ids, self._due_at)
+        return run.awaiting
+
+    # ------------------------------------------------------------ afterwards
+
+    async def _settle(self, run: _Run, *, is_done: bool) -> list[Delivery]:
+        """Return what became of a run's learners, after serving those whom it left although it should not have."""
+        results = await self._repository.list_daily_results(run.learner_ids, self._due_at)
+        told = [delivery for result in results if (delivery := describe(result))]
+        left = [result for result in results if describe(result) is None]
+        self._over += len(told)
+        if left and not is_done:
+            return told + await self._serve_left([result.learner_id for result in left])
+        was_cancelled = run.state is not None and run.state.type is StateType.CANCELLED
+        return told + [_unserved(result, was_cancelled=was_cancelled) for result in left]
+
+    async def _serve_left(self, left: list[LearnerId]) -> list[Delivery]:
+        try:
+            return await self._serve_here(left)
+        except Exception as error:  # noqa: BLE001 - what the run did before stays in the report
+            return all_of(left, Outcome.FAILED, redact(f"{type(error).__name__}: {error}"))
+
+
+def describe(result: DailyResult) -> Delivery | None:
+    """Return what became of a learner's daily quiz, or None if it is still to be made or sent.
+
+    Args:
+        result: what the rows say.
+    """
+    if result.quiz_id is None:
+        reason = _reason_for_none(result)
+        return Delivery(result.learner_id, Outcome.SKIPPED, reason) if reason else None
+    outcome, reason = Outcome.FAILED, result.failure or ""
+    match result.state:
+        case QuizState.PENDING if not reason:
+            return None
+        case QuizState.PENDING:
+            reason = f"{reason} {AGAIN}"
+        case QuizState.SENDING:
+            reason = f"cut off while it was sent {AGAIN}"
+        case QuizState.FAILED:
+            pass
+        case _:
+            outcome = Outcome.SENT
+    return Delivery(result.learner_id, outcome, reason, result.topic, result.level, result.quiz_id)
+
+
+def _reason_for_none(result: DailyResult) -> str:
+    if not result.is_known:
+        return NOT_REGISTERED
+    if result.is_blocked:
+        return UNREACHABLE
+    if not result.is_enabled:
+        return OPTED_OUT
+    return "" if result.is_due else HAD_ALREADY
+
+
+def _unserved(result: DailyResult, *, was_cancelled: bool) -> Delivery:
+    """Return the line about a learner whom a run left that ended as it should."""
+    if was_cancelled:
+        return Delivery(result.learner_id, Outcome.SKIPPED, CANCELLED)
+    if result.quiz_id is None:
+        return Delivery(result.learner_id, Outcome.FAILED, NO_QUESTION)
+    return Delivery(
+        result.learner_id, Outcome.FAILED, f"not sent yet {AGAIN}", result.topic, result.level, result.quiz_id
+    )
+
+
+def _lost(run: _Run) -> State:
+    message = f"Nothing was heard of it for {SILENT_SECONDS:.0f} s; the distribution serves its learners itself."
+    return Crashed(message=message) if run.has_begun else Cancelled(message=message)
+
+
+async def _end(run: _Run, state: State) -> None:
+    """Show a run as ended, in Prefect too; a worker does not begin one that has ended."""
+    run.state = state
+    with contextlib.suppress(Exception):  # its learners matter more than how it looks
+        async with get_client() as client:
+            await client.set_flow_run_state(run.id, state, force=True)
+
+
+def all_of(cohort: Sequence[LearnerId], outcome: Outcome, reason: str) -> list[Delivery]:
+    """Return the same line for each learner of a cohort.
+
+    Args:
+        cohort: who.
+        outcome: what became of their quizzes.
+        reason: why.
+    """
+    return [Delivery(learner_id, outcome, reason) for learner_id in cohort]
