@@ -12,8 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +24,6 @@ from prefect.client.schemas.filters import TaskRunFilter, TaskRunFilterId
 from prefect.client.schemas.objects import State, StateType
 from prefect.deployments import arun_deployment
 from prefect.states import Cancelled, Crashed
-from prefect.workers.process import ProcessWorker
 
 from domain.catalog import QuizKind, QuizState
 from domain.errors import StorageUnavailableError
@@ -34,19 +31,15 @@ from domain.ids import LearnerId
 from domain.models import DailyResult, Delivery, Outcome
 from domain.settings import Settings
 from observability.logs import redact
+from pool_worker import COHORT_QUEUE, cohorts_each
 from quiz_session import HAD_ALREADY, NO_QUESTION, NOT_REGISTERED, OPTED_OUT, UNREACHABLE, Services
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_QUEUE = "default"
-"""The queue that Prefect gives every work pool."""
-
 DEPLOYMENT = "execute_user_quiz_flow/quiz"
-COHORT_QUEUE = "cohorts"
-"""The queue of the work pool from which each Prefect worker takes one run at a time, so that none takes them all."""
-
-MOST_IN_RUN = 20_000
-"""Learners whose ids still fit into a run's parameters, of which Prefect takes 512 KB."""
+MOST_IN_RUN = 15_000
+"""Learners whose ids fit into a run's parameters, of which Prefect takes 512 KB, even if a bot's share is dealt into one
+run too few."""
 
 LOOK_SECONDS = 2.0
 """Between two looks at the runs' states: one request for all of them."""
@@ -54,10 +47,11 @@ LOOK_SECONDS = 2.0
 COUNT_SECONDS = 10.0
 """Between two counts of who still waits, which read a row for each learner."""
 
-SILENT_SECONDS = 120.0
+SILENT_SECONDS = 60.0
 """A run is lost after so long without news; it takes up to 27 s to start on a slow machine with two cores."""
 
 CANCELLED = "the run was cancelled"
+CANCELLED_TOO = "The distribution was cancelled."
 AGAIN = "(will be tried again)"
 
 Serve = Callable[[list[LearnerId]], Awaitable[list[Delivery]]]
@@ -81,7 +75,9 @@ class Bar(Protocol):
 def count_runs(learners: int, settings: Settings) -> int:
     """Return how many runs a distribution is worth; 1 means that its own process serves everybody.
 
-    There is one for each worker and no more, since each costs as much to start as several hundred messages to send.
+    There is one for each worker and no more: measured on two cores, one costs 3.3 s of CPU to start and 1 s of the
+    Prefect server's, and sends its first message after 4 to 12 s, in which one process alone sends hundreds. Should a
+    worker be lost, its whole share is left; but the distribution's process is there to take it, warm and idle.
 
     Args:
         learners: how many are due.
@@ -90,26 +86,6 @@ def count_runs(learners: int, settings: Settings) -> int:
     takers = min(settings.prefect_workers, settings.max_flow_runs_per_distribution)
     worth = min(takers, learners // settings.min_cohort_size)
     return max(worth, -(-learners // MOST_IN_RUN)) if worth > 1 else 1
-
-
-def workers_of(settings: Settings) -> list[ProcessWorker]:
-    """Return what takes runs from the work pool in this process.
-
-    Where several processes share a distribution, each takes one cohort at a time: the first to look would take all of
-    them. Distributions wait for their cohorts, so they and everything else come from another queue, without a limit; in
-    one queue with a limit, distributions could hold every place that their cohorts wait for.
-
-    Args:
-        settings: the work pool, and how many processes share it.
-    """
-    pool, name = settings.prefect_work_pool, f"quiz-worker {socket.gethostname()}"
-    if settings.prefect_workers == 1:
-        return [ProcessWorker(pool, name=name)]
-    name = f"{name} {os.getpid()}"
-    return [
-        ProcessWorker(pool, name=name, work_queues=[DEFAULT_QUEUE]),
-        ProcessWorker(pool, name=f"{name} {COHORT_QUEUE}", work_queues=[COHORT_QUEUE], limit=1),
-    ]
 
 
 @dataclass(slots=True)
@@ -162,6 +138,7 @@ class CohortRuns:
         self._over = 0
         """Learners of runs that have ended."""
         self._starting, self._looking = asyncio.Lock(), asyncio.Lock()
+        self._turns = asyncio.Semaphore(services.settings.prefect_workers * cohorts_each(services.settings))
         self._started = 0
         self._looked_at = self._counted_at = time.monotonic()
 
@@ -171,6 +148,10 @@ class CohortRuns:
         Args:
             cohort: learners who are due.
         """
+        async with self._turns:  # one more would wait for a worker and look like one that nobody wants
+            return await self._serve(cohort)
+
+    async def _serve(self, cohort: list[LearnerId]) -> list[Delivery]:
         try:
             run = await self._start(cohort)
         except Exception as error:  # noqa: BLE001 - whatever keeps a run from starting, this process can do its work
@@ -179,6 +160,10 @@ class CohortRuns:
         self._runs.append(run)
         try:
             is_done = await self._wait(run)
+        except asyncio.CancelledError:  # this process is told to end
+            if not run.has_begun and await _is_called_off(runtime.flow_run.id):
+                await _end(run, Cancelled(message=CANCELLED_TOO))
+            raise
         finally:
             self._runs.remove(run)
         return await self._settle(run, is_done=is_done)
@@ -195,6 +180,7 @@ class CohortRuns:
                     "kind": QuizKind.DAILY.value,
                     "due_at": self._due_at.isoformat(),
                 },
+                flow_run_name=f"quiz · {len(cohort)} learners",
                 timeout=0,
                 tags=["daily"],
                 idempotency_key=attempt,  # a repeated request must not start a second one
@@ -210,7 +196,7 @@ class CohortRuns:
             await asyncio.sleep(LOOK_SECONDS)
             await self._look()
             if await self._bar.is_cancelled() and not run.has_begun:
-                await _end(run, Cancelled(message="The distribution was cancelled."))
+                await _end(run, Cancelled(message=CANCELLED_TOO))
                 return True
             if run.is_silent:
                 logger.warning("there is no news of run %s for %.0f s: it is given up", run.id, SILENT_SECONDS)
@@ -258,7 +244,7 @@ class CohortRuns:
         self._over += len(told)
         if left and not is_done:
             return told + await self._serve_left([result.learner_id for result in left])
-        was_cancelled = run.state is not None and run.state.type is StateType.CANCELLED
+        was_cancelled = await self._bar.is_cancelled() or (run.state is not None and run.state.is_cancelled())
         return told + [_unserved(result, was_cancelled=was_cancelled) for result in left]
 
     async def _serve_left(self, left: list[LearnerId]) -> list[Delivery]:
@@ -324,6 +310,20 @@ async def _end(run: _Run, state: State) -> None:
     with contextlib.suppress(Exception):  # its learners matter more than how it looks
         async with get_client() as client:
             await client.set_flow_run_state(run.id, state, force=True)
+
+
+async def was_called_off() -> bool:
+    """Return whether the distribution that started this run was cancelled since, and could not tell it."""
+    return await _is_called_off(runtime.flow_run.parent_flow_run_id)
+
+
+async def _is_called_off(run_id: str | None) -> bool:
+    with contextlib.suppress(Exception):  # an absent server calls nothing off
+        if run_id:
+            async with get_client() as client:
+                state = (await client.read_flow_run(UUID(run_id))).state_type
+            return state in {StateType.CANCELLING, StateType.CANCELLED}
+    return False
 
 
 def all_of(cohort: Sequence[LearnerId], outcome: Outcome, reason: str) -> list[Delivery]:

@@ -201,7 +201,7 @@ async def run_prefect_worker(settings: Settings) -> None:
         settings: with every address resolved.
     """
     import prefect_flows  # noqa: PLC0415
-    from cohort_runs import workers_of  # noqa: PLC0415
+    from pool_worker import workers_of  # noqa: PLC0415
     from repository import Repository  # noqa: PLC0415
     from services import keep_beating  # noqa: PLC0415
 

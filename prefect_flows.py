@@ -30,7 +30,7 @@ import quiz_grading
 import quiz_reports
 import quiz_session
 import quiz_upkeep
-from cohort_runs import CANCELLED, CohortRuns, all_of, count_runs
+from cohort_runs import CANCELLED, CohortRuns, all_of, count_runs, was_called_off
 from domain.bank import ReportedQuestion
 from domain.catalog import Priority, QuestionState, QuizKind, ReportReason
 from domain.ids import LearnerId, QuizId
@@ -171,6 +171,8 @@ async def execute_user_quiz_flow(
         What became of each learner's quiz.
     """
     async with services_of_run():
+        if due_at and await was_called_off():
+            return all_of([LearnerId(i) for i in learner_ids], Outcome.SKIPPED, CANCELLED)
         prepared = await prepare([LearnerId(i) for i in learner_ids], kind, due_at)
         sent = await send(prepared.quiz_ids, kind) if prepared.quiz_ids else []
         deliveries = prepared.skipped + sent

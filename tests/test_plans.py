@@ -43,6 +43,8 @@ OFTEN = [
     "get_quizzes",
     "begin_sending",
     "mark_sent",
+    "count_awaiting_daily",
+    "list_daily_results",
     "find_stalled_quizzes",
     "record_tap",
     "find_ungraded_quizzes",

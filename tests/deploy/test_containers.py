@@ -21,9 +21,9 @@ from prometheus_client import start_http_server
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
 
-from cohort_runs import workers_of
 from domain.settings import Settings
 from local import servers
+from pool_worker import workers_of
 from question_bank.loader import load_bank
 from tests.deploy import compose
 from tests.deploy.compose import REQUIRED, ROOT

@@ -22,7 +22,7 @@ ARROWS: dict[str, set[str]] = {
     "main": {
         "question_desk",
         "prefect_flows",
-        "cohort_runs",
+        "pool_worker",
         "worker",
         "webhook",
         "services",
@@ -59,7 +59,8 @@ ARROWS: dict[str, set[str]] = {
         "observability",
         "domain",
     },
-    "cohort_runs": {"quiz_session", "observability", "domain"},
+    "cohort_runs": {"pool_worker", "quiz_session", "observability", "domain"},
+    "pool_worker": {"domain"},
     "services": {
         "telegram_bot",
         "quiz_grading",
