@@ -31,15 +31,14 @@ from domain.ids import LearnerId
 from domain.models import DailyResult, Delivery, Outcome
 from domain.settings import Settings
 from observability.logs import redact
-from pool_worker import COHORT_QUEUE, cohorts_each
 from quiz_session import HAD_ALREADY, NO_QUESTION, NOT_REGISTERED, OPTED_OUT, UNREACHABLE, Services
+from work_pool import COHORT_QUEUE, cohorts_each
 
 logger = logging.getLogger(__name__)
 
 DEPLOYMENT = "execute_user_quiz_flow/quiz"
 MOST_IN_RUN = 15_000
-"""Learners whose ids fit into a run's parameters, of which Prefect takes 512 KB, even if a bot's share is dealt into one
-run too few."""
+"""Learners whose ids fit into a run's parameters, of which Prefect takes 512 KB, even if a bot gets one run too few."""
 
 LOOK_SECONDS = 2.0
 """Between two looks at the runs' states: one request for all of them."""

@@ -200,10 +200,9 @@ async def run_prefect_worker(settings: Settings) -> None:
     Args:
         settings: with every address resolved.
     """
-    import prefect_flows  # noqa: PLC0415
-    from pool_worker import workers_of  # noqa: PLC0415
     from repository import Repository  # noqa: PLC0415
     from services import keep_beating  # noqa: PLC0415
+    from work_pool import register_deployments, workers_of  # noqa: PLC0415
 
     if settings.prefect_api_url is None:
         raise StartupError("set PREFECT_API_URL, or run `python main.py` for everything on this machine")
@@ -211,7 +210,7 @@ async def run_prefect_worker(settings: Settings) -> None:
     beating = asyncio.create_task(keep_beating(repository, "prefect"))
     try:
         await repository.database.prepare_schema()
-        await prefect_flows.register_deployments(settings)
+        await register_deployments(settings)
         async with asyncio.TaskGroup() as group:
             for worker in workers_of(settings):
                 group.create_task(worker.start(printer=logger.debug))

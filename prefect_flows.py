@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -21,8 +20,6 @@ from prefect import flow, get_client, runtime, tags, task
 from prefect.artifacts import acreate_progress_artifact, acreate_table_artifact, aupdate_progress_artifact
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.client.schemas.objects import StateType
-from prefect.deployments.runner import RunnerDeployment
-from prefect.runner.storage import LocalStorage
 from prefect.tasks import exponential_backoff
 from pydantic import Field
 
@@ -35,13 +32,11 @@ from domain.bank import ReportedQuestion
 from domain.catalog import Priority, QuestionState, QuizKind, ReportReason
 from domain.ids import LearnerId, QuizId
 from domain.models import Delivery, Outcome
-from domain.settings import Settings, load_settings
+from domain.settings import load_settings
 from observability.logs import redact
 from quiz_grading import Proposal
 from quiz_session import Services
 from services import open_services
-
-ROOT = Path(__file__).parent
 
 LearnerIds = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=100_000)]
 """Telegram user ids, as an operator types them."""
@@ -445,49 +440,3 @@ async def forget_runs(learner_id: LearnerId) -> None:
         while runs := await client.read_flow_runs(flow_run_filter=own, limit=100):
             for run in runs:
                 await client.delete_flow_run(run.id)
-
-
-# ---------------------------------------------------------------- deployments
-
-
-async def register_deployments(settings: Settings) -> list[str]:
-    """Make the work pool and the deployments, or bring them up to date.
-
-    Args:
-        settings: work pool and interval.
-
-    Returns:
-        The deployments' names.
-
-    Raises:
-        httpx.HTTPError: the Prefect server does not answer.
-    """
-    pool = settings.prefect_work_pool
-    await _ensure_work_pool(pool)
-    storage = LocalStorage(path=str(ROOT))
-    every = f"*/{settings.distribution_interval_minutes} * * * *"
-    wanted: list[dict[str, Any]] = [
-        {"entrypoint": "prefect_flows.py:distribute_daily_quizzes", "name": "daily", "cron": every, "tags": ["daily"]},
-        {"entrypoint": "prefect_flows.py:execute_user_quiz_flow", "name": "quiz", "tags": ["quiz"]},
-        {"entrypoint": "prefect_flows.py:upkeep", "name": "hourly", "cron": "7 * * * *", "tags": ["upkeep"]},
-        {"entrypoint": "refill_flow.py:refill_question_bank", "name": "refill", "tags": ["refill"]}
-        | ({"cron": "37 * * * *"} if settings.openai_api_key else {}),  # without a key there is nothing to refill with
-    ]
-    names = []
-    for arguments in wanted:
-        deployment = await RunnerDeployment.afrom_storage(storage=storage, work_pool_name=pool, **arguments)
-        await deployment.aapply()
-        names.append(f"{deployment.flow_name}/{deployment.name}")
-    return names
-
-
-async def _ensure_work_pool(name: str) -> None:
-    from prefect.client.schemas.actions import WorkPoolCreate  # noqa: PLC0415 - only the registering role needs it
-    from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound  # noqa: PLC0415
-
-    async with get_client() as client:
-        try:
-            await client.read_work_pool(name)
-        except ObjectNotFound:
-            with contextlib.suppress(ObjectAlreadyExists):
-                await client.create_work_pool(WorkPoolCreate(name=name, type="process"))

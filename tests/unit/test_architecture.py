@@ -22,7 +22,7 @@ ARROWS: dict[str, set[str]] = {
     "main": {
         "question_desk",
         "prefect_flows",
-        "pool_worker",
+        "work_pool",
         "worker",
         "webhook",
         "services",
@@ -59,8 +59,8 @@ ARROWS: dict[str, set[str]] = {
         "observability",
         "domain",
     },
-    "cohort_runs": {"pool_worker", "quiz_session", "observability", "domain"},
-    "pool_worker": {"domain"},
+    "cohort_runs": {"work_pool", "quiz_session", "observability", "domain"},
+    "work_pool": {"domain"},
     "services": {
         "telegram_bot",
         "quiz_grading",

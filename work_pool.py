@@ -1,21 +1,30 @@
-"""What takes runs from Prefect's work pool: a process for each, and its share of the cohorts where several work."""
+"""Prefect's work pool: the deployments that it knows, and what takes their runs from it, each into a process."""
 
 from __future__ import annotations
 
 import abc
 import asyncio
+import contextlib
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.abc
+from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.runner.storage import LocalStorage
 from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from domain.settings import Settings
+
+ROOT = Path(__file__).parent
 
 DEFAULT_QUEUE = "default"
 """The queue that Prefect gives every work pool."""
@@ -24,6 +33,52 @@ COHORT_QUEUE = "cohorts"
 """The queue from which a worker takes only as much as is its share."""
 
 REPORT_SECONDS = 3.0
+
+
+# ---------------------------------------------------------------- deployments
+
+
+async def register_deployments(settings: Settings) -> list[str]:
+    """Make the work pool and the deployments, or bring them up to date.
+
+    Args:
+        settings: work pool and interval.
+
+    Returns:
+        The deployments' names.
+
+    Raises:
+        httpx.HTTPError: the Prefect server does not answer.
+    """
+    pool = settings.prefect_work_pool
+    await _ensure_work_pool(pool)
+    storage = LocalStorage(path=str(ROOT))
+    every = f"*/{settings.distribution_interval_minutes} * * * *"
+    wanted: list[dict[str, Any]] = [
+        {"entrypoint": "prefect_flows.py:distribute_daily_quizzes", "name": "daily", "cron": every, "tags": ["daily"]},
+        {"entrypoint": "prefect_flows.py:execute_user_quiz_flow", "name": "quiz", "tags": ["quiz"]},
+        {"entrypoint": "prefect_flows.py:upkeep", "name": "hourly", "cron": "7 * * * *", "tags": ["upkeep"]},
+        {"entrypoint": "refill_flow.py:refill_question_bank", "name": "refill", "tags": ["refill"]}
+        | ({"cron": "37 * * * *"} if settings.openai_api_key else {}),  # without a key there is nothing to refill with
+    ]
+    names = []
+    for arguments in wanted:
+        deployment = await RunnerDeployment.afrom_storage(storage=storage, work_pool_name=pool, **arguments)
+        await deployment.aapply()
+        names.append(f"{deployment.flow_name}/{deployment.name}")
+    return names
+
+
+async def _ensure_work_pool(name: str) -> None:
+    async with get_client() as client:
+        try:
+            await client.read_work_pool(name)
+        except ObjectNotFound:
+            with contextlib.suppress(ObjectAlreadyExists):
+                await client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+
+
+# ---------------------------------------------------------------- workers
 
 
 class EngineAtOnce(ProcessJobConfiguration):
@@ -78,8 +133,8 @@ def workers_of(settings: Settings) -> list[PoolWorker]:
     """Return what takes runs from the work pool in this process.
 
     Where several processes share a distribution, each takes its share of the cohorts: the first to look would take all
-    of them. Distributions wait for their cohorts, so they and everything else come from another queue, without a limit; in
-    one queue with a limit, distributions could hold every place that their cohorts wait for.
+    of them. Distributions wait for their cohorts, so they and everything else come from another queue, without a limit;
+    in one queue with a limit, distributions could hold every place that their cohorts wait for.
 
     Args:
         settings: the work pool, and how many processes share it.
