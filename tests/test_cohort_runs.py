@@ -29,9 +29,9 @@ from domain.ids import LearnerId, QuizId
 from domain.models import DailyResult, Outcome
 from domain.settings import Settings
 from local import servers
-from tests.factories import some_id
+from tests.factories import BOT_ID, some_id
 from tests.support import Learner, Service, running_service
-from tests.test_daily import due_learner, make_due, questions
+from tests.test_daily import due_learner, questions
 from work_pool import COHORT_QUEUE, cohorts_each, register_deployments, workers_of
 
 SECOND = 525252
@@ -116,7 +116,7 @@ async def die(run: FlowRun) -> None:
 
 @pytest.mark.prefect
 async def test_what_takers_did_is_read_from_the_rows(service: Service) -> None:
-    learners = [await due_learner(service) for _ in range(DUE)]
+    learners = [await due_learner(service, BOT_ID) for _ in range(DUE)]
     await service.telegram.post("/api/faults", json={"method": "sendMessage", "kind": "403", "count": 1})
     assert await distribute(service, work, work) == {"sent": 3, "skipped": 0, "failed": 1}
     assert await states(service) == ["Completed", "Completed"]
@@ -130,7 +130,7 @@ async def test_what_takers_did_is_read_from_the_rows(service: Service) -> None:
 @pytest.mark.prefect
 async def test_learners_of_a_run_that_died_unseen_are_served_all_the_same(service: Service) -> None:
     """Nobody reports it: Prefect goes on to show it as running."""
-    learners = [await due_learner(service) for _ in range(DUE)]
+    learners = [await due_learner(service, BOT_ID) for _ in range(DUE)]
     assert await distribute(service, die) == {"sent": 4, "skipped": 0, "failed": 0}
     assert await states(service) == ["Crashed", "Cancelled"]  # the second one was never begun
     assert [await questions(learner) for learner in learners] == [1, 1, 1, 1]
@@ -138,7 +138,7 @@ async def test_learners_of_a_run_that_died_unseen_are_served_all_the_same(servic
 
 @pytest.mark.prefect
 async def test_what_a_run_did_before_it_crashed_is_not_done_again(service: Service) -> None:
-    learners = [await due_learner(service) for _ in range(DUE)]
+    learners = [await due_learner(service, BOT_ID) for _ in range(DUE)]
     services = service.wiring.services
 
     async def crash_halfway(run: FlowRun) -> None:
@@ -154,7 +154,7 @@ async def test_what_a_run_did_before_it_crashed_is_not_done_again(service: Servi
 
 @pytest.mark.prefect
 async def test_cancelling_the_distribution_stops_what_has_not_begun(service: Service) -> None:
-    learners = [await due_learner(service) for _ in range(DUE)]
+    learners = [await due_learner(service, BOT_ID) for _ in range(DUE)]
 
     async def cancel(run: FlowRun) -> None:
         async with get_client() as client:
@@ -178,7 +178,7 @@ async def test_cancelling_the_distribution_stops_what_has_not_begun(service: Ser
 @pytest.mark.prefect
 async def test_the_bar_moves_with_the_rows(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(DUE):
-        await due_learner(service)
+        await due_learner(service, BOT_ID)
     monkeypatch.setattr(cohort_runs, "SILENT_SECONDS", 20.0)
 
     async def look(run: FlowRun) -> None:
@@ -202,10 +202,9 @@ async def bar() -> float | None:
 
 @pytest.mark.prefect
 async def test_a_bot_with_few_learners_waits_for_no_worker(service: Service) -> None:
-    stranger = await service.new_learner(bot_id=SECOND)
-    await make_due(service, stranger)
+    stranger = await due_learner(service, SECOND)
     for _ in range(DUE):
-        await due_learner(service)
+        await due_learner(service, BOT_ID)
     distribution = asyncio.create_task(prefect_flows.distribute_daily_quizzes())
     async with asyncio.timeout(60):
         while not await questions(stranger):
@@ -220,7 +219,7 @@ async def test_a_bot_with_few_learners_waits_for_no_worker(service: Service) -> 
 @pytest.mark.prefect
 async def test_without_a_deployment_the_distribution_serves_everybody_itself(service: Service) -> None:
     for _ in range(DUE):
-        await due_learner(service)
+        await due_learner(service, BOT_ID)
     async with get_client() as client:
         deployment = await client.read_deployment_by_name(cohort_runs.DEPLOYMENT)
         await client.delete_deployment(deployment.id)
@@ -230,7 +229,7 @@ async def test_without_a_deployment_the_distribution_serves_everybody_itself(ser
 @pytest.mark.prefect
 async def test_a_run_that_begins_late_serves_nobody_before_their_hour(service: Service) -> None:
     """The next distribution has served them meanwhile, and midnight has passed."""
-    waiting, served = await due_learner(service), await service.new_learner()
+    waiting, served = await due_learner(service, BOT_ID), await service.new_learner(bot_id=BOT_ID)
     at = datetime.now(UTC)
     ids = [waiting.id, served.id]
     deliveries = await prefect_flows.execute_user_quiz_flow(ids, QuizKind.DAILY, at)
@@ -241,7 +240,7 @@ async def test_a_run_that_begins_late_serves_nobody_before_their_hour(service: S
 
 @pytest.mark.prefect
 async def test_before_their_hour_learners_are_served_by_the_distribution_itself(service: Service) -> None:
-    learners: list[Learner] = [await service.new_learner() for _ in range(DUE)]
+    learners: list[Learner] = [await service.new_learner(bot_id=BOT_ID) for _ in range(DUE)]
     ids = [learner.id for learner in learners]
     assert (await prefect_flows.distribute_daily_quizzes(learner_ids=ids, ignore_hour=True))["sent"] == 4
     assert await runs_of(service) == []

@@ -19,9 +19,9 @@ from tests.support import Learner, Service, is_question
 pytestmark = pytest.mark.prefect
 
 
-async def due_learner(service: Service) -> Learner:
+async def due_learner(service: Service, bot_id: int | None = None) -> Learner:
     """Return a learner whose hour has just come."""
-    learner = await service.new_learner()
+    learner = await service.new_learner(bot_id=bot_id)
     moment = datetime.now(UTC) - timedelta(minutes=1)
     await service.wiring.repository.set_daily_at(LearnerId(learner.id), time(moment.hour, moment.minute))
     await make_due(service, learner)
