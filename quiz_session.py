@@ -102,7 +102,7 @@ async def find_due_learners(
         among: only these; everybody when None.
         limit: how many at most.
     """
-    return await services.repository.find_due_learners(at, among, limit, services.settings.bots)
+    return await services.repository.find_due_learners(at, among, limit, services.settings.bots or None)
 
 
 def deal_cohorts(learner_ids: Sequence[LearnerId], most: int) -> list[list[LearnerId]]:

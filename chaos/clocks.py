@@ -18,11 +18,10 @@ from zoneinfo import ZoneInfo
 import asyncpg
 from pydantic import SecretStr
 
-from benchmarks.ground import BOT_ID
 from chaos.drill import Outcome
 from chaos.witness import Count
 from domain.catalog import Priority, QuizKind
-from domain.ids import BotId, LearnerId
+from domain.ids import LearnerId
 from domain.models import Grade, Quiz
 from domain.settings import Settings
 from quiz_generator import make_generator, sync_bank
@@ -157,7 +156,7 @@ async def _live_through(
     await clock.move(begin)
     for learner_id, hour in zip(learners, HOURS, strict=True):
         chosen = services.settings.model_copy(update={"quiz_schedule_time": hour, "quiz_timezone": zone})
-        await services.repository.add_learner(learner_id, BotId(BOT_ID), chosen)
+        await services.repository.add_learner(learner_id, next(iter(chosen.bots)), chosen)
     moment, step = begin, 0
     while moment < end:
         step += 1
