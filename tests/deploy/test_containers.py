@@ -168,7 +168,9 @@ async def test_the_prefect_workers_health_check_wants_an_online_worker(prefect_u
 
 
 @pytest.mark.prefect
-async def test_the_prefect_role_comes_online_and_stops_when_told(settings: Settings, prefect_url: str) -> None:
+async def test_the_prefect_role_comes_online_and_says_what_it_cuts_off_when_told_to_stop(
+    settings: Settings, prefect_url: str
+) -> None:
     service = compose.services()["prefect-worker"]
     pool = f"pool-{some_id()}"
     assert settings.database_url
@@ -188,12 +190,19 @@ async def test_the_prefect_role_comes_online_and_stops_when_told(settings: Setti
             while (await check("workers", PREFECT_API_URL=prefect_url, PREFECT_WORK_POOL=pool))[0]:
                 assert process.returncode is None
                 await asyncio.sleep(1)
+            async with get_client() as client:
+                deployment = await client.read_deployment_by_name("upkeep/hourly")
+                run = await client.create_flow_run_from_deployment(deployment.id)
+                while run.state_name != "Submitting":  # its process is being started, which takes seconds
+                    await asyncio.sleep(0.1)
+                    run = await client.read_flow_run(run.id)
     finally:
         process.terminate()
         async with asyncio.timeout(int(service["stop_grace_period"].removesuffix("s"))):
             status = await process.wait()
     assert status == 0
     async with get_client() as client:
+        assert (await client.read_flow_run(run.id)).state_name == "Crashed"
         registered = [deployment for deployment in await client.read_deployments() if deployment.work_pool_name == pool]
         assert {deployment.name for deployment in registered} == {"daily", "quiz", "hourly", "refill"}
         for deployment in registered:
