@@ -188,25 +188,47 @@ class Worker:
             logger.warning("%s: trying again", error)
             claimed = []
             await asyncio.sleep(1)
-        self._dispatch(claimed)
+        await self._dispatch(claimed)
         if not claimed:
             pooler = self._wiring.settings.database_pooler
             pause = POLL_SECONDS_WITHOUT_LISTEN if pooler else POLL_SECONDS
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), pause)
 
-    def _dispatch(self, claimed: Sequence[ClaimedUpdate]) -> None:
+    async def _dispatch(self, claimed: Sequence[ClaimedUpdate]) -> None:
+        """Hand updates on: what is handled in batches to its lane, everything else to a task of its own."""
+        self._in_flight |= {update.row: update for update in claimed}
+        lanes = {update.row: lane for update in claimed if (lane := self._lane_of(update))}
+        busy = await self._find_busy([update for update in claimed if update.row in lanes])
         for update in claimed:
-            self._in_flight[update.row] = update
-            meaning = telegram_bot.meaning(update)
-            if isinstance(meaning, AnswerTap):
-                self._answers.put([update])
-            elif meaning is not None and not update.is_stray:
-                self._quizzes.put([update])
-            else:
-                task = asyncio.create_task(self._handle_single(update))
-                self._single.add(task)
-                task.add_done_callback(self._single.discard)
+            if lane := lanes.get(update.row):
+                self._enter(lane, update, busy.get(update.row, 0.0))
+                continue
+            task = asyncio.create_task(self._handle_single(update))
+            self._single.add(task)
+            task.add_done_callback(self._single.discard)
+
+    def _lane_of(self, update: ClaimedUpdate) -> Lane | None:
+        meaning = telegram_bot.meaning(update)
+        if isinstance(meaning, AnswerTap):
+            return self._answers
+        return None if meaning is None or update.is_stray else self._quizzes
+
+    async def _find_busy(self, updates: Sequence[ClaimedUpdate]) -> dict[UpdateRow, float]:
+        """Return the updates whose learners' chats take no message now, and for how many seconds they take none."""
+        found: dict[UpdateRow, float] = {}
+        for account in self._wiring.accounts:
+            own = [one for one in updates if (one.home_bot_id or one.bot_id) == account.id]
+            waits = await account.gateway.find_busy_chats([one.learner_id for one in own])
+            found |= {one.row: waits[one.learner_id] for one in own if one.learner_id in waits}
+        return found
+
+    def _enter(self, lane: Lane, update: ClaimedUpdate, wait: float) -> None:
+        """Put an update into its lane, once its chat takes a message: a batch is done when its last message is sent."""
+        if wait > 0:
+            asyncio.get_running_loop().call_later(wait, lane.put, [update])
+        else:
+            lane.put([update])
 
     async def _at_home(self, update: ClaimedUpdate) -> ClaimedUpdate:
         """Let a learner whose bot has left the service go on with the one that they write to."""

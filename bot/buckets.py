@@ -100,6 +100,17 @@ if ends > tonumber(redis.call('GET', KEYS[1]) or '0') then
 end
 """
 
+# KEYS: chats' next free slots. Returns how long each chat takes no message, in microseconds; asking takes nothing.
+CHAT_WAITS = """
+local t = redis.call('TIME')
+local now = t[1] * 1000000 + t[2]
+local waits = {}
+for i, free in ipairs(redis.call('MGET', unpack(KEYS))) do
+  waits[i] = math.ceil(math.max(0, tonumber(free or '0') - now))
+end
+return waits
+"""
+
 
 class LocalBucket:
     """The same algorithm within one process, for when Redis is away."""
@@ -148,6 +159,15 @@ class LocalBucket:
         if chat_id is not None:
             self._note(chat_id, chat + self._chat_slot, now)
         return Slot(at - now, granted=True)
+
+    def chat_wait(self, chat_id: int, now: float) -> float:
+        """Return for how many seconds a chat takes no message; asking takes nothing.
+
+        Args:
+            chat_id: which.
+            now: a monotonic clock, in seconds.
+        """
+        return max(0.0, self._chats.get(chat_id, -math.inf) - now)
 
     def _note(self, chat_id: int, free: float, now: float) -> None:
         self._chats[chat_id] = free

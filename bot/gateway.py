@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from pydantic import SecretStr
@@ -241,6 +241,15 @@ class TelegramGateway:
             learner_id,
         )
         return max(message.photo, key=lambda size: size.width * size.height).file_id
+
+    async def find_busy_chats(self, learner_ids: Sequence[LearnerId]) -> dict[LearnerId, float]:
+        """Return whose chats have had their share of messages, and for how many seconds they take none.
+
+        Args:
+            learner_ids: whom to ask about.
+        """
+        waits = await self._limiter.chat_waits(learner_ids)
+        return {LearnerId(learner_id): wait for learner_id, wait in waits.items()}
 
     async def acknowledge(self, callback_id: str, text: str | None = None) -> None:
         """Answer a tap, where the webhook's response cannot; a tap too old to answer is no matter.

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisClusterException, RedisError
 
-from bot.buckets import BURST, CHAT_BURST, PAUSE, SCRIPT, Hold, LocalBucket, Slot
+from bot.buckets import BURST, CHAT_BURST, CHAT_WAITS, PAUSE, SCRIPT, Hold, LocalBucket, Slot
 from domain.catalog import Priority
 from observability import metrics
 
@@ -95,7 +96,7 @@ class RateLimiter:
         if self._script is not None and time.monotonic() >= self._ask_redis_at:
             keys = [f"{self._prefix}:{name}" for name in ("free", "pause", "senders")]
             if chat_id is not None:
-                keys.append(f"{self._prefix}:chat:{chat_id}")
+                keys.append(self._chat_key(chat_id))
             limits = (1 / self._rate, BURST[priority], int(priority), 1 / self._chat_rate, CHAT_BURST)
             try:
                 micros, granted, hold, senders = await self._script(keys, (*limits, self._sender, SENDER_SECONDS))
@@ -105,6 +106,29 @@ class RateLimiter:
                 self._note_redis_there(senders)
                 return self._remember(Slot(micros / 1e6, bool(granted), Hold(hold)))
         return self._local.take(priority, time.monotonic(), chat_id)
+
+    async def chat_waits(self, chat_ids: Sequence[int]) -> dict[int, float]:
+        """Return the chats that take no message at this moment, and for how many seconds; asking takes nothing.
+
+        Args:
+            chat_ids: which to ask about.
+        """
+        if not chat_ids:
+            return {}
+        if self._redis is not None and time.monotonic() >= self._ask_redis_at:
+            keys = [self._chat_key(chat_id) for chat_id in chat_ids]
+            try:
+                waits = [micros / 1e6 for micros in await self._redis.eval(CHAT_WAITS, len(keys), *keys)]
+            except AWAY as error:
+                self._note_redis_away(error)
+            else:
+                return {chat_id: wait for chat_id, wait in zip(chat_ids, waits, strict=True) if wait > 0}
+        now = time.monotonic()
+        waits = [self._local.chat_wait(chat_id, now) for chat_id in chat_ids]
+        return {chat_id: wait for chat_id, wait in zip(chat_ids, waits, strict=True) if wait > 0}
+
+    def _chat_key(self, chat_id: int) -> str:
+        return f"{self._prefix}:chat:{chat_id}"
 
     def _remember(self, slot: Slot) -> Slot:
         if slot.hold is Hold.PAUSE:  # it must hold even if Redis is lost meanwhile

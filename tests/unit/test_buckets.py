@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from redis import Redis
 
 from bot import buckets
-from bot.buckets import BURST, CHAT_BURST, INTERACTIVE_BURST, SCRIPT, Hold, LocalBucket, Slot
+from bot.buckets import BURST, CHAT_BURST, CHAT_WAITS, INTERACTIVE_BURST, SCRIPT, Hold, LocalBucket, Slot
 from domain.catalog import Priority
 
 BROADCAST, INTERACTIVE = Priority.BROADCAST, Priority.INTERACTIVE
@@ -154,6 +154,21 @@ def test_whoever_waits_for_a_chat_is_told_when_to_come_again(rate: float, chat_r
     assert bucket.take(priority, later, 1).hold is not Hold.CHAT
 
 
+@given(st.floats(0.1, 10), asks_of_chats)
+def test_asking_whether_a_chat_is_busy_tells_the_truth_and_takes_nothing(
+    chat_rate: float, given_asks: list[Ask]
+) -> None:
+    bucket, unasked = LocalBucket(1000, chat_rate), LocalBucket(1000, chat_rate)
+    now = 100.0
+    for pause, priority, chat_id in given_asks:
+        now += pause + 0.1  # the bot's own rate is free again
+        wait = bucket.chat_wait(chat_id, now) if chat_id else 0.0
+        slot = bucket.take(priority, now, chat_id)
+        assert slot == unasked.take(priority, now, chat_id)
+        assert (wait > 0) == (slot.hold is Hold.CHAT)
+        assert wait == (slot.wait if slot.hold is Hold.CHAT else 0.0)
+
+
 def test_feedback_and_the_next_question_do_not_wait_for_one_another() -> None:
     bucket = LocalBucket(30)
     assert [bucket.take(INTERACTIVE, 100.0, 1).wait for _ in range(CHAT_BURST)] == [0.0] * CHAT_BURST
@@ -201,3 +216,7 @@ def test_the_script_answers_as_the_bucket_within_one_process(
             slot = local.take(priority, 10**9, chat_id)
             assert (bool(granted), Hold(hold)) == (slot.granted, slot.hold)
             assert micros / 1e6 == pytest.approx(slot.wait, abs=600)
+        waits = redis.eval(CHAT_WAITS, 4, *(f"{{{name_of_bot}}}:{chat_id}" for chat_id in range(1, 5)))
+        assert [wait / 1e6 for wait in waits] == [
+            pytest.approx(local.chat_wait(chat_id, 10**9), abs=600) for chat_id in range(1, 5)
+        ]

@@ -15,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from bot import limiter
-from bot.buckets import BURST, INTERACTIVE_BURST
+from bot.buckets import BURST, CHAT_BURST, INTERACTIVE_BURST
 from bot.limiter import RateLimiter
 from domain.catalog import Priority
 from local import servers
@@ -153,6 +153,17 @@ async def test_a_rate_below_one_a_minute_is_kept(valkey_url: str) -> None:
 
 
 # ---------------------------------------------------------------- without Valkey
+
+
+async def test_busy_chats_are_named_with_the_store_and_without(valkey_url: str) -> None:
+    async with client_of(valkey_url) as redis:
+        for limiter_under_test in (RateLimiter(redis, some_id(), 1000, 0.01), RateLimiter(None, some_id(), 1000, 0.01)):
+            for _ in range(CHAT_BURST):
+                await limiter_under_test.wait(INTERACTIVE, 7)
+            await limiter_under_test.wait(INTERACTIVE, 8)
+            waits = await limiter_under_test.chat_waits([7, 8, 9])
+            assert waits == {7: pytest.approx(100, abs=10)}
+            assert await limiter_under_test.chat_waits([]) == {}
 
 
 async def test_without_a_store_the_whole_rate_is_this_process_own() -> None:
