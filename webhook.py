@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import ClientDisconnect
 from telegram import Bot, Update, WebhookInfo
 from telegram.error import RetryAfter
 from telegram.error import TelegramError as LibraryError
@@ -22,11 +23,14 @@ from telegram.error import TelegramError as LibraryError
 from bot import messages
 from bot.accounts import Account
 from bot.callbacks import CloseReport, OpenReport, ReportButton, unpack
+from bot.flood import PACE as LEARNER_PACE
+from bot.flood import FloodGate
 from bot.gateway import seconds_to_wait
+from bot.heads import BoundedHeads
 from bot.intake import ALLOWED_UPDATES, MAX_BYTES, Accepted, NotAnUpdateError, accept_update, parse_update
 from domain.errors import ForgedCallbackError, QuizServiceError, StartupError, StorageUnavailableError
 from domain.ids import BotId
-from domain.models import TapVerdict, UpdateKind
+from domain.models import Fate, Incoming, TapVerdict, UpdateKind
 from domain.settings import Settings, TelegramMode
 from observability import metrics
 from observability.logs import redact
@@ -90,6 +94,35 @@ class Bell:
                 await self._database.notify(UPDATES_CHANNEL)
 
 
+class Door:
+    """Where updates come in: stores what is no flood, and wakes the workers."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        """Take where updates go.
+
+        Args:
+            wiring: open services.
+        """
+        self._repository = wiring.repository
+        self._gates = {account.id: FloodGate(LEARNER_PACE) for account in wiring.accounts}
+        self.bell = Bell(wiring)
+
+    async def accept(self, bot_id: BotId, update: Incoming) -> Accepted:
+        """Take care of an update; see `bot.intake.accept_update`.
+
+        Args:
+            bot_id: the bot that received it.
+            update: what is left of it.
+
+        Raises:
+            StorageUnavailableError: it is not stored; Telegram must deliver it again.
+        """
+        accepted = await accept_update(self._repository, bot_id, update, self._gates[bot_id])
+        if accepted.is_new:
+            self.bell.ring()
+        return accepted
+
+
 def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Return what opens the application's services before the first request and closes them after the last."""
 
@@ -99,11 +132,11 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             await wiring.repository.database.prepare_schema()
             await sync_bank(wiring.repository, settings.question_bank_dir)
             app.state.wiring = wiring
-            app.state.bell = Bell(wiring)
+            app.state.door = door = Door(wiring)
             background = [
-                asyncio.create_task(app.state.bell.run()),
+                asyncio.create_task(door.bell.run()),
                 asyncio.create_task(keep_beating(wiring.repository, "bot")),
-                *(asyncio.create_task(_introduce(wiring, account, app.state.bell)) for account in wiring.accounts),
+                *(asyncio.create_task(_introduce(wiring.settings, account, door)) for account in wiring.accounts),
             ]
             try:
                 yield
@@ -130,7 +163,10 @@ def create_app(settings: Settings) -> FastAPI:
         given = request.headers.get(SECRET_HEADER, "").encode("utf-8", "surrogateescape")
         if not hmac.compare_digest(given, secrets.get(bot, b"")) or bot not in secrets:
             return _refuse(401, "secret", "wrong or missing secret")
-        body = await _read_body(request)
+        try:
+            body = await _read_body(request)
+        except ClientDisconnect:
+            return _refuse(400, "cut off", "the body ended early")
         if body is None:
             return _refuse(413, "size", f"an update has at most {MAX_BYTES} bytes")
         return await _take(app, BotId(int(bot)), body)
@@ -156,8 +192,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 async def _read_body(request: Request) -> bytes | None:
     """Return the request's body, or None as soon as it is too long."""
-    declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > MAX_BYTES:
+    if _is_too_long(request.headers.get("content-length", "")):
         return None
     chunks, size = [], 0
     async for chunk in request.stream():
@@ -168,6 +203,14 @@ async def _read_body(request: Request) -> bytes | None:
     return b"".join(chunks)
 
 
+def _is_too_long(declared: str) -> bool:
+    """Say whether a body is announced as too long; whatever is no number is not: the body is counted as it comes."""
+    digits = declared.lstrip("0")
+    if not (digits.isascii() and digits.isdigit()):
+        return False
+    return len(digits) > len(str(MAX_BYTES)) or int(digits) > MAX_BYTES
+
+
 async def _take(app: FastAPI, bot_id: BotId, body: bytes) -> Response:
     try:
         update = parse_update(body)
@@ -175,14 +218,12 @@ async def _take(app: FastAPI, bot_id: BotId, body: bytes) -> Response:
         return _refuse(400, "form", str(error))
     if update is None:
         return Response()
-    wiring: Wiring = app.state.wiring
+    door: Door = app.state.door
     try:
-        accepted = await accept_update(wiring.repository, bot_id, update)
+        accepted = await door.accept(bot_id, update)
     except StorageUnavailableError as error:
         logger.warning("%s: Telegram will deliver again", error)
         return _refuse(503, "storage", "the database is away, deliver again")
-    if accepted.is_new:
-        app.state.bell.ring()
     return _acknowledge(accepted)
 
 
@@ -205,7 +246,7 @@ def toast_of(accepted: Accepted) -> str | None:
         accepted: a tap that is stored.
     """
     button = _report_button(accepted)
-    if button is None:
+    if button is None or accepted.fate is Fate.SHED:
         return accepted.toast
     if accepted.verdict is TapVerdict.FRESH and accepted.is_new:
         return messages.REPORT_TOO_EARLY
@@ -257,17 +298,16 @@ async def find_problems(wiring: Wiring) -> list[str]:
     return problems
 
 
-async def _introduce(wiring: Wiring, account: Account, bell: Bell) -> None:
+async def _introduce(settings: Settings, account: Account, door: Door) -> None:
     """Tell Telegram the commands and how updates come in; try again until it listens.
 
     With Telegram itself, only `main.py webhook set` sets the webhook: replicas would overwrite each other's.
     """
-    settings = wiring.settings
     while True:
         try:
             await account.gateway.publish_commands()
             if settings.mode is TelegramMode.POLLING:
-                await _poll(wiring, account, bell)
+                await _poll(account, door)
             elif _is_local(settings):
                 await _set_webhook(account.gateway.bot, settings, account.id)
         except (LibraryError, QuizServiceError) as error:
@@ -282,7 +322,7 @@ def _is_local(settings: Settings) -> bool:
     return settings.telegram_api_base_url.startswith(local) and (settings.webhook_url or "").startswith(local)
 
 
-async def _poll(wiring: Wiring, account: Account, bell: Bell) -> None:
+async def _poll(account: Account, door: Door) -> None:
     """Fetch updates for ever; each is stored before the next call confirms it."""
     bot = account.gateway.bot
     if url := (await bot.get_webhook_info()).url:
@@ -296,20 +336,18 @@ async def _poll(wiring: Wiring, account: Account, bell: Bell) -> None:
             await asyncio.sleep(seconds_to_wait(error))
             continue
         for received in updates:
-            await _take_polled(wiring, account, received)
+            await _take_polled(account, door, received)
             offset = received.update_id + 1
-        if updates:
-            bell.ring()
 
 
-async def _take_polled(wiring: Wiring, account: Account, received: Update) -> None:
+async def _take_polled(account: Account, door: Door, received: Update) -> None:
     try:
         update = parse_update(received.to_json())
     except NotAnUpdateError as error:  # one that cannot be read must not hold up all that follow
         logger.warning("an update was passed over: %s", error)
         return
     if update is not None:
-        accepted = await accept_update(wiring.repository, account.id, update)
+        accepted = await door.accept(account.id, update)
         if update.callback_id:
             await account.gateway.acknowledge(update.callback_id, toast_of(accepted))
 
@@ -367,17 +405,28 @@ def serve_bot(settings: Settings) -> int:
     Returns:
         The exit status.
     """
-    config = uvicorn.Config(
-        create_app(settings),
+    server = uvicorn.Server(server_config(create_app(settings), settings))
+    server.run()
+    return 0 if server.started else 1
+
+
+def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """Return how the application is served.
+
+    Args:
+        app: the application.
+        settings: address and port.
+    """
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a warning for each broken request could fill a disk
+    return uvicorn.Config(
+        app,
         host=settings.webhook_host,
         port=settings.webhook_port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHeads,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=5,
     )
-    server = uvicorn.Server(config)
-    server.run()
-    return 0 if server.started else 1

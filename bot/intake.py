@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.callbacks import quiz_of, unpack
-from bot.messages import COMMANDS
+from bot.flood import MOST_WAITING, FloodGate, most_waiting
+from bot.messages import COMMANDS, TOO_QUICK
 from domain.errors import ForgedCallbackError, QuizServiceError
 from domain.ids import BotId, LearnerId
-from domain.models import Incoming, TapVerdict, UpdateKind
+from domain.models import Fate, Incoming, TapVerdict, UpdateKind
 from observability import metrics
 from repository import Repository
 
@@ -111,8 +113,16 @@ def _from_tap(update_id: int, tap: _Tap) -> Incoming | None:
     if tap.data is None or (tap.message and tap.message.chat.type != "private"):
         return None
     message_id = tap.message.message_id if tap.message else None
-    data = tap.data.replace("\x00", "")  # Postgres keeps no NUL; no button of ours has one
+    data = "" if _is_forged(tap.data) else tap.data  # what no button carries may be anything, somebody's words too
     return Incoming(update_id, LearnerId(tap.sender.id), UpdateKind.TAP, data, message_id, tap.id)
+
+
+def _is_forged(data: str) -> bool:
+    try:
+        unpack(data)
+    except ForgedCallbackError:
+        return True
+    return False
 
 
 def _from_message(update_id: int, message: _UserMessage) -> Incoming | None:
@@ -147,29 +157,60 @@ TOASTS: dict[TapVerdict, str | None] = {
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An update that is safely stored, or that was there already."""
+    """An update that is taken care of, and need not be delivered again."""
 
     update: Incoming
-    is_new: bool
+    fate: Fate
     verdict: TapVerdict
+
+    @property
+    def is_new(self) -> bool:
+        """Return whether a worker has something new to do."""
+        return self.fate is Fate.STORED
 
     @property
     def toast(self) -> str | None:
         """Return what acknowledges a tap on an answer, if it is one."""
-        return TOASTS[self.verdict]
+        return TOO_QUICK if self.fate is Fate.SHED else TOASTS[self.verdict]
 
 
-async def accept_update(repository: Repository, bot_id: BotId, update: Incoming) -> Accepted:
-    """Store an update and work out what acknowledges it.
+async def accept_update(
+    repository: Repository, bot_id: BotId, update: Incoming, gate: FloodGate | None = None
+) -> Accepted:
+    """Store an update, unless it is part of a flood, and work out what acknowledges it.
 
     Args:
         repository: where to.
         bot_id: the bot that received it.
         update: what is left of it.
+        gate: what recognises a flood; without it everything is stored.
 
     Raises:
         StorageUnavailableError: it is not stored; Telegram must deliver it again.
     """
+    now = time.monotonic()
+    if gate and gate.is_too_quick(update.learner_id, now) and (shed := await _shed(repository, update, gate, now)):
+        metrics.UPDATES_SHED.labels("repeated" if shed.fate is Fate.REPEATED else "waiting").inc()
+        return shed
+    accepted = await _store(repository, bot_id, update)
+    if gate and accepted.is_new:
+        gate.note_stored(update, accepted.verdict, now)
+    return accepted
+
+
+async def _shed(repository: Repository, update: Incoming, gate: FloodGate, now: float) -> Accepted | None:
+    """Return what becomes of an update in a flood; None if it is to be stored all the same."""
+    if verdict := gate.repeated(update, now):
+        return Accepted(update, Fate.REPEATED, verdict)
+    most = most_waiting(update.kind)
+    if not (most == MOST_WAITING and gate.is_crowded(update.learner_id, now)):
+        if await repository.count_waiting_of_learner(update.learner_id, most) < most:
+            return None
+        gate.note_crowded(update.learner_id, now)
+    return Accepted(update, Fate.SHED, TapVerdict.UNKNOWN)
+
+
+async def _store(repository: Repository, bot_id: BotId, update: Incoming) -> Accepted:
     quiz_id = quiz_of(update.content) if update.kind is UpdateKind.TAP else None
     is_new, verdict = await repository.store_update(bot_id, update, quiz_id)
     if is_new:
@@ -178,14 +219,6 @@ async def accept_update(repository: Repository, bot_id: BotId, update: Incoming)
         metrics.UPDATES_REDELIVERED.inc()
     if not is_new and verdict is TapVerdict.ANSWERED:
         verdict = TapVerdict.FRESH  # the redelivery of the very tap that counted
-    if update.kind is UpdateKind.TAP and _is_forged(update.content):
+    if update.kind is UpdateKind.TAP and not update.content:
         verdict = TapVerdict.UNKNOWN
-    return Accepted(update, is_new, verdict)
-
-
-def _is_forged(data: str) -> bool:
-    try:
-        unpack(data)
-    except ForgedCallbackError:
-        return True
-    return False
+    return Accepted(update, Fate.STORED if is_new else Fate.KNOWN, verdict)

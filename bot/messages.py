@@ -298,6 +298,8 @@ NO_QUESTION = "There is no question for your topics just now. Choose more topics
 TRY_AGAIN_TEXT = "That took too long on our side, sorry. Please try again in a minute."
 EXPORT_CAPTION = "Everything that is stored about you. /privacy explains it."
 
+TOO_QUICK = "That was too quick for me. Please wait a moment and tap again."
+
 REPORT_THANKS = "Thank you! Your report is noted."
 REPORT_AGAIN = "You reported this one. Another reason?"
 REPORT_TOO_EARLY = "Answer this question first, then you can report it."

@@ -363,6 +363,18 @@ class Tap:
     """The bot whose message it is."""
 
 
+class Fate(StrEnum):
+    """What became of an update at the door."""
+
+    STORED = "stored"
+    KNOWN = "known"
+    """It was stored before."""
+    REPEATED = "repeated"
+    """It asks for what the one before it asks for, which serves both."""
+    SHED = "shed"
+    """Too many of its learner's updates wait."""
+
+
 class TapVerdict(StrEnum):
     """What a tap on a question's button amounts to, known the moment it arrives."""
 

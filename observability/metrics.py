@@ -9,6 +9,9 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 UPDATES_RECEIVED = Counter("quiz_updates_received_total", "Updates accepted from Telegram", ["kind"])
 UPDATES_REDELIVERED = Counter("quiz_updates_redelivered_total", "Updates that were stored already")
 UPDATES_REFUSED = Counter("quiz_updates_refused_total", "Requests to the webhook that were refused", ["reason"])
+UPDATES_SHED = Counter(
+    "quiz_updates_shed_total", "Updates of learners who flood the bot that were not stored: repeated, waiting", ["why"]
+)
 UPDATES_HANDLED = Counter("quiz_updates_handled_total", "Updates handled by the worker", ["kind", "outcome"])
 UPDATES_WAITING = Gauge("quiz_updates_waiting", "Updates that nobody has handled yet")
 UPDATE_AGE_SECONDS = Histogram(

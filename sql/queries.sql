@@ -69,6 +69,12 @@ UPDATE updates SET claimed_until = now() WHERE id = ANY($1::bigint[]) AND state 
 -- Forget updates that are finished for longer than Telegram could deliver them again.
 DELETE FROM updates WHERE state IN ('done', 'failed') AND done_at < now() - $1::interval;
 
+-- name: count_waiting_of_learner
+-- How many updates of a learner wait, counted no further than matters.
+SELECT count(*) FROM (
+    SELECT FROM updates WHERE learner_id = $1 AND state IN ('new', 'claimed') LIMIT $2
+) AS waiting;
+
 -- name: count_waiting_updates
 -- How many updates wait, and for how many seconds the oldest one does.
 SELECT count(*) AS waiting, coalesce(extract(epoch FROM now() - min(received_at)), 0)::float8 AS oldest_seconds

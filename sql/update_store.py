@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from domain.ids import BotId, QuizId, UpdateRow
+from domain.ids import BotId, LearnerId, QuizId, UpdateRow
 from domain.models import ClaimedUpdate, Incoming, TapVerdict
 from sql.database import Database
 
@@ -97,6 +97,15 @@ class UpdateStore:
         """Return how many updates wait, and the oldest one's age in seconds."""
         row = await self.database.fetchrow("count_waiting_updates")
         return (row["waiting"], row["oldest_seconds"]) if row else (0, 0.0)
+
+    async def count_waiting_of_learner(self, learner_id: LearnerId, most: int) -> int:
+        """Return how many updates of a learner wait, counted no further than so many.
+
+        Args:
+            learner_id: whose.
+            most: where counting ends.
+        """
+        return int(await self.database.fetchval("count_waiting_of_learner", learner_id, most))
 
     async def beat(self, name: str, role: str) -> None:
         """Say that this process is alive.

@@ -160,6 +160,7 @@ def settings(
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setattr("services.CHAT_RATE", 1000.0)  # learners in tests tap faster than anybody does
+    monkeypatch.setattr("webhook.LEARNER_PACE", 1000.0)
     return Settings(
         _env_file=None,
         database_url=SecretStr(database_url),

@@ -23,6 +23,13 @@ async def serving(app: Any, port: int) -> AsyncIterator[str]:
     config = uvicorn.Config(
         app, host="127.0.0.1", port=port, log_config=None, lifespan="on", timeout_graceful_shutdown=2
     )
+    async with serving_as(config) as url:
+        yield url
+
+
+@asynccontextmanager
+async def serving_as(config: uvicorn.Config) -> AsyncIterator[str]:
+    """Serve as a configuration says and yield the address."""
     server = _Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:
@@ -32,7 +39,7 @@ async def serving(app: Any, port: int) -> AsyncIterator[str]:
             raise RuntimeError(msg)
         await asyncio.sleep(0.01)
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{config.port}"
     finally:
         server.should_exit = True
         await task

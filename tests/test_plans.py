@@ -20,6 +20,7 @@ QUERIES = load_queries()
 
 OFTEN = [
     "store_update",
+    "count_waiting_of_learner",
     "claim_updates",
     "extend_claims",
     "finish_updates",

@@ -6,14 +6,15 @@ import json
 from dataclasses import asdict, fields
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.intake import ALLOWED_UPDATES, TOASTS, NotAnUpdateError, accept_update, parse_update
+from bot.callbacks import Callback, unpack
+from bot.intake import ALLOWED_UPDATES, KNOWN, TOASTS, NotAnUpdateError, accept_update, parse_update
 from domain.models import Incoming, TapVerdict, UpdateKind
 from tests.factories import BOT_ID, some_id
 from tests.fundamentals.classroom import Classroom
-from tests.strategies import BIGGEST_ID, hostile_bodies
+from tests.strategies import BIGGEST_ID, callbacks, hostile_bodies
 
 LEARNER = 700_000_001
 USER = {
@@ -174,11 +175,21 @@ def test_what_a_learner_writes_is_never_kept(text: str) -> None:
     assert incoming.content == ""
 
 
-@given(st.text(max_size=64))
-def test_a_taps_data_can_be_stored_whatever_it_is(data: str) -> None:
+@given(callbacks)
+def test_a_buttons_data_is_kept(button: Callback) -> None:
+    incoming = parse(callback_query=tap(button.pack()))
+    assert incoming is not None
+    assert incoming.content == button.pack()
+
+
+@given(st.text(max_size=64) | callbacks.map(lambda button: f"{button.pack()}\x00"))
+@example("a:1:4")
+@example("my name is Zz")
+def test_what_no_button_carries_is_not_kept(data: str) -> None:
     incoming = parse(callback_query=tap(data))
     assert incoming is not None
-    assert incoming.content == data.replace("\x00", "")
+    assert incoming.content in {"", data}
+    assert not incoming.content or unpack(incoming.content).pack() == data
 
 
 # ---------------------------------------------------------------- what is refused
@@ -194,8 +205,9 @@ def test_hostile_bodies_raise_nothing_but_our_own_error(body: bytes) -> None:
         assert 1 <= incoming.learner_id <= BIGGEST_ID
         assert 0 <= incoming.update_id <= BIGGEST_ID
         assert incoming.message_id is None or 0 <= incoming.message_id <= BIGGEST_ID
-        assert len(incoming.content) <= 256
-        assert "\x00" not in incoming.content
+        assert (
+            incoming.content == "" or incoming.content in KNOWN or unpack(incoming.content).pack() == incoming.content
+        )
 
 
 @pytest.mark.parametrize(
