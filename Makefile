@@ -52,6 +52,9 @@ bench: $(VENV)/dev compile ## Measure throughput and latency, and write docs/per
 chaos: $(VENV)/dev compile ## Let each part fail once, and write docs/reliability.md (about 20 minutes)
 	@$(BIN)/python -m chaos
 
+fuzz: $(VENV)/dev compile ## Send the webhook over 100,000 hostile inputs, and judge what became of them (about 3 minutes)
+	@$(BIN)/python -m fuzz
+
 bench-adaptivity: $(VENV)/bench compile ## Measure the adaptation on simulated and recorded learners, and write docs/adaptation.md (about 10 minutes)
 	@$(BIN)/python -m benchmarks.adaptivity
 
@@ -75,4 +78,4 @@ lock: ## Compile requirements*.in to pinned, hashed requirements*.txt (needs uv)
 clean: ## Remove the environment and all local data
 	rm -rf $(VENV) .data build
 
-.PHONY: help compile setup run test lint bench bench-adaptivity chaos pictures seed structure lock clean bank-report
+.PHONY: help compile setup run test lint bench bench-adaptivity chaos fuzz pictures seed structure lock clean bank-report

@@ -24,6 +24,7 @@ FOLDERS = (
     "simulator",
     "benchmarks",
     "chaos",
+    "fuzz",
     "tools",
     "tests",
 )
