@@ -33,7 +33,7 @@ from domain.ids import BotId
 from domain.models import Fate, Incoming, TapVerdict, UpdateKind
 from domain.settings import Settings, TelegramMode
 from observability import metrics
-from observability.logs import redact
+from observability.logs import hide, redact
 from quiz_generator import sync_bank
 from repository import UPDATES_CHANNEL
 from services import Wiring, keep_beating, make_bots, open_services
@@ -157,6 +157,8 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Daily quiz", lifespan=_lifespan(settings), docs_url=None, redoc_url=None, openapi_url=None)
     secrets = {str(bot_id): webhook_secret(settings, bot_id).encode() for bot_id in settings.bots}
     first = next(iter(secrets), "")
+    for secret in secrets.values():
+        hide(secret.decode())
 
     async def receive(request: Request) -> Response:
         bot = request.path_params.get("bot", first)
@@ -312,6 +314,9 @@ async def _introduce(settings: Settings, account: Account, door: Door) -> None:
                 await _set_webhook(account.gateway.bot, settings, account.id)
         except (LibraryError, QuizServiceError) as error:
             logger.warning("not connected to Telegram yet: %s", redact(str(error)))
+            await asyncio.sleep(INTRODUCE_SECONDS)
+        except Exception as error:  # noqa: BLE001 - what the library cannot read may be anything, and hold a name
+            logger.error("what Telegram sent cannot be read (%s): asking again", type(error).__name__)  # noqa: TRY400
             await asyncio.sleep(INTRODUCE_SECONDS)
         else:
             return

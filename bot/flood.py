@@ -1,7 +1,7 @@
 """Where a flood ends: what the webhook does with somebody who is quicker than a person.
 
-A chat can be answered once a second. Whoever sends faster than that for more than a moment is looked at twice: what only
-repeats their last wish is answered once, and past a number of updates that wait for their turn, the rest is turned
+A chat can be answered once a second. Whoever sends faster than that for more than a moment is looked at twice: what
+only repeats their last wish is answered once, and past a number of updates that wait for their turn, the rest is turned
 away. Nobody else is asked anything, and what is turned away costs neither a row nor a message.
 
 It is kept in the process, one entry a learner: with several bot processes, each sees its share of a flood. The number
@@ -43,7 +43,7 @@ MOST_WAITING = 50
 """Updates of one learner that may wait: about as many seconds until all are answered."""
 
 ROOM_FOR_MEMBERSHIP = 50
-"""Beyond that, for the news that the learner blocked the bot or let it in again: the last of them must not be missed."""
+"""Beyond that, for the news that the learner blocked the bot or let it in again: a flood must not hide them."""
 
 CROWDED_SECONDS = 1.0
 """For so long it is believed without asking that too many wait."""

@@ -24,7 +24,7 @@ from telegram.error import TelegramError as LibraryError
 
 from bot.limiter import RateLimiter
 from bot.messages import COMMANDS
-from bot.transport import AiohttpRequest
+from bot.transport import UNREADABLE, AiohttpRequest
 from domain.catalog import Priority
 from domain.errors import (
     FileGoneError,
@@ -43,6 +43,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+SILENT = logging.CRITICAL + 1
+"""The library's bot logs addresses with the token to whoever debugs, and whole updates that it cannot read to all."""
+
 _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
 _MAX_RATE_LIMIT_RETRIES = 5
 _GONE = ("message to edit not found", "message can't be edited", "message_id_invalid")
@@ -60,7 +63,7 @@ def make_bot(settings: Settings, token: SecretStr) -> Bot:
     Raises:
         StartupError: the token is none, or the environment names a proxy that cannot be used.
     """
-    logging.getLogger("telegram.Bot").setLevel(logging.INFO)  # below it, the library logs addresses with the token
+    logging.getLogger("telegram.Bot").setLevel(SILENT)
     seconds = settings.telegram_timeout_seconds
     request = AiohttpRequest(
         pool_size=32,
@@ -332,6 +335,6 @@ def _translate(error: LibraryError) -> TelegramError:
         return MessageGoneError(error.message)
     if isinstance(error, BadRequest | ChatMigrated | InvalidToken):
         return TelegramError(error.message)
-    if isinstance(error, TimedOut | NetworkError):
+    if isinstance(error, TimedOut | NetworkError) or error.message == UNREADABLE:
         return TelegramUnavailableError(type(error).__name__)
     return TelegramError(error.message)

@@ -1,18 +1,21 @@
 """python-telegram-bot's requests over aiohttp: a bounded pool, the library's own errors, and no token in any of them.
 
 It behaves as the library's HTTPXRequest does; `tests/unit/test_transport.py` holds both to the same cases. Different on
-purpose: an error says what happened without the address, since that has the token in it, and has no cause that would.
+purpose: an error says what happened without the address, since that has the token in it, and has no cause that would;
+and an answer that cannot be read is not logged, since it may have somebody's name in it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import re
 import ssl
 from collections.abc import Mapping
 from functools import cache
-from typing import IO
+from typing import IO, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 from uuid import uuid4
@@ -33,6 +36,9 @@ _SHORTEST = 0.001
 """Seconds; aiohttp takes a timeout of 0 for none, the library for one that is over at once."""
 _IN_HEADERS = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
 """How a name is quoted in multipart/form-data (the HTML standard, "multipart form data")."""
+
+UNREADABLE = "Invalid server response"
+"""The library's words for an answer that is no JSON: whether Telegram acted is not known."""
 
 _TOKEN = re.compile(r"/bot(\d+:[^/]+)/")
 
@@ -99,6 +105,22 @@ class AiohttpRequest(BaseRequest):
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    @staticmethod
+    def parse_json_payload(payload: bytes) -> dict[str, Any]:
+        """Return an answer's content; unlike the library's own, keep what cannot be read out of the log.
+
+        It may be the better part of a message, with the name of whoever it went to.
+
+        Args:
+            payload: of an answer.
+
+        Raises:
+            TelegramError: it is no JSON.
+        """
+        with contextlib.suppress(ValueError):
+            return dict(json.loads(payload.decode("utf-8", "replace")))
+        raise TelegramError(UNREADABLE)  # out here, the error has no context that holds the answer
 
     async def do_request(
         self,

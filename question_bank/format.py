@@ -29,8 +29,21 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 
 
+_UNSHOWABLE = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+"""Characters that steer a terminal, turn the direction of what follows them, or are none: no text needs them, and a
+question may come from anybody."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*")
+    @classmethod
+    def _only_characters_that_show(cls, value: object) -> object:
+        if isinstance(value, str) and (found := _UNSHOWABLE.search(value)):
+            msg = f"holds the character U+{ord(found[0]):04X}, which cannot be shown"
+            raise ValueError(msg)
+        return value
 
 
 class Option(_Strict):

@@ -51,6 +51,12 @@ class RunningStack:
         return f"http://127.0.0.1:{self.webhook_port}"
 
     @property
+    def database(self) -> str:
+        """Return the URL of the service's database: the embedded one unless told otherwise."""
+        embedded = f"postgresql://postgres@/quiz?host={self.data / 'data' / 'postgres'}"
+        return self.extra.get("DATABASE_URL", embedded)
+
+    @property
     def output(self) -> str:
         return (self.data / "output").read_text(errors="replace")
 

@@ -97,7 +97,7 @@ def right_place(stack: RunningStack, page: Page, message_id: int) -> int:
     import asyncpg
 
     async def look() -> int:
-        connection = await asyncpg.connect(f"postgresql://postgres@/quiz?host={stack.data / 'data' / 'postgres'}")
+        connection = await asyncpg.connect(stack.database)
         try:
             return int(
                 await connection.fetchval(

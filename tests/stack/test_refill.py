@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from local import servers
 from tests.llm_server import LlmServer, Reply, serve_llm, written, written_question
 from tests.stack.conftest import RunningStack, wait_until
+from tests.stack.leaks import find_leaks
 from tests.stack.test_browser import answer, browser, last_message, page, picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.stack]
@@ -59,11 +63,44 @@ def model() -> Iterator[LlmServer]:
         yield model
 
 
+SECRETS = {
+    "webhook secret": "hush-Webhook_4711",
+    "database password": "hush-Database4711",
+    "Redis password": "hush-Redis4711",
+    "model key": "hush-Model-4711-of-no-known-form",
+}
+WORDS_OF_A_LEARNER = "Zq7xWord"
+"""Stands in every name and every word of a learner."""
+
+
 @pytest.fixture(scope="module")
-def refilled(model: LlmServer) -> Iterator[RunningStack]:
-    """Yield a whole service that has a language model."""
+def guarded_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Yield the URL of a Valkey that wants a password."""
+    port, folder, password = servers.free_port(), tmp_path_factory.mktemp("valkey"), SECRETS["Redis password"]
+    (folder / "valkey.conf").write_text(f"requirepass {password}\n")
+    command = servers.valkey_command(port, folder)
+    process = subprocess.Popen([command[0], str(folder / "valkey.conf"), *command[1:]], stdout=subprocess.DEVNULL)
+    servers.wait_until_listening(port, process, folder, "Valkey")
+    yield f"redis://:{password}@127.0.0.1:{port}/0"
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def refilled(model: LlmServer, guarded_valkey: str, postgres_url: Callable[[str], str]) -> Iterator[RunningStack]:
+    """Yield a whole service that has a language model, secrets of every kind, and the most talkative logs."""
+    database = postgres_url("refilled").replace("postgres:@", f"postgres:{SECRETS['database password']}@")
+    assert SECRETS["database password"] in database
     with tempfile.TemporaryDirectory(prefix="quiz-refill-", ignore_cleanup_errors=True) as folder:
-        extra = {"OPENAI_API_KEY": "sk-stack", "OPENAI_BASE_URL": model.url, "PREFERRED_TOPICS": "streaming"}
+        extra = {
+            "OPENAI_API_KEY": SECRETS["model key"],
+            "OPENAI_BASE_URL": model.url,
+            "PREFERRED_TOPICS": "streaming",
+            "LOG_LEVEL": "DEBUG",
+            "TELEGRAM_WEBHOOK_SECRET": SECRETS["webhook secret"],
+            "DATABASE_URL": database,
+            "REDIS_URL": guarded_valkey,
+        }
         stack = RunningStack(Path(folder), extra=extra)
         stack.start()
         yield stack
@@ -90,6 +127,91 @@ def test_a_refilled_stock_reaches_a_learner(refilled: RunningStack, model: LlmSe
     last_message(page).get_by_test_id("keyboard-button").first.click()
     expect(last_message(page)).to_contain_text("Six consumers of one group are all busy")
     answer(page, right=True, stack=refilled)
+
+
+def test_no_log_at_debug_level_tells_a_secret_or_anything_about_a_learner(refilled: RunningStack) -> None:
+    live_through_everything(refilled)
+    secrets = SECRETS | {
+        "bot token": (refilled.data / "data" / "simulator-token").read_text().strip(),
+        "name or words of a learner": WORDS_OF_A_LEARNER,
+    }
+    assert "DEBUG" in refilled.output
+    assert find_leaks(refilled, secrets) == []
+
+
+def live_through_everything(stack: RunningStack) -> None:
+    """Have a learner do all they can, with failures of Telegram, forged updates and wrong secrets in between."""
+    with httpx.Client(base_url=stack.chat, timeout=20) as chat:
+        learner = Visitor(chat, 4711)
+        for text in ("/start", WORDS_OF_A_LEARNER, "/help", f"/{WORDS_OF_A_LEARNER}", "/privacy", "/settings", "/quiz"):
+            learner.say(text)
+        learner.tap("a:")
+        learner.tap(WORDS_OF_A_LEARNER)
+        for text in ("/stats", "/review", "/export", "/stop", "/resume"):
+            learner.say(text)
+        for kind in ("429", "500", "502", "403", "reset"):
+            chat.post("/api/faults", json={"method": "sendmessage", "kind": kind}).raise_for_status()
+            learner.write("/help")  # after a 403 nobody answers
+            wait_until(lambda: not chat.get("/api/faults").json()["remaining"], 60, stack.describe)
+        chat.post("/api/faults", json={"method": "sendphoto", "kind": "500", "count": 3}).raise_for_status()
+        learner.say("/stats")
+        for path in ("block", "unblock"):
+            chat.post(f"/api/learners/{learner.id}/{path}").raise_for_status()
+        learner.say("/quiz")
+        knock(stack)
+        learner.say("/erase")
+        learner.tap("x:1")
+
+
+class Visitor:
+    """A learner who is called and says what no log may repeat."""
+
+    def __init__(self, chat: httpx.Client, learner_id: int) -> None:
+        """Come in."""
+        self._chat, self.id = chat, learner_id
+        name = {"id": learner_id, "first_name": f"{WORDS_OF_A_LEARNER} Name"}
+        chat.post("/api/learners", json=name).raise_for_status()
+
+    def say(self, text: str) -> None:
+        """Write, and wait for a reply."""
+        known = len(self.messages())
+        self.write(text)
+        wait_until(lambda: any(not one["out"] for one in self.messages()[known:]), 60)
+
+    def write(self, text: str) -> None:
+        """Write, and wait for nothing."""
+        self._chat.post(f"/api/learners/{self.id}/messages", json={"text": text}).raise_for_status()
+
+    def tap(self, data: str) -> None:
+        """Tap the latest button whose data begins so, or forge it."""
+        messages = [one for one in reversed(self.messages()) if not one["out"]]
+        for message in messages:
+            for row in message.get("reply_markup", {}).get("inline_keyboard", []):
+                for button in row:
+                    if button["callback_data"].startswith(data):
+                        self._tap(message, button["callback_data"])
+                        return
+        self._tap(messages[0], data)
+
+    def _tap(self, message: dict[str, Any], data: str) -> None:
+        body = {"message_id": message["message_id"], "data": data, "forge": True}
+        self._chat.post(f"/api/learners/{self.id}/taps", json=body).raise_for_status()
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Return the chat."""
+        return list(self._chat.get(f"/api/learners/{self.id}/messages").json()["messages"])
+
+
+def knock(stack: RunningStack) -> None:
+    """Post what is no update, and updates with a wrong secret, all full of somebody's words."""
+    address = f"{stack.webhook}/telegram/webhook"
+    words = {"message": {"text": WORDS_OF_A_LEARNER, "from": {"id": WORDS_OF_A_LEARNER}}, "update_id": 1}
+    right = {"X-Telegram-Bot-Api-Secret-Token": SECRETS["webhook secret"]}
+    assert httpx.post(address, json=words).status_code == 401
+    assert httpx.post(address, json=words, headers={**right, "X-Name": WORDS_OF_A_LEARNER}).status_code == 400
+    assert httpx.post(address, content=WORDS_OF_A_LEARNER * 100_000, headers=right).status_code == 400
+    assert httpx.post(address, content=WORDS_OF_A_LEARNER * 200_000, headers=right).status_code == 413
+    assert httpx.get(f"{address}?{WORDS_OF_A_LEARNER}", headers=right).status_code == 405
 
 
 def look_at_the_report(stack: RunningStack, page: Page) -> None:

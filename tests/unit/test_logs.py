@@ -6,14 +6,16 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.settings import LogFormat, Settings
+from observability import logs
 from observability.logs import QUIET, REPEATED, redact, set_up_logs
 
 TOKEN = "123456789:AAEhBP0av28fLnOjXsYPmYVEFXQyT5Zabc"
@@ -37,7 +39,9 @@ SECRETS = {
 
 
 @contextmanager
-def logging_to(log_format: LogFormat, level: str = "INFO") -> Iterator[tuple[logging.Logger, io.StringIO]]:
+def logging_to(
+    log_format: LogFormat, level: str = "INFO", secrets: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[tuple[logging.Logger, io.StringIO]]:
     """Set the logs up, yield a logger and what is written to standard error, and put everything back."""
     root = logging.getLogger()
     handlers, levels = root.handlers[:], {name: logging.getLogger(name).level for name in ("root", *QUIET, *REPEATED)}
@@ -46,7 +50,8 @@ def logging_to(log_format: LogFormat, level: str = "INFO") -> Iterator[tuple[log
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "stderr", written)
-            set_up_logs(Settings(_env_file=None, log_format=log_format, log_level=level), "worker")
+            settings = Settings.model_validate({"log_format": log_format, "log_level": level, **secrets})
+            set_up_logs(settings, "worker")
         yield logging.getLogger("quiz.test"), written
     finally:
         root.handlers[:] = handlers
@@ -83,6 +88,53 @@ def test_no_secret_reaches_the_log_in_message_argument_or_traceback(kind: str, l
     assert "Traceback" in written.getvalue()
     assert "ValueError" in written.getvalue()
     assert secret not in written.getvalue()
+
+
+OWN = {
+    "telegram_bot_token": "987654:another-token-of-a-bot-of-no-other-form",
+    "telegram_bot_tokens": "987655:one-more-token-of-a-bot-of-no-other-form",
+    "telegram_webhook_secret": "no_form_at_all",
+    "openai_api_key": "a key of no known form",
+    "database_url": "postgresql://quiz:p%40ssword-of-db@db/quiz",
+    "redis_url": "redis://:p@ssword-of-redis@127.0.0.1:6379/0",
+}
+"""Settings with secrets, and with what must not be read of them."""
+PARTS = [
+    "987654:another-token-of-a-bot-of-no-other-form",
+    "987655:one-more-token-of-a-bot-of-no-other-form",
+    "no_form_at_all",
+    "a key of no known form",
+    "p%40ssword-of-db",
+    "p@ssword-of-db",
+]
+
+
+@pytest.mark.parametrize("log_format", list(LogFormat))
+def test_the_secrets_of_the_settings_are_cut_out_whatever_their_form(
+    log_format: LogFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_hidden", [])
+    with logging_to(log_format, secrets=OWN) as (logger, written):
+        for part in PARTS:
+            logger.warning("it is %s, is it not?", part)
+            logger.warning("%s", {"key": part})
+    assert written.getvalue().count("it is <") == len(PARTS)
+    assert not [part for part in PARTS if part in written.getvalue()]
+
+
+@pytest.mark.parametrize("secret", ["", "short", "postgresql://quiz:quiz@db/quiz", "http://[", "postgresql://db/quiz"])
+def test_short_secrets_and_addresses_without_any_hide_nothing(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_hidden", [])
+    logs.hide(secret)
+    assert redact("a quiz of short words") == "a quiz of short words"
+    assert logs._hidden == []  # noqa: SLF001 - nothing else shows it
+
+
+def test_a_secret_that_is_a_part_of_another_leaves_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_hidden", [])
+    for secret in ("a-long-secret", "a-long-secret-and-more", "a-long-secret"):
+        logs.hide(secret)
+    assert redact("x a-long-secret-and-more y a-long-secret z") == "x <secret> y <secret> z"
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,15 @@ BROKEN: dict[str, tuple[str, str, int, str]] = {
         "two options stand for the same value",
     ),
     "an unknown field": ("    tags:", "    hint: look\n    tags:", 24, "hint: Extra inputs are not permitted"),
+    "a steering character": ("Which one?", '"Which\\e[2J one?"', 6, "prompt: holds the character U+001B"),
+    "a NUL": ("It is not.", '"It is\\0 not."', 15, "options.1.why: holds the character U+0000"),
+    "text turned around": (
+        "One is one.",
+        '"One is \\u202eone."',
+        20,
+        "explanation: holds the character U+202E",
+    ),
+    "a steered check": ("engine: duckdb", 'engine: duckdb\n      setup: "\\x9b2J"', 27, "holds the character U+009B"),
     "no question but a word": (GOOD[GOOD.index("  - id") :], "  - nothing\n", 3, "(not a mapping): Input should be"),
 }
 """What to replace, by what, and the line and reason that come of it."""

@@ -22,12 +22,14 @@ from pydantic import SecretStr
 from telegram import Bot, InlineKeyboardButton, InlineKeyboardMarkup, InputFile
 from telegram.error import InvalidToken, NetworkError, TelegramError, TimedOut
 
-from bot.gateway import make_bot
-from domain.errors import StartupError
+from bot.gateway import TelegramGateway, make_bot
+from bot.limiter import RateLimiter
+from domain.errors import StartupError, TelegramUnavailableError
+from domain.ids import LearnerId
 from domain.settings import Settings
 from local import servers
 from simulator.server import create_app
-from tests.factories import TOKEN
+from tests.factories import TOKEN, some_id
 from tests.raw_server import (
     Behaviour,
     RawServer,
@@ -306,6 +308,28 @@ async def test_no_failure_tells_the_token(
             error = await failure_at(server.url)
     assert caplog.records
     assert SECRET not in caplog.text + told_by(error) + str(capfd.readouterr())
+
+
+@pytest.mark.parametrize("status", [200, 502])
+async def test_an_answer_that_cannot_be_read_is_repeated_nowhere_but_in_a_refusal(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    cut = b'{"ok": true, "result": {"message_id": 1, "chat": {"first_name": "Zq7xName'
+    with debugging(caplog):
+        async with raw_server(answers(cut, status)) as server:
+            error = await failure_at(server.url)
+    assert "Zq7x" not in caplog.text
+    if status == 200:
+        assert "Zq7x" not in told_by(error)
+
+
+async def test_whether_telegram_acted_is_not_known_if_its_answer_cannot_be_read() -> None:
+    async with raw_server(answers(b'{"ok": true, "res')) as server:
+        bot = service_bot(server.url)
+        async with bot.request:
+            gateway = TelegramGateway(bot, RateLimiter(None, some_id(), 1000))
+            with pytest.raises(TelegramUnavailableError):
+                await gateway.send(LearnerId(1), "hello")
 
 
 @pytest.mark.parametrize(
