@@ -118,7 +118,7 @@ class AiohttpRequest(BaseRequest):
         Raises:
             TelegramError: it is no JSON.
         """
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, TypeError):
             return dict(json.loads(payload.decode("utf-8", "replace")))
         raise TelegramError(UNREADABLE)  # out here, the error has no context that holds the answer
 

@@ -18,6 +18,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from local import servers
+from tests.conftest import run_psql
 from tests.llm_server import LlmServer, Reply, serve_llm, written, written_question
 from tests.stack.conftest import RunningStack, wait_until
 from tests.stack.leaks import find_leaks
@@ -69,6 +70,10 @@ SECRETS = {
     "Redis password": "hush-Redis4711",
     "model key": "hush-Model-4711-of-no-known-form",
 }
+_CUT_OFF = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 WORDS_OF_A_LEARNER = "Zq7xWord"
 """Stands in every name and every word of a learner."""
 
@@ -136,6 +141,8 @@ def test_no_log_at_debug_level_tells_a_secret_or_anything_about_a_learner(refill
         "name or words of a learner": WORDS_OF_A_LEARNER,
     }
     assert "DEBUG" in refilled.output
+    for there in ("Everything ready", "refill_question_bank", "database system is ready"):
+        assert find_leaks(refilled, {"what is no secret": there})  # else finding none would mean nothing
     assert find_leaks(refilled, secrets) == []
 
 
@@ -159,6 +166,7 @@ def live_through_everything(stack: RunningStack) -> None:
             chat.post(f"/api/learners/{learner.id}/{path}").raise_for_status()
         learner.say("/quiz")
         knock(stack)
+        run_psql(stack.database, _CUT_OFF)
         learner.say("/erase")
         learner.tap("x:1")
 
