@@ -35,6 +35,9 @@ run: setup ## Start the whole service on this machine
 test: $(VENV)/dev compile ## Run every test
 	@$(BIN)/python -m pytest
 
+test-pooler: $(VENV)/dev compile ## Run every test of the database through PgBouncer (apt install pgbouncer)
+	@$(BIN)/python -m pytest --pooler
+
 lint: $(VENV)/dev ## Check style, types, the question bank and the seed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -78,4 +81,4 @@ lock: ## Compile requirements*.in to pinned, hashed requirements*.txt (needs uv)
 clean: ## Remove the environment and all local data
 	rm -rf $(VENV) .data build
 
-.PHONY: help compile setup run test lint bench bench-adaptivity chaos fuzz pictures seed structure lock clean bank-report
+.PHONY: help compile setup run test test-pooler lint bench bench-adaptivity chaos fuzz pictures seed structure lock clean bank-report

@@ -60,6 +60,10 @@ def _refusals_in_one_line() -> Iterator[None]:
         yield
     except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
         raise StartupError(f"the database refuses DATABASE_URL: {error}") from error
+    except asyncpg.ProtocolViolationError as error:
+        if "unsupported startup parameter" not in str(error):
+            raise  # a pooler says it in the same way when the database behind it is away
+        raise StartupError("a pooler stands before the database; set DATABASE_POOLER=true") from error
 
 
 class Database:
@@ -89,7 +93,7 @@ class Database:
 
         Raises:
             StorageUnavailableError: nobody answers there.
-            StartupError: the password is wrong, or there is no such user or database.
+            StartupError: the password is wrong, there is no such user or database, or a pooler that is not expected.
         """
         with translated_errors(), _refusals_in_one_line():
             pool = await asyncpg.create_pool(

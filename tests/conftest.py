@@ -28,12 +28,43 @@ from repository import Repository
 from simulator.options import Options
 from simulator.server import create_app
 from sql.database import Database
+from tests import pooler
 from tests.factories import TOKEN, write_small_bank
+from tests.pooler import Route, connect, is_pooled
 from tests.serving import serving
 from tests.support import Service, running_service
 
 ROOT = Path(__file__).parent.parent
 _numbers = itertools.count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the switch that puts PgBouncer between the tests and their databases."""
+    parser.addoption(
+        "--pooler", action="store_true", help="run every test of the database, and no other, through PgBouncer"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say at once what the switch lacks."""
+    if config.getoption("--pooler") and not pooler.PROGRAM:
+        raise pytest.UsageError(pooler.MISSING)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked so twice: as all tests run, and through PgBouncer."""
+    if "route" not in metafunc.fixturenames or metafunc.config.getoption("--pooler"):
+        return
+    if metafunc.definition.get_closest_marker("pooler"):
+        metafunc.parametrize("route", [False, True], ids=["direct", "pooler"], indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With the switch, leave out what never reaches a database through it."""
+    if config.getoption("--pooler"):
+        outside = [item for item in items if "route" not in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=outside)
+        items[:] = [item for item in items if item not in outside]
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +105,24 @@ def run_psql(url: str, *statements: str) -> None:
 
 
 @pytest.fixture(scope="session")
+def pooler_start(postgres_url: Callable[[str], str], data_folder: Path) -> Iterator[str]:
+    """Yield the start of PgBouncer's addresses."""
+    if not pooler.PROGRAM:
+        (pytest.fail if pooler.REQUIRED else pytest.skip)(pooler.MISSING)
+    with pooler.running_pooler(postgres_url("postgres"), data_folder / "pgbouncer") as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def route(request: pytest.FixtureRequest) -> Route:
+    """Return what leads from a database's own address to the one that the service is given."""
+    if getattr(request, "param", request.config.getoption("--pooler")):
+        start = request.getfixturevalue("pooler_start")
+        return lambda url: pooler.pooled(url, start)
+    return lambda url: url
+
+
+@pytest.fixture(scope="session")
 def bank_folder(data_folder: Path) -> Path:
     """Return the folder of a small question bank."""
     folder = data_folder / "bank"
@@ -92,12 +141,12 @@ async def template_database(postgres_url: Callable[[str], str], bank_folder: Pat
 
 
 @pytest.fixture
-async def database_url(postgres_url: Callable[[str], str], template_database: str) -> AsyncIterator[str]:
+async def database_url(postgres_url: Callable[[str], str], template_database: str, route: Route) -> AsyncIterator[str]:
     """Yield the URL of a fresh copy of the template."""
     name = f"test_{next(_numbers)}"
     admin = await asyncpg.connect(postgres_url("postgres"))
     await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
-    yield postgres_url(name)
+    yield route(postgres_url(name))
     await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
     await admin.close()
 
@@ -105,7 +154,7 @@ async def database_url(postgres_url: Callable[[str], str], template_database: st
 @pytest.fixture
 async def repository(database_url: str) -> AsyncIterator[Repository]:
     """Yield a repository on a fresh database."""
-    repository = Repository(await Database.connect(database_url))
+    repository = Repository(await connect(database_url))
     yield repository
     await repository.close()
 
@@ -164,6 +213,7 @@ def settings(
     return Settings(
         _env_file=None,
         database_url=SecretStr(database_url),
+        database_pooler=is_pooled(database_url),
         redis_url=SecretStr(valkey_url),
         telegram_bot_token=SecretStr(TOKEN),
         telegram_api_base_url=telegram_url,

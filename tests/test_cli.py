@@ -11,6 +11,7 @@ import pytest
 
 from domain.settings import Settings
 from tests.factories import TOKEN
+from tests.pooler import environment_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -48,8 +49,8 @@ async def test_the_webhook_is_set_shown_and_deleted(telegram_url: str) -> None:
 
 
 async def test_init_makes_the_schema_and_loads_the_bank(database_url: str, bank_folder: Path) -> None:
-    known = {"DATABASE_URL": database_url, "TELEGRAM_BOT_TOKEN": TOKEN, "QUESTION_BANK_DIR": str(bank_folder)}
-    status, output, _ = await run("init", **known)
+    known = {"TELEGRAM_BOT_TOKEN": TOKEN, "QUESTION_BANK_DIR": str(bank_folder)}
+    status, output, _ = await run("init", **environment_of(database_url), **known)
     assert (status, output) == (0, "applied: nothing, all there; 144 questions loaded\n")
 
 

@@ -64,6 +64,7 @@ async def test_a_wrong_answer_shows_which_one_was_right_and_why(service: Service
     assert "3 right answers to make good the last miss" in feedback["text"]
 
 
+@pytest.mark.pooler
 async def test_the_next_question_comes_by_its_button(service: Service) -> None:
     learner = await service.new_learner()
     feedback = await learner.answer(await learner.get_question(), 0)
@@ -93,6 +94,7 @@ async def test_six_answers_place_a_new_learner(service: Service) -> None:
     assert "Your first 6 answers place you at" in feedback["text"]
 
 
+@pytest.mark.pooler
 async def test_two_wrong_answers_in_a_row_lower_the_level(service: Service) -> None:
     learner = await placed_learner(service)
     for _ in range(2):
@@ -102,6 +104,7 @@ async def test_two_wrong_answers_in_a_row_lower_the_level(service: Service) -> N
     assert "Beginner" in (await learner.get_question())["text"]
 
 
+@pytest.mark.pooler
 async def test_every_update_delivered_three_more_times_in_any_order_changes_nothing(service: Service) -> None:
     learners = [await service.new_learner() for _ in range(3)]
     for _ in range(2):
@@ -126,6 +129,7 @@ async def count_grades(service: Service) -> dict[int, int]:
     return {row["learner_id"]: row["grades"] for row in rows}
 
 
+@pytest.mark.pooler
 async def test_taps_that_arrive_together_count_once(service: Service) -> None:
     learner = await service.new_learner()
     question = await learner.get_question()

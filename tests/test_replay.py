@@ -17,10 +17,10 @@ from domain.catalog import QuizKind
 from domain.models import Incoming, Learner, Quiz, Tap, UpdateKind
 from domain.settings import Settings
 from repository import Repository
-from sql.database import Database
 from tests.conftest import run_psql
 from tests.factories import BOT_ID
 from tests.fundamentals.classroom import Classroom, button_of
+from tests.pooler import Route, connect
 from tools.replay import check_distribution, replay
 from tools.replay_check import main, read_records, read_through
 
@@ -57,13 +57,13 @@ async def live(classroom: Classroom, learner: Learner, seed: int) -> None:
 
 
 @pytest.fixture(scope="module")
-async def lived_url(postgres_url: Callable[[str], str], template_database: str) -> str:
+async def lived_url(postgres_url: Callable[[str], str], template_database: str, route: Route) -> str:
     """Return the URL of a database where learners have answered and all is done."""
     admin = await asyncpg.connect(postgres_url("postgres"))
     await admin.execute(f'CREATE DATABASE "lived" TEMPLATE "{template_database}"')
     await admin.close()
     url = postgres_url("lived")
-    repository = Repository(await Database.connect(url))
+    repository = Repository(await connect(route(url)))
     await repository.database._pool.execute("UPDATE questions SET updated_at = $1", START)  # noqa: SLF001
     classroom = Classroom(repository, Settings(_env_file=None))
     for seed, zone in enumerate(("UTC", "Pacific/Auckland", "America/Los_Angeles"), start=1):

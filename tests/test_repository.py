@@ -18,6 +18,19 @@ from repository import Repository
 from sql.database import Database
 from tests.factories import BOT_ID, some_id
 from tests.fundamentals.classroom import Classroom
+from tests.pooler import Route, connect, is_pooled
+
+pytestmark = pytest.mark.pooler
+
+
+def settings_of(url: str, replica_url: str) -> Settings:
+    """Return settings that lead to a database and its replica."""
+    return Settings(
+        _env_file=None,
+        database_url=SecretStr(url),
+        database_pooler=is_pooled(url),
+        database_replica_url=SecretStr(replica_url),
+    )
 
 
 async def test_a_learner_is_registered_once(repository: Repository) -> None:
@@ -56,14 +69,12 @@ async def test_behind_a_transaction_pooler_no_statement_is_prepared(database_url
 
 
 async def test_statistics_are_read_from_the_replica(
-    database_url: str, postgres_url: Callable[[str], str], template_database: str
+    database_url: str, postgres_url: Callable[[str], str], route: Route
 ) -> None:
-    replica_url = postgres_url("a_replica")
-    replica = await Database.connect(replica_url)
+    replica_url = route(postgres_url("a_replica"))
+    replica = await connect(replica_url)
     await replica.prepare_schema()
-    settings = Settings(
-        _env_file=None, database_url=SecretStr(database_url), database_replica_url=SecretStr(replica_url)
-    )
+    settings = settings_of(database_url, replica_url)
     repository = await Repository.open(settings)
     learner, _ = await repository.add_learner(LearnerId(some_id()), BOT_ID, settings)
     assert await repository.export_learner(learner.id) is None  # nothing replicates in this test
@@ -112,14 +123,12 @@ async def test_a_database_that_is_not_there_is_named_in_one_line(postgres_url: C
 
 
 async def test_statistics_that_a_replica_does_not_have_yet_are_read_from_the_primary(
-    database_url: str, postgres_url: Callable[[str], str], template_database: str
+    database_url: str, postgres_url: Callable[[str], str], route: Route
 ) -> None:
-    replica_url = postgres_url("a_lagging_replica")
-    replica = await Database.connect(replica_url)
+    replica_url = route(postgres_url("a_lagging_replica"))
+    replica = await connect(replica_url)
     await replica.prepare_schema()
-    settings = Settings(
-        _env_file=None, database_url=SecretStr(database_url), database_replica_url=SecretStr(replica_url)
-    )
+    settings = settings_of(database_url, replica_url)
     repository = await Repository.open(settings)
     classroom = Classroom(repository, settings)
     learner = await classroom.join()

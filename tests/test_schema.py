@@ -14,8 +14,9 @@ from domain.catalog import Level, QuestionSource, Topic
 from domain.ids import LearnerId
 from domain.settings import Settings
 from repository import Repository
-from sql.database import MIGRATIONS_FOLDER, Database
+from sql.database import MIGRATIONS_FOLDER
 from tests.factories import BOT_ID, some_id
+from tests.pooler import Route, connect
 from tools import seed_schema
 
 FIRST_RELEASE = Path(__file__).parent / "data" / "schema-0.1.0.sql"
@@ -40,11 +41,13 @@ async def catalog(repository: Repository) -> list[tuple[object, ...]]:
     return [tuple(row) for row in await repository.database._pool.fetch(query)]  # noqa: SLF001
 
 
-async def test_a_database_made_with_psql_alone_can_serve_quizzes(postgres_url: Callable[[str], str]) -> None:
+async def test_a_database_made_with_psql_alone_can_serve_quizzes(
+    postgres_url: Callable[[str], str], route: Route
+) -> None:
     url = postgres_url("made_by_psql")
     apply_with_psql(url)
     apply_with_psql(url)  # twice is as good as once
-    repository = Repository(await Database.connect(url))
+    repository = Repository(await connect(route(url)))
     cells = await repository.count_questions()
     assert cells == {(topic, level): 1 for topic in Topic for level in Level}
     learner, _ = await repository.add_learner(LearnerId(some_id()), BOT_ID, Settings(_env_file=None))
@@ -53,17 +56,19 @@ async def test_a_database_made_with_psql_alone_can_serve_quizzes(postgres_url: C
 
 
 async def test_psql_and_the_service_make_the_same_database(
-    postgres_url: Callable[[str], str], repository: Repository
+    postgres_url: Callable[[str], str], route: Route, repository: Repository
 ) -> None:
     url = postgres_url("made_by_psql_too")
     apply_with_psql(url)
-    other = Repository(await Database.connect(url))
+    other = Repository(await connect(route(url)))
     assert await catalog(other) == await catalog(repository)
     await other.close()
 
 
-async def test_several_processes_may_prepare_the_schema_at_once(postgres_url: Callable[[str], str]) -> None:
-    databases = [await Database.connect(postgres_url("made_together"), size=2) for _ in range(4)]
+async def test_several_processes_may_prepare_the_schema_at_once(
+    postgres_url: Callable[[str], str], route: Route
+) -> None:
+    databases = [await connect(route(postgres_url("made_together")), size=2) for _ in range(4)]
     applied = await asyncio.gather(*(database.prepare_schema() for database in databases))
     assert sorted(map(len, applied)) == [0, 0, 0, 1]
     for database in databases:
@@ -71,14 +76,14 @@ async def test_several_processes_may_prepare_the_schema_at_once(postgres_url: Ca
 
 
 async def test_migrations_lead_from_the_first_release_to_the_same_database(
-    postgres_url: Callable[[str], str], repository: Repository
+    postgres_url: Callable[[str], str], route: Route, repository: Repository
 ) -> None:
     """An installation that has been running since 0.1.0 ends up with what a new one gets."""
     url = postgres_url("made_by_migrations")
     connection = await asyncpg.connect(url)
     await connection.execute(FIRST_RELEASE.read_text(encoding="utf-8"))
     await connection.close()
-    other = Repository(await Database.connect(url))
+    other = Repository(await connect(route(url)))
     applied = await other.database.prepare_schema()
     assert applied == [path.name for path in sorted(MIGRATIONS_FOLDER.glob("*.sql"))]
     assert await catalog(other) == await catalog(repository)

@@ -22,11 +22,12 @@ async def latest_update(connection: asyncpg.Connection[asyncpg.Record]) -> dict[
     return dict(row)
 
 
+@pytest.mark.pooler
 async def test_what_a_worker_cannot_finish_before_its_end_is_left_to_others_at_once(
     settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "DRAIN_SECONDS", 0.2)
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(database_url, statement_cache_size=0)
     port = servers.free_port()
     async with running_service(settings, port) as service:
         learner = await service.new_learner()

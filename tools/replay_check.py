@@ -35,7 +35,7 @@ async def read_records(database_url: str) -> Records:
     Args:
         database_url: of the service's database.
     """
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(database_url, statement_cache_size=0)  # a pooler may stand between
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             return await read_through(connection)

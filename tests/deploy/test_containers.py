@@ -27,6 +27,7 @@ from question_bank.loader import load_bank
 from tests.deploy import compose
 from tests.deploy.compose import REQUIRED, ROOT
 from tests.factories import TOKEN, some_id
+from tests.pooler import environment_of
 from tests.serving import serving
 from webhook import create_app
 from work_pool import workers_of
@@ -177,7 +178,7 @@ async def test_the_prefect_role_comes_online_and_says_what_it_cuts_off_when_told
     environment = compose.environment_of(service) | {
         "PATH": os.environ["PATH"],
         "HOME": os.environ["HOME"],
-        "DATABASE_URL": settings.database_url.get_secret_value(),
+        **environment_of(settings.database_url.get_secret_value()),
         "TELEGRAM_BOT_TOKEN": REQUIRED["TELEGRAM_BOT_TOKEN"],
         "PREFECT_API_URL": prefect_url,
         "PREFECT_WORK_POOL": pool,

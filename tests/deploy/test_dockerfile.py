@@ -15,6 +15,7 @@ import pytest
 
 from tests.deploy.compose import ROOT
 from tests.factories import TOKEN
+from tests.pooler import environment_of
 
 Instruction = tuple[str, str]
 
@@ -187,7 +188,7 @@ async def run_in(folder: Path, *arguments: str, **environment: str) -> str:
 async def test_a_role_finds_everything_it_needs_in_the_image(image: Path, database_url: str) -> None:
     modules = "main, webhook, worker, prefect_flows, work_pool, services, local.stack, simulator.server"
     assert await run_in(image, "-c", f"import {modules}; print(work_pool.ROOT)") == f"{image}\n"
-    output = await run_in(image, "main.py", "init", DATABASE_URL=database_url, TELEGRAM_BOT_TOKEN=TOKEN)
+    output = await run_in(image, "main.py", "init", **environment_of(database_url), TELEGRAM_BOT_TOKEN=TOKEN)
     assert re.search(r"applied: nothing, all there; \d{3,} questions loaded", output)
 
 

@@ -12,6 +12,7 @@ import pytest
 import main
 from domain.settings import Settings
 from tests.desk.support import Desk
+from tests.pooler import environment_of
 
 
 @pytest.fixture
@@ -36,7 +37,8 @@ def desk(
     """Return what runs a command in this process, and returns its status, output and errors."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setenv("DATABASE_URL", database_url)
+    for name, value in environment_of(database_url).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("QUESTION_BANK_DIR", str(bank_folder))
     monkeypatch.chdir(tmp_path)  # where no .env is
 

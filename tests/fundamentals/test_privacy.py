@@ -30,7 +30,7 @@ def make_update(learner_id: int, text: str) -> bytes:
 
 async def everything_stored(url: str) -> str:
     """Return every row of every table but the questions, as text."""
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(url, statement_cache_size=0)
     try:
         tables = [
             row["name"]

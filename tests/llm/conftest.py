@@ -13,10 +13,10 @@ from redis.asyncio import Redis
 from domain.settings import Settings
 from llm.source import LlmSource
 from repository import Repository
-from sql.database import Database
 from tests.factories import some_id
 from tests.llm.support import KEY, Desk
 from tests.llm_server import LlmServer, serve_llm
+from tests.pooler import Route, connect
 
 
 @pytest.fixture(autouse=True)
@@ -27,19 +27,19 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-async def repository_url(postgres_url: Callable[[str], str], template_database: str) -> str:
+async def repository_url(postgres_url: Callable[[str], str], template_database: str, route: Route) -> str:
     """Return the URL of a database that these tests share, since copying takes longer than most of them."""
     name = f"llm_{some_id()}"
     admin = await asyncpg.connect(postgres_url("postgres"))
     await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
     await admin.close()
-    return postgres_url(name)
+    return route(postgres_url(name))
 
 
 @pytest.fixture(scope="session")
 async def bank_of_models(repository_url: str) -> AsyncIterator[Repository]:
     """Yield a repository on that database."""
-    repository = Repository(await Database.connect(repository_url))
+    repository = Repository(await connect(repository_url))
     yield repository
     await repository.close()
 

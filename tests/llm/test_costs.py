@@ -182,11 +182,11 @@ from domain.catalog import Level, Topic
 from domain.settings import Settings
 from llm.source import LlmSource
 from repository import Repository
-from sql.database import Database
+from tests.pooler import connect
 
 async def main():
     settings = Settings(_env_file=None, openai_api_key=SecretStr("sk-test"), openai_base_url=sys.argv[1])
-    repository = Repository(await Database.connect(sys.argv[2]))
+    repository = Repository(await connect(sys.argv[2]))
     source = LlmSource.connect(repository, settings, Redis.from_url(sys.argv[3]))
     await source.make(Topic.STREAMING, Level.EXPERT)
 

@@ -31,10 +31,12 @@ from domain.settings import Settings
 from quiz_grading import grade_answer
 from quiz_session import deal_cohorts
 from repository import Repository
-from sql.database import Database
 from tests.factories import make_learner, make_question, make_quiz, some_id
 from tests.fundamentals.classroom import Classroom
+from tests.pooler import connect
 from tests.strategies import levels, limits, moments, zones
+
+pytestmark = pytest.mark.pooler
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DAILY, ON_DEMAND = QuizKind.DAILY, QuizKind.ON_DEMAND
@@ -479,7 +481,7 @@ async def test_what_is_under_way_is_left_alone(alone: Classroom) -> None:
 
 
 async def test_a_database_that_goes_away_is_told_as_such(database_url: str, classroom: Classroom) -> None:
-    repository = Repository(await Database.connect(database_url))
+    repository = Repository(await connect(database_url))
     leaving = Classroom(repository, classroom.services.settings)
     _, quiz = await prepare(leaving)
     send = leaving.messenger.send_question
