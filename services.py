@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from telegram import Bot
 
 from bot.accounts import Account, Accounts
@@ -23,12 +23,12 @@ from domain.settings import Settings
 from quiz_generator import make_generator
 from quiz_grading import rules_of
 from quiz_session import Services
+from redis_store import open_redis
 from repository import Repository
 from telegram_bot import TelegramMessenger
 
 HEARTBEAT_SECONDS = 5.0
-REDIS_CONNECTIONS = 32
-"""A process waits for a free one beyond this; failing instead would look like an absent Redis."""
+LOCAL_REDIS = "redis://127.0.0.1:6379"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +65,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Wiring]:
     async with AsyncExitStack() as stack:
         repository = await Repository.open(settings)
         stack.push_async_callback(repository.close)
-        redis = Redis.from_pool(
-            BlockingConnectionPool.from_url(
-                settings.redis_url.get_secret_value() if settings.redis_url else "redis://127.0.0.1:6379",
-                max_connections=REDIS_CONNECTIONS,
-                timeout=2,
-                socket_timeout=2,
-                socket_connect_timeout=2,
-                health_check_interval=30,
-            )
-        )
+        redis = open_redis(settings.redis_url.get_secret_value() if settings.redis_url else LOCAL_REDIS)
         stack.push_async_callback(redis.aclose)
         accounts = Accounts([await _open_account(stack, settings, redis, bot_id, bot) for bot_id, bot in bots.items()])
         generator = make_generator(repository, settings, redis)

@@ -7,6 +7,7 @@ never stands behind it, and whoever floods their own chat waits for it alone.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import Sequence
@@ -14,11 +15,12 @@ from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisClusterException, RedisError
+from redis.exceptions import NoScriptError
 
 from bot.buckets import BURST, CHAT_BURST, CHAT_WAITS, PAUSE, SCRIPT, Hold, LocalBucket, Slot
 from domain.catalog import Priority
 from observability import metrics
+from redis_store import AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ SENDER_SECONDS = 600
 
 RETRY_REDIS_SECONDS = 5.0
 
-AWAY = (RedisError, RedisClusterException, OSError, TimeoutError)
+_SCRIPT_SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
 class RateLimiter:
@@ -55,7 +57,6 @@ class RateLimiter:
         self._sender = uuid4().hex
         self._senders = LEAST_SENDERS
         self._local = LocalBucket(rate, chat_rate)
-        self._script = redis.register_script(SCRIPT) if redis is not None else None
         self._turn = asyncio.Lock()
         self._lines: WeakValueDictionary[tuple[int, Priority], asyncio.Lock] = WeakValueDictionary()
         self._redis_away = False
@@ -93,13 +94,13 @@ class RateLimiter:
                 await asyncio.sleep(slot.wait)
 
     async def _take(self, priority: Priority, chat_id: int | None) -> Slot:
-        if self._script is not None and time.monotonic() >= self._ask_redis_at:
+        if self._redis is not None and time.monotonic() >= self._ask_redis_at:
             keys = [f"{self._prefix}:{name}" for name in ("free", "pause", "senders")]
             if chat_id is not None:
                 keys.append(self._chat_key(chat_id))
             limits = (1 / self._rate, BURST[priority], int(priority), 1 / self._chat_rate, CHAT_BURST)
             try:
-                micros, granted, hold, senders = await self._script(keys, (*limits, self._sender, SENDER_SECONDS))
+                micros, granted, hold, senders = await _run(self._redis, keys, *limits, self._sender, SENDER_SECONDS)
             except AWAY as error:
                 self._note_redis_away(error)
             else:
@@ -172,3 +173,12 @@ class RateLimiter:
             self._redis_away = False
             metrics.REDIS_AWAY.set(0)
             logger.warning("Redis is back: all processes share one rate again")
+
+
+async def _run(redis: Redis, keys: Sequence[str], *arguments: float | str) -> list[int]:
+    """Run the script where the keys are, and send its text only there: other nodes of a cluster may be away."""
+    words = [str(word) for word in (*keys, *arguments)]
+    try:
+        return list(await redis.evalsha(_SCRIPT_SHA, len(keys), *words))
+    except NoScriptError:
+        return list(await redis.eval(SCRIPT, len(keys), *words))

@@ -12,7 +12,6 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from telegram import InlineKeyboardMarkup
 
 from bot.gateway import TelegramGateway
@@ -20,6 +19,7 @@ from domain.errors import FileGoneError, PictureError
 from domain.history import ProgressHistory
 from domain.ids import BotId, LearnerId
 from observability import metrics
+from redis_store import AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class PictureCache:
             return None
         try:
             stored = await self._redis.get(self._key(learner_id))
-        except (RedisError, OSError, TimeoutError) as error:
+        except AWAY as error:
             _note_redis_away(error)
             return None
         text = stored.decode() if isinstance(stored, bytes) else stored or ""
@@ -73,7 +73,7 @@ class PictureCache:
             return
         try:
             await self._redis.set(self._key(learner_id), f"{version} {file_id}", ex=KEPT_SECONDS)
-        except (RedisError, OSError, TimeoutError) as error:
+        except AWAY as error:
             _note_redis_away(error)
 
     async def forget(self, learner_id: LearnerId) -> None:
@@ -86,7 +86,7 @@ class PictureCache:
             return
         try:
             await self._redis.delete(self._key(learner_id))
-        except (RedisError, OSError, TimeoutError) as error:
+        except AWAY as error:
             _note_redis_away(error)
 
     def _key(self, learner_id: LearnerId) -> str:

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from domain.catalog import Level, Topic
 from domain.errors import StartupError
 from domain.ids import BotId
+from domain.redis_address import read_redis_address
 
 TELEGRAM_API = "https://api.telegram.org"
 
@@ -160,6 +161,13 @@ class Settings(BaseSettings):
         if value not in available_timezones() - {"localtime", "Factory", "posixrules"}:  # which Postgres does not know
             msg = f"no such time zone: {value!r} (use a name such as Europe/Berlin)"
             raise ValueError(msg)
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _address_of_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value:
+            read_redis_address(value.get_secret_value())
         return value
 
     @field_validator("telegram_webhook_secret")

@@ -14,11 +14,12 @@ import logging
 from collections.abc import AsyncIterator
 
 from redis.asyncio import Redis
-from redis.exceptions import LockError, RedisError
+from redis.exceptions import LockError
 
 from domain.catalog import Level, Topic
 from domain.errors import ModelError, ModelUnavailableError
 from observability import metrics
+from redis_store import AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class LlmGate:
         try:
             reason = await self._redis.get(_CLOSED)
             left = await self._redis.ttl(_CLOSED) if reason else 0
-        except (RedisError, OSError) as error:
+        except AWAY as error:
             raise ModelUnavailableError(f"Redis is away: {type(error).__name__}") from error
         metrics.LLM_CLOSED.set(1 if reason else 0)
         if reason:
@@ -69,7 +70,7 @@ class LlmGate:
 
     async def note_success(self) -> None:
         """The model answered: past failures count no more."""
-        with contextlib.suppress(RedisError, OSError):
+        with contextlib.suppress(*AWAY):
             await self._redis.delete(_FAILURES, _CLOSINGS)
 
     async def note_failure(self, error: ModelError) -> None:
@@ -78,7 +79,7 @@ class LlmGate:
         Args:
             error: what went wrong.
         """
-        with contextlib.suppress(RedisError, OSError):
+        with contextlib.suppress(*AWAY):
             failures = await self._redis.incr(_FAILURES)
             await self._redis.expire(_FAILURES, FORGET_SECONDS)
             if error.retry_after:
@@ -114,13 +115,13 @@ class LlmGate:
         lock = self._redis.lock(_cell("making", topic, level), timeout=seconds)
         try:
             ours = await lock.acquire(blocking=False)
-        except (RedisError, OSError) as error:
+        except AWAY as error:
             raise ModelUnavailableError(f"Redis is away: {type(error).__name__}") from error
         try:
             yield ours
         finally:
             if ours:
-                with contextlib.suppress(LockError, RedisError, OSError):  # it ran out, or Redis went away
+                with contextlib.suppress(LockError, *AWAY):  # it ran out, or Redis went away
                     await lock.release()
 
     async def is_making(self, topic: Topic, level: Level) -> bool:
@@ -143,7 +144,7 @@ class LlmGate:
             level: at which.
             key: the question's id in the bank.
         """
-        with contextlib.suppress(RedisError, OSError):
+        with contextlib.suppress(*AWAY):
             await self._redis.set(_cell("made", topic, level), key, ex=CACHE_SECONDS)
 
     async def recall(self, topic: Topic, level: Level) -> str | None:
@@ -158,7 +159,7 @@ class LlmGate:
         """
         try:
             key = await self._redis.get(_cell("made", topic, level))
-        except (RedisError, OSError) as error:
+        except AWAY as error:
             raise ModelUnavailableError(f"Redis is away: {type(error).__name__}") from error
         return _text(key) if key else None
 
@@ -169,7 +170,7 @@ class LlmGate:
             topic: within which.
             level: at which.
         """
-        with contextlib.suppress(RedisError, OSError):
+        with contextlib.suppress(*AWAY):
             await self._redis.set(_cell("rest", topic, level), "1", ex=REST_SECONDS)
 
     async def is_resting(self, topic: Topic, level: Level) -> bool:
@@ -187,7 +188,7 @@ class LlmGate:
     async def _exists(self, purpose: str, topic: Topic, level: Level) -> bool:
         try:
             return bool(await self._redis.exists(_cell(purpose, topic, level)))
-        except (RedisError, OSError) as error:
+        except AWAY as error:
             raise ModelUnavailableError(f"Redis is away: {type(error).__name__}") from error
 
 

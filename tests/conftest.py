@@ -31,6 +31,7 @@ from sql.database import Database
 from tests import pooler
 from tests.factories import TOKEN, write_small_bank
 from tests.pooler import Route, connect, is_pooled
+from tests.redis_servers import Cluster, Watched, running_cluster, running_sentinels
 from tests.serving import serving
 from tests.support import Service, running_service
 
@@ -171,6 +172,26 @@ def valkey_url(data_folder: Path) -> Iterator[str]:
     yield f"redis://127.0.0.1:{port}/0"
     process.terminate()
     process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(data_folder: Path) -> Iterator[Cluster]:
+    """Yield a cluster of three Valkeys; whoever breaks it mends it."""
+    with running_cluster(data_folder / "cluster") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def redis_watched(data_folder: Path) -> Iterator[Watched]:
+    """Yield two Valkeys and the sentinels that watch them; likewise."""
+    with running_sentinels(data_folder / "sentinels") as watched:
+        yield watched
+
+
+@pytest.fixture(params=["redis_cluster", "redis_watched"], ids=["cluster", "sentinels"])
+def together_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of several Valkeys that belong together in one way or the other."""
+    return str(request.getfixturevalue(request.param).url)
 
 
 @pytest.fixture(scope="session")

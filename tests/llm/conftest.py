@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from domain.settings import Settings
 from llm.source import LlmSource
+from redis_store import open_redis
 from repository import Repository
 from tests.factories import some_id
 from tests.llm.support import KEY, Desk
@@ -64,15 +65,17 @@ async def llm() -> AsyncIterator[LlmServer]:
 
 
 @pytest.fixture
-def redis_url(valkey_url: str) -> str:
-    """Return the URL of a Valkey database that only these tests use."""
+def redis_url(request: pytest.FixtureRequest, valkey_url: str) -> str:
+    """Return the URL of a Valkey database that only these tests use, or of several Valkeys if a test names them."""
+    if together := getattr(request, "param", None):
+        return str(request.getfixturevalue(together).url)
     return valkey_url.removesuffix("/0") + "/7"
 
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     """Yield that Valkey, empty."""
-    redis: Redis = Redis.from_url(redis_url)
+    redis = open_redis(redis_url)
     await redis.flushdb()
     yield redis
     await redis.aclose()

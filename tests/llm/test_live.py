@@ -157,6 +157,7 @@ async def test_a_hundred_learners_at_once_cost_one_making(desk: Desk) -> None:
     assert (len(desk.llm.requests), len(await desk.rows())) == (1, 1)
 
 
+@pytest.mark.parametrize("redis_url", [None, "redis_cluster", "redis_watched"], indirect=True)
 async def test_also_across_processes(new_desk: NewDesk) -> None:
     desks = [new_desk() for _ in range(3)]
     keep_writing(desks[0].llm, delay=0.2)

@@ -23,6 +23,7 @@ from domain.errors import FileGoneError, LearnerUnreachableError, PictureError, 
 from domain.history import ProgressHistory
 from domain.ids import BotId, LearnerId
 from local import servers
+from redis_store import open_redis
 from tests.conftest import ROOT
 from tests.factories import some_id
 from tests.histories import TODAY, history_of, student
@@ -51,7 +52,7 @@ def gateway(world: World) -> TelegramGateway:
 @pytest.fixture
 async def redis(valkey_url: str) -> AsyncIterator[Redis]:
     """A client as the service makes it."""
-    client = Redis.from_url(valkey_url, socket_timeout=2, socket_connect_timeout=2)
+    client = open_redis(valkey_url)
     yield client
     await client.aclose()
 
@@ -59,7 +60,7 @@ async def redis(valkey_url: str) -> AsyncIterator[Redis]:
 @pytest.fixture
 async def no_redis() -> AsyncIterator[Redis]:
     """A client of a server that is not there."""
-    client = Redis.from_url(f"redis://127.0.0.1:{servers.free_port()}/0")
+    client = open_redis(f"redis://127.0.0.1:{servers.free_port()}/0")
     yield client
     await client.aclose()
 
