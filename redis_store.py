@@ -33,7 +33,7 @@ REQUEST_SECONDS = 4
 _SOCKET = {
     "socket_timeout": SOCKET_SECONDS,
     "socket_connect_timeout": SOCKET_SECONDS,
-    # Only Redis' own hosting sends these notices. While they are on, the library does not see that an idle connection was
+    # Only Redis' own hosting sends these. While they are on, the library does not see that an idle connection was
     # closed, and after a restart of the server each one fails once.
     "maint_notifications_config": MaintNotificationsConfig(enabled=False),
 }

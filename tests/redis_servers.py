@@ -102,7 +102,12 @@ class Cluster:
 
     def is_well(self) -> bool:
         """Say whether every node sees the whole cluster at work."""
-        return all("cluster_state:ok" in str(node.ask("CLUSTER", "INFO")) for node in self.nodes)
+        return all(_sees_no_failure(node) for node in self.nodes)
+
+
+def _sees_no_failure(node: Node) -> bool:
+    state, others = str(node.ask("CLUSTER", "INFO")), str(node.ask("CLUSTER", "NODES"))
+    return "cluster_state:ok" in state and "fail" not in others and "disconnected" not in others
 
 
 @contextmanager
