@@ -16,7 +16,7 @@ from domain.settings import LogFormat, Settings
 
 _TOKEN = re.compile(r"\d{5,}:[A-Za-z0-9_-]{20,}")
 _PASSWORD = re.compile(r"(\w+://[^:/@\s]*:)\S*@")
-_PARAMETER = re.compile(r"([?&](?:password|passwd|secret|token|api_?key)=)[^&\s]+", re.IGNORECASE)
+_PARAMETER = re.compile(r"([?&](?:sentinel_)?(?:password|passwd|secret|token|api_?key)=)[^&\s]+", re.IGNORECASE)
 _KEY = re.compile(r"\b(sk-[A-Za-z0-9_-]{4})[A-Za-z0-9_-]+")
 
 SHORTEST_HIDDEN = 12

@@ -167,7 +167,7 @@ def _sees_everybody(sentinel: Node) -> bool:
 def running_sentinels(folder: Path) -> Iterator[Watched]:
     """Run a primary, a replica and three sentinels, and yield them once a failover could happen."""
     folder.mkdir()
-    options: dict[str, str | int] = {"repl_diskless_sync_delay": 0, "primaryauth": PASSWORD}
+    options: dict[str, str | int] = {"repl_diskless_sync_delay": 0, "masterauth": PASSWORD}
     primary = make_node(folder, "primary", **options)
     replica = make_node(folder, "replica", **options, replicaof=f"127.0.0.1 {primary.port}")
     sentinels = [_make_sentinel(folder, f"sentinel-{n}", primary.port) for n in range(3)]

@@ -32,6 +32,8 @@ SECRETS = {
     "password with signs": ("p%40ss:w/ord?#", "postgresql://quiz:{}@db/quiz"),
     "password with an at sign": ("p@ss-word", "postgresql://quiz:{}@db/quiz"),
     "password of SQLAlchemy": (PASSWORD, "postgresql+asyncpg://prefect:{}@db/prefect"),
+    "password of several": (PASSWORD, "rediss+sentinel://quiz:{}@one:26379,two:26379/quiz/0"),
+    "password of sentinels": (PASSWORD, "redis+sentinel://one,two/quiz?sentinel_password={}&socket_timeout=1"),
     "password as a parameter": (PASSWORD, "postgresql://db/quiz?user=quiz&password={}&sslmode=require"),
     "key": (KEY, "Incorrect API key provided: {}."),
     "key in a header": (KEY, "Authorization: Bearer {}"),

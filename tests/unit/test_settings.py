@@ -240,6 +240,7 @@ WRONG: dict[str, list[str]] = {
     "TELEGRAM_WEBHOOK_SECRET": ["two words", "geheimnisträger", "x" * 257],
     "TELEGRAM_TIMEOUT_SECONDS": ["0", "61"],
     "DATABASE_POOLER": ["perhaps"],
+    "REDIS_URL": ["localhost:6379", "http://localhost", "redis+cluster://a/1", "redis+sentinel://a,b"],
     "DATABASE_POOL_SIZE": ["1", "101"],
     "MAX_FLOW_RUNS_PER_DISTRIBUTION": ["0", "501"],
     "PREFECT_WORKERS": ["0", "51", "many"],
@@ -357,6 +358,7 @@ def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.Monke
         name: f"{number}:hidden-{name}" if "token" in name else f"hidden-{name}"
         for number, name in enumerate(secret_names, 1)
     }
+    shown["redis_url"] = "redis://hidden-host"
     set_variables(monkeypatch, **{name.upper(): value for name, value in shown.items()})
     settings = load_settings()
     for name in secret_names:
