@@ -14,7 +14,7 @@ import httpx
 from fastapi import FastAPI
 
 from domain.catalog import QuizKind
-from domain.ids import BotId, LearnerId
+from domain.ids import LearnerId
 from domain.settings import Settings
 from fuzz.client import ask
 from fuzz.inputs import TAKEN, Input
@@ -112,14 +112,16 @@ async def gather_crowd(wiring: Wiring, count: int) -> Crowd:
         count: how many.
     """
     settings = wiring.settings
-    token = settings.telegram_bot_token.get_secret_value() if settings.telegram_bot_token else ""
+    bot_id, token = next(iter(settings.bots.items()))
     async with httpx.AsyncClient(base_url=settings.telegram_api_base_url, timeout=60) as client:
-        (await client.get(f"/bot{token}/getMe")).raise_for_status()  # from its first call on, the simulator knows a bot
+        (
+            await client.get(f"/bot{token.get_secret_value()}/getMe")
+        ).raise_for_status()  # from its first call on, the simulator knows a bot
         reply = await client.post("/api/crowd", json={"count": count, "text": "", "probability": 0})
         reply.raise_for_status()
     learner_ids = [LearnerId(learner_id) for learner_id in reply.json()["learners"]]
     for learner_id in learner_ids:
-        await wiring.repository.add_learner(learner_id, BotId(wiring.bot_id), settings)
+        await wiring.repository.add_learner(learner_id, bot_id, settings)
     await serve_quizzes(wiring.services, learner_ids, QuizKind.ON_DEMAND)
     quizzes = await wiring.repository.find_open_quizzes(learner_ids)
     return Crowd([Person(quiz.learner_id, quiz.id, quiz.message_id or 1) for quiz in quizzes.values()])

@@ -24,6 +24,7 @@ from local import servers
 from repository import Repository
 from simulator.options import Options
 from simulator.server import create_app as create_simulator
+from tests.factories import BOT_ID
 from tests.serving import serving
 from tests.support import Learner, Service, is_question, rows, running_service, running_worker
 from webhook import PATH, SECRET_HEADER, create_app, webhook_secret
@@ -58,7 +59,7 @@ class Flood:
     def __init__(self, service: Service, learner: Learner, question: Update) -> None:
         """Take who floods whom, and the question whose buttons are tapped."""
         self._port = int(service.url.rpartition(":")[2])
-        self._secret = webhook_secret(service.wiring.settings)
+        self._secret = webhook_secret(service.wiring.settings, BOT_ID)
         self._learner, self._question = learner, question
         self._numbers = itertools.count(10**9)
         self._rng = random.Random(20261125)
