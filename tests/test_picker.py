@@ -153,3 +153,9 @@ async def test_who_has_seen_everything_costs_no_second_look_at_the_bank(
     keeping = QuestionPicker(repository, STATIC, keep_seconds=3600)
     assert [await keeping.pick([learner]) for _ in range(3)] == [{}, {}, {}]
     assert len(looks) == 1
+
+
+async def test_topics_that_nobody_chose_mean_all(repository: Repository) -> None:
+    learners = [await join(repository) for _ in range(60)]  # on a bank that no answer has rated: all suit alike
+    picked = await QuestionPicker(repository, STATIC).pick(learners)
+    assert len({question.topic for question in picked.values()}) > len(Topic) / 2

@@ -16,7 +16,7 @@ import quiz_grading
 import quiz_session
 import quiz_upkeep
 from difficulty_adapter import Rules
-from domain.catalog import Level, Priority, QuizKind, QuizState, Topic
+from domain.catalog import Level, Priority, QuizKind, QuizState
 from domain.errors import (
     LearnerUnreachableError,
     MessageGoneError,
@@ -27,7 +27,6 @@ from domain.errors import (
 )
 from domain.ids import LearnerId
 from domain.models import Delivery, Learner, Outcome, Quiz
-from domain.settings import Settings
 from quiz_grading import grade_answer
 from quiz_session import deal_cohorts
 from repository import Repository
@@ -493,10 +492,3 @@ async def test_a_database_that_goes_away_is_told_as_such(database_url: str, clas
     leaving.messenger.send_question = send_and_lose  # type: ignore[method-assign]
     with pytest.raises(StorageUnavailableError):
         await deliver(leaving, quiz)
-
-
-async def test_topics_that_nobody_chose_mean_all(repository: Repository) -> None:
-    classroom = Classroom(repository, Settings(_env_file=None))  # on a bank that no answer has rated: all suit alike
-    learners = [await classroom.join() for _ in range(60)]
-    prepared = await quiz_session.prepare_quizzes(classroom.services, [learner.id for learner in learners], DAILY)
-    assert len({quiz.question.topic for quiz in await repository.get_quizzes(prepared.quiz_ids)}) > len(Topic) / 2
