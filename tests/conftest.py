@@ -54,9 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is marked so twice: as all tests run, and through PgBouncer."""
-    if "route" not in metafunc.fixturenames or metafunc.config.getoption("--pooler"):
-        return
-    if metafunc.definition.get_closest_marker("pooler"):
+    twice = pooler.USABLE and not metafunc.config.getoption("--pooler") and "route" in metafunc.fixturenames
+    if twice and metafunc.definition.get_closest_marker("pooler"):
         metafunc.parametrize("route", [False, True], ids=["direct", "pooler"], indirect=True, scope="session")
 
 
@@ -109,7 +108,7 @@ def run_psql(url: str, *statements: str) -> None:
 def pooler_start(postgres_url: Callable[[str], str], data_folder: Path) -> Iterator[str]:
     """Yield the start of PgBouncer's addresses."""
     if not pooler.PROGRAM:
-        (pytest.fail if pooler.REQUIRED else pytest.skip)(pooler.MISSING)
+        pytest.fail(pooler.MISSING)
     with pooler.running_pooler(postgres_url("postgres"), data_folder / "pgbouncer") as start:
         yield start
 

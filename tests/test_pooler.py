@@ -15,6 +15,10 @@ from domain.settings import Settings
 from repository import Repository
 from sql.database import Database
 from tests.factories import BOT_ID, some_id
+from tests.pooler import MISSING, USABLE
+
+if not USABLE:
+    pytest.skip(MISSING, allow_module_level=True)
 
 pytestmark = pytest.mark.parametrize("route", [True], ids=["pooler"], indirect=True, scope="session")
 

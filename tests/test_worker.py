@@ -22,7 +22,6 @@ async def latest_update(connection: asyncpg.Connection[asyncpg.Record]) -> dict[
     return dict(row)
 
 
-@pytest.mark.pooler
 async def test_what_a_worker_cannot_finish_before_its_end_is_left_to_others_at_once(
     settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from bot.messages import question_text
 from domain.catalog import Level, QuizKind, QuizState, Topic
 from domain.models import Outcome, Tap
 from quiz_grading import record_tap
 from tests.factories import QUESTIONS_PER_CELL
 from tests.fundamentals.classroom import Classroom, button_of
+
+pytestmark = pytest.mark.pooler
 
 
 async def test_a_daily_quiz_comes_once_a_local_day(classroom: Classroom) -> None:

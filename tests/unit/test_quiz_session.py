@@ -35,8 +35,6 @@ from tests.fundamentals.classroom import Classroom
 from tests.pooler import connect
 from tests.strategies import levels, limits, moments, zones
 
-pytestmark = pytest.mark.pooler
-
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DAILY, ON_DEMAND = QuizKind.DAILY, QuizKind.ON_DEMAND
 

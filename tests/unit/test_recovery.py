@@ -16,6 +16,8 @@ from repository import Repository
 from tests.factories import BOT_ID
 from tests.fundamentals.classroom import Classroom
 
+pytestmark = pytest.mark.pooler
+
 _AGE = "UPDATE quizzes SET attempts = $2, touched_at = now() - $3::interval WHERE id = $1"
 
 
