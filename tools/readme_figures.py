@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.large import prefect_cost
+
 ROOT = Path(__file__).parent.parent
 README, FIGURES = ROOT / "README.md", ROOT / "docs" / "figures.json"
 BEGIN, END = "<!-- figures begin -->\n", "<!-- figures end -->\n"
@@ -27,6 +29,7 @@ def render(figures: dict[str, Any]) -> str:
         "load generator on the same cores. The ratios are what carries over.",
         "",
         _distribution(figures["distribution"]["result"]),
+        *([_large(figures["large"]["result"])] if "large" in figures else []),
         *_feedback(figures["feedback"]["result"]),
         *(_webhook(at) for at in figures["webhook"]["result"]["at"] if at["concurrency"] > 1),
         "",
@@ -42,6 +45,19 @@ def _distribution(result: dict[str, Any]) -> str:
         f"- **A daily distribution to {run['learners']:,} learners** at {rate} messages a second takes "
         f"{flow['seconds']:.1f} s, {flow['seconds'] / plain['seconds']:.2f} times a plain send loop without Prefect "
         f"and PostgreSQL; {flow['too_many_requests']} refusals (429), {flow['duplicates']} duplicates.{model}"
+    )
+
+
+def _large(result: dict[str, Any]) -> str:
+    limited, told = result["limited"], result["limited"]["tap_to_feedback_seconds"]
+    flow = result["unlimited"]["flow"]
+    return (
+        f"- **To {result['learners']:,} learners** it takes {limited['seconds']:.0f} s, "
+        f"{limited['seconds'] / limited['at_the_limit_seconds']:.3f} times its rate, while {limited['taps']} "
+        f"others answer and have their feedback within {told['p95']:.2f} s (95th percentile), "
+        f"{told['max']:.2f} s at the longest; {limited['too_many_requests']} refusals (429), {limited['duplicates']} "
+        f"duplicates. Without a limit one process sends {flow['per_second']:.0f} a second; Prefect costs "
+        f"{prefect_cost(result):.1f} ms of CPU a learner, client and server together."
     )
 
 
