@@ -124,6 +124,15 @@ class FloodGate:
         if recent is not None:
             recent.wish, recent.wished_at, recent.verdict = _wish(update), now, verdict
 
+    def give_back(self, learner_id: LearnerId) -> None:
+        """Take an update back that was counted and is a redelivery, which its sender did not send again.
+
+        Args:
+            learner_id: who sent it, once.
+        """
+        if recent := self._recent.get(learner_id):
+            recent.free -= self._slot
+
     def is_crowded(self, learner_id: LearnerId, now: float) -> bool:
         """Say whether too many of somebody's updates waited just now.
 

@@ -195,6 +195,8 @@ async def accept_update(
     accepted = await _store(repository, bot_id, update)
     if gate and accepted.is_new:
         gate.note_stored(update, accepted.verdict, now)
+    elif gate:
+        gate.give_back(update.learner_id)
     return accepted
 
 

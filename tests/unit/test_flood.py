@@ -219,6 +219,12 @@ async def test_a_redelivery_during_a_flood_is_known_and_counts_once(classroom: C
     assert await accept(classroom, gate, update, update) == [Fate.STORED, Fate.KNOWN]
 
 
+async def test_what_is_delivered_again_is_no_flood_of_whoever_sent_it_once(classroom: Classroom) -> None:
+    gate, first, next_one = FloodGate(), command("quiz"), command("quiz")
+    assert await accept(classroom, gate, first, *[first] * 100) == [Fate.STORED, *[Fate.KNOWN] * 100]
+    assert await accept(classroom, gate, next_one) == [Fate.STORED]
+
+
 async def test_without_a_gate_everything_is_stored(classroom: Classroom) -> None:
     learner_id = LearnerId(some_id())
     for number in range(2 * BURST):
