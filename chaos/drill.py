@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx
 
@@ -180,10 +180,10 @@ class Drills:
         """Return when nothing at all is under way any more, the load being paused."""
         end = time.monotonic() + DRAIN_SECONDS
         await asyncio.sleep(1)
-        mark = datetime.now(UTC)
         while True:
             seen = await self.witness.updates()
-            left = await self.witness.complaints(cohort, mark, seen.last, at_work=False)
+            soon = datetime.now(UTC) + timedelta(minutes=1)  # whatever is delivered while this looks
+            left = await self.witness.complaints(cohort, soon, seen.last, at_work=False)
             if not left:
                 return seen
             if time.monotonic() > end:

@@ -118,11 +118,10 @@ class Witness:
             last_update: the latest update by then.
             at_work: whether learners go on, so that somebody must have been served since.
         """
-        found = await self._ask_database(cohort, mark, at_work=at_work) or await self._ask_servers()
-        if not found:
-            waiting = [one for one in (await self.updates()).pending if one <= last_update]
-            found = [f"{len(waiting)} updates wait at Telegram"] if waiting else []
-        return found
+        waiting = [one for one in (await self.updates()).pending if one <= last_update]
+        if waiting:  # asked first: what is delivered meanwhile, the database shows
+            return [f"{len(waiting)} updates wait at Telegram"]
+        return await self._ask_database(cohort, mark, at_work=at_work) or await self._ask_servers()
 
     async def _ask_database(self, cohort: Sequence[LearnerId], mark: datetime, *, at_work: bool) -> list[str]:
         try:
