@@ -64,10 +64,11 @@ class _Recent:
 
     free: float = -math.inf
     """When their next update is within the pace again."""
-    wish: Wish | None = None
-    """The last that was stored, if asking for it again asks for nothing new."""
-    wished_at: float = -math.inf
+    stored: Incoming | None = None
+    """Their last update that was stored."""
+    stored_at: float = -math.inf
     verdict: TapVerdict = TapVerdict.NOT_A_QUIZ
+    """On the tap in it."""
     crowded_until: float = -math.inf
 
 
@@ -108,9 +109,10 @@ class FloodGate:
             now: a monotonic clock, in seconds.
         """
         recent = self._recent.get(update.learner_id)
-        if recent is None or recent.wish is None or now - recent.wished_at > REPEAT_SECONDS:
+        if recent is None or recent.stored is None or now - recent.stored_at > REPEAT_SECONDS:
             return None
-        return recent.verdict if recent.wish == _wish(update) else None
+        wish = _wish(update)
+        return recent.verdict if wish is not None and wish == _wish(recent.stored) else None
 
     def note_stored(self, update: Incoming, verdict: TapVerdict, now: float) -> None:
         """Remember what was stored, since more of the same may follow.
@@ -122,7 +124,7 @@ class FloodGate:
         """
         recent = self._recent.get(update.learner_id)
         if recent is not None:
-            recent.wish, recent.wished_at, recent.verdict = _wish(update), now, verdict
+            recent.stored, recent.stored_at, recent.verdict = update, now, verdict
 
     def give_back(self, learner_id: LearnerId) -> None:
         """Take an update back that was counted and is a redelivery, which its sender did not send again.

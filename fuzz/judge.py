@@ -144,10 +144,10 @@ class Judge:
         Args:
             kind: which; None for all.
         """
-        counts = Counter[int]()
-        for (one, status), count in self.answers.items():
-            counts[status] += count if kind in {None, one} else 0
-        stored = self.stored.total() if kind is None else self.stored[kind]
+        if kind is None:
+            return [sum(column) for column in zip(*map(self.row, {one for one, _ in self.answers}), strict=True)]
+        counts = Counter({status: count for (one, status), count in self.answers.items() if one == kind})
+        stored = self.stored[kind]
         named = (TAKEN, REFUSED, WRONG_SECRET, TOO_LARGE, NO_ANSWER)
         broken = sum(count for status, count in counts.items() if status >= BROKEN_FROM)
         rest = counts.total() - broken - sum(counts[status] for status in named)
