@@ -35,6 +35,8 @@ class Input:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     """Beside the secret."""
     secret: bytes | None = SECRET
+    below: str = ""
+    """What follows the webhook's path, where the bot's id may stand."""
     pieces: int = 1
     """In how many the body comes."""
     is_cut: bool = False

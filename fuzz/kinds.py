@@ -406,6 +406,10 @@ def odd_headers(make: Maker) -> Input:
 # ---------------------------------------------------------------- wrong secrets
 
 
+STRANGE_BOTS = ("/1", "/0", "/-1", "/bot", "/١٢٣", "/0x10", "/ 424242", "/1.0", "/" + "9" * 5000, "/%00", "/None")
+"""Ids of bots that the service does not have."""
+
+
 def wrong_secret(make: Maker) -> Input:
     """Send anything with a secret that is none."""
     rng = make.rng
@@ -437,7 +441,12 @@ def wrong_secret(make: Maker) -> Input:
         ]
     )
     inner = rng.choice([sound, mutated, noise, forged, nested, hostile_words, unused])(make)
-    return make.make(inner.body, secret=secret, statuses=frozenset({WRONG_SECRET}), pieces=rng.choice([1, 1, 3]))
+    below = rng.choice(["", "", "", *STRANGE_BOTS])
+    if below and rng.random() < 0.5:
+        secret = SECRET  # which is right, for another bot
+    return make.make(
+        inner.body, secret=secret, below=below, statuses=frozenset({WRONG_SECRET}), pieces=rng.choice([1, 1, 3])
+    )
 
 
 KINDS: dict[str, tuple[int, Callable[[Maker], Input]]] = {

@@ -114,9 +114,8 @@ async def gather_crowd(wiring: Wiring, count: int) -> Crowd:
     settings = wiring.settings
     bot_id, token = next(iter(settings.bots.items()))
     async with httpx.AsyncClient(base_url=settings.telegram_api_base_url, timeout=60) as client:
-        (
-            await client.get(f"/bot{token.get_secret_value()}/getMe")
-        ).raise_for_status()  # from its first call on, the simulator knows a bot
+        known = await client.get(f"/bot{token.get_secret_value()}/getMe")
+        known.raise_for_status()  # from its first call on, the simulator knows a bot
         reply = await client.post("/api/crowd", json={"count": count, "text": "", "probability": 0})
         reply.raise_for_status()
     learner_ids = [LearnerId(learner_id) for learner_id in reply.json()["learners"]]
