@@ -94,7 +94,7 @@ async def prepare(settings: Settings) -> None:
     async with open_services(settings) as wiring:
         await wiring.repository.database.prepare_schema()
         await sync_bank(wiring.repository, settings.question_bank_dir)
-    connection = await asyncpg.connect(_database_url(settings))
+    connection = await asyncpg.connect(_database_url(settings), statement_cache_size=0)
     name = await connection.fetchval("SELECT current_database()")
     await connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
     await connection.close()
@@ -225,7 +225,7 @@ async def fuzz(
             await try_inputs(app, inputs, judge, say)
             if then:
                 await then()
-            connection = await asyncpg.connect(_database_url(settings))
+            connection = await asyncpg.connect(_database_url(settings), statement_cache_size=0)
             try:
                 await judge.look_at_stored(connection)
                 say(f"{judge.stored.total():,} updates are stored; a worker handles them")

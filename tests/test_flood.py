@@ -119,7 +119,7 @@ def shed() -> Counter[str]:
 async def test_a_flood_slows_only_the_learner_who_floods(limited: Settings, database_url: str) -> None:
     before = shed()
     async with running_service(limited, servers.free_port()) as service:
-        connection = await asyncpg.connect(database_url)
+        connection = await asyncpg.connect(database_url, statement_cache_size=0)
         flooder, others = await service.new_learner(), [await service.new_learner() for _ in range(4)]
         flood = Flood(service, flooder, await flooder.get_question())
         await service.settled()

@@ -100,7 +100,7 @@ async def test_a_hostile_bank_is_asked_and_explained_word_by_word(
     settings: Settings, hostile_bank: Path, database_url: str
 ) -> None:
     settings = settings.model_copy(update={"question_bank_dir": hostile_bank})
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(database_url, statement_cache_size=0)
     async with running_service(settings, servers.free_port()) as service:
         learner = await named_learner(service, "'; DROP TABLE learners; --<b>")
         met: set[str] = set()
@@ -129,7 +129,7 @@ async def test_a_hostile_bank_is_asked_and_explained_word_by_word(
 async def test_nothing_that_a_learner_calls_themselves_or_writes_comes_back(
     service: Service, database_url: str
 ) -> None:
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(database_url, statement_cache_size=0)
     learners = []
     for number, nasty in enumerate(NASTY_TEXTS):
         learner = await named_learner(service, f"Zq{number}x{nasty}")
@@ -149,7 +149,7 @@ async def test_nothing_that_a_learner_calls_themselves_or_writes_comes_back(
 
 
 async def test_the_seed_quotes_whatever_stands_in_a_bank(database_url: str) -> None:
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(database_url, statement_cache_size=0)
     awkward = ("\\", "\\'", "'", "''", "E'\\x'", "$q$", "/*", "--\n", ":x", "?", "NULL", "{}", "")
     texts = [text for text in (*NASTY_TEXTS, *awkward) if "\x00" not in text]
     row: Any = await connection.fetchrow(f"SELECT {literal(texts)} AS texts, {literal(texts[0])} AS one")

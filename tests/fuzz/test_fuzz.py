@@ -160,7 +160,7 @@ async def store(connection: asyncpg.Connection[asyncpg.Record], number: int, **f
 async def test_what_must_not_be_stored_is_found(
     database_url: str, fields: dict[str, object], complaint: str | None
 ) -> None:
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(database_url, statement_cache_size=0)
     judge = Judge()
     judge.hear(sound(1), TAKEN, b"")
     await store(connection, 1, **fields)
@@ -174,7 +174,7 @@ async def test_what_must_not_be_stored_is_found(
 
 
 async def test_what_is_missing_is_found(database_url: str) -> None:
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(database_url, statement_cache_size=0)
     judge = Judge()
     judge.hear(sound(1), TAKEN, b"")
     await judge.look_at_stored(connection)
