@@ -36,7 +36,12 @@ def fresh_question(**changes: object) -> Json:
 def executed_question(engine: str, code: str, values: tuple[str, ...], **changes: object) -> Json:
     """Return a written question with code that is executed, whose first value is marked as right."""
     options = [
-        {"text": f"It is {value}, as it ran here ({some_id():09})", "why": "So it is.", "correct": place == 0, "value": value}
+        {
+            "text": f"It is {value}, as it ran here ({some_id():09})",
+            "why": "So it is.",
+            "correct": place == 0,
+            "value": value,
+        }
         for place, value in enumerate(values)
     ]
     language = "sql" if engine == "duckdb" else engine
