@@ -54,8 +54,8 @@ def _large(result: dict[str, Any]) -> str:
     ratio = limited["seconds"] / limited["at_the_limit_seconds"]
     return (
         f"- **To {result['learners']:,} learners** it takes {limited['seconds']:.0f} s, {ratio:.3f} times the least "
-        f"that Telegram's rate allows, while {taps} others answer and have their feedback within {told['p95']:.2f} s (95th "
-        f"percentile; {told['max']:.2f} s at the longest); {limited['too_many_requests']} refusals (429), "
+        f"that Telegram's rate allows, while {taps} others answer and have their feedback within {told['p95']:.2f} s "
+        f"(95th percentile; {told['max']:.2f} s at the longest); {limited['too_many_requests']} refusals (429), "
         f"{limited['duplicates']} duplicates. Without a limit one process sends {flow['per_second']:.0f} a second; "
         f"Prefect costs {prefect_cost(result):.1f} ms of CPU a learner, client and server together."
     )
