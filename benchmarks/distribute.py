@@ -88,14 +88,19 @@ async def run(kind: str, count: int) -> dict[str, object]:
     """Send, and return when it began and ended and what it took.
 
     Args:
-        kind: `flow`, `functions` or `plain`.
+        kind: `functions` or `plain`; whatever else it is called, it is the flow.
         count: how many learners are due.
     """
     async with open_services(load_settings()) as wiring, AsyncClientContext.get_or_create():
         prefect_flows.use_services(wiring.services)
-        send: Send = prefect_flows.distribute_daily_quizzes
-        if kind != "flow" and not kind.startswith("model"):
-            send = await prepare_plain(wiring, count) if kind == "plain" else functions_of(wiring)
+        send: Send
+        match kind:
+            case "plain":
+                send = await prepare_plain(wiring, count)
+            case "functions":
+                send = functions_of(wiring)
+            case _:
+                send = prefect_flows.distribute_daily_quizzes
         began, cpu = time.time(), time.process_time()
         counts = await send()
         return {"began": began, "ended": time.time(), "cpu": time.process_time() - cpu, "counts": counts}

@@ -6,7 +6,8 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,8 @@ class Stage:
     watch: SimulatorClient
     client: httpx.AsyncClient
     say: Say
+    idle: float
+    """Share of a core that the Prefect server takes when nothing runs."""
 
     @property
     def api(self) -> str:
@@ -82,43 +85,51 @@ async def measure(size: Size, say: Say) -> Figures:
         size: how much to measure.
         say: shows progress.
     """
+    async with open_stage(say, rate=TELEGRAM_RATE, chat_rate=1, idle_seconds=size.idle_seconds) as stage:
+        runs = [await _compare(stage, learners) for learners in size.learners]
+        return {"telegram_rate": TELEGRAM_RATE, "prefect_idle_share_of_a_core": round(stage.idle, 3), "runs": runs}
+
+
+@asynccontextmanager
+async def open_stage(say: Say, *, rate: float, chat_rate: float, idle_seconds: float) -> AsyncIterator[Stage]:
+    """Yield what a distribution runs on, all of it started.
+
+    Args:
+        say: shows progress.
+        rate: messages and edits a second that the simulator lets a bot send; 0 for no limit.
+        chat_rate: the same for one chat.
+        idle_seconds: how long to watch the Prefect server idle.
+    """
     with open_ground() as ground:
         say("starting PostgreSQL, Valkey, the simulator and the Prefect server")
         ground.start_postgres()
         ground.start_valkey()
-        simulator = ground.start_simulator(rate=TELEGRAM_RATE, chat_rate=1)
+        simulator = ground.start_simulator(rate=rate, chat_rate=chat_rate)
         prefect = ground.start_prefect()
-        async with httpx.AsyncClient(timeout=30) as client:
-            stage = Stage(ground, simulator, prefect, SimulatorClient(simulator, client), client, say)
-            idle = await idle_share(prefect, size.idle_seconds)
-            runs = [await _compare(stage, learners, idle) for learners in size.learners]
-        return {"telegram_rate": TELEGRAM_RATE, "prefect_idle_share_of_a_core": round(idle, 3), "runs": runs}
+        async with httpx.AsyncClient(timeout=60) as client:
+            idle = await _idle_share(prefect, idle_seconds)
+            yield Stage(ground, simulator, prefect, SimulatorClient(simulator, client), client, say, idle)
 
 
-async def idle_share(prefect: Started, seconds: float) -> float:
-    """Return the part of a core that the Prefect server takes when nothing runs.
-
-    Args:
-        prefect: the server.
-        seconds: how long to watch.
-    """
+async def _idle_share(prefect: Started, seconds: float) -> float:
+    """Return the part of a core that the Prefect server takes when nothing runs."""
     await asyncio.sleep(SETTLE_SECONDS)
     before = cpu_seconds(prefect.pid)
     await asyncio.sleep(seconds)
     return (cpu_seconds(prefect.pid) - before) / seconds
 
 
-async def _compare(stage: Stage, count: int, idle: float) -> Figures:
+async def _compare(stage: Stage, count: int) -> Figures:
     learner_ids = await due_learners(stage, count)
     figures = {
         "learners": count,
         "at_the_limit_seconds": round(count / TELEGRAM_RATE, 1),
-        "flow": await send(stage, "flow", learner_ids, idle),
-        "plain": await send(stage, "plain", learner_ids, idle),
+        "flow": await send(stage, "flow", learner_ids),
+        "plain": await send(stage, "plain", learner_ids),
     }
     others = await due_learners(stage, count)
     async with hanging_model() as model:
-        hanging = await send(stage, "model-hangs", others, idle, model.environment)
+        hanging = await send(stage, "model-hangs", others, model.environment)
         return figures | {"model_hangs": hanging | {"requests_to_the_model": model.connections}}
 
 
@@ -142,7 +153,7 @@ async def _make_due(stage: Stage, learner_ids: Sequence[LearnerId]) -> None:
 
 
 async def send(
-    stage: Stage, kind: str, learner_ids: Sequence[LearnerId], idle: float, extra: dict[str, str] | None = None
+    stage: Stage, kind: str, learner_ids: Sequence[LearnerId], extra: dict[str, str] | None = None
 ) -> Figures:
     """Let a process of its own send, and return what came of it.
 
@@ -150,7 +161,6 @@ async def send(
         stage: what it runs on.
         kind: as `benchmarks.distribute` names it.
         learner_ids: who is due.
-        idle: share of a core that the Prefect server takes when nothing runs.
         extra: environment variables of the sender.
     """
     await stage.watch.reset_statistics()
@@ -180,7 +190,7 @@ async def send(
         "runs": {name: number - runs[name] for name, number in (await _count_runs(stage)).items()},
         "client_cpu_ms": round(1000 * told["cpu"] / len(learner_ids), 1),
         "prefect_cpu_ms": round(1000 * server / len(learner_ids), 1),
-        "prefect_cpu_ms_without_idle": round(1000 * max(0.0, server - idle * watched) / len(learner_ids), 1),
+        "prefect_cpu_ms_without_idle": round(1000 * max(0.0, server - stage.idle * watched) / len(learner_ids), 1),
         "others_cpu_ms": {name: round(1000 * seconds / len(learner_ids), 1) for name, seconds in others.items()},
     }
 

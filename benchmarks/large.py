@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 
-import httpx
-
-from benchmarks.distribution import TELEGRAM_RATE, Stage, due_learners, idle_share, send
+from benchmarks.distribution import TELEGRAM_RATE, Stage, due_learners, open_stage, send
 from benchmarks.feedback import Taps
-from benchmarks.ground import Ground, Say, open_ground
+from benchmarks.ground import Ground, Say
 from benchmarks.numbers import Figures
 from benchmarks.people import UNPACED, give_questions, preparing, register
 from benchmarks.section import Section, Table, plain
@@ -52,48 +50,50 @@ async def measure(size: Size, say: Say) -> Figures:
         size: how much to measure.
         say: shows progress.
     """
-    with open_ground() as ground:
-        say("starting PostgreSQL, Valkey, the simulator and the Prefect server")
-        ground.start_postgres()
-        ground.start_valkey()
-        simulator = ground.start_simulator(rate=0, chat_rate=0)
-        prefect = ground.start_prefect()
-        async with httpx.AsyncClient(timeout=60) as client:
-            stage = Stage(ground, simulator, prefect, SimulatorClient(simulator, client), client, say)
-            idle = await idle_share(prefect, size.idle_seconds)
-            unlimited: Figures = {}
-            learner_ids: list[LearnerId] = []
-            for way in WAYS:
-                if way != "plain":
-                    learner_ids = await due_learners(stage, size.learners)
-                unlimited[way] = await send(stage, way, learner_ids, idle, FAST)
-            async with preparing(ground) as wiring:
-                quizzes = await give_questions(wiring, await register(simulator, wiring, size.taps), say)
-            learner_ids = await due_learners(stage, size.learners)
-            simulator.started.stop()
-            limited = ground.start_simulator(rate=TELEGRAM_RATE, chat_rate=1)
-            stage = replace(stage, simulator=limited, watch=SimulatorClient(limited, client))
-            say("starting the bot and the worker")
-            _start_roles(ground)
-            tapping = asyncio.create_task(_tap(stage, quizzes, size))
-            figures = await send(stage, "flow", learner_ids, idle)
-            late = await tapping
-            told = await _feedback(stage, size.taps)
-        edits = told["tap_to_edit_seconds"]["count"]
+    async with open_stage(say, rate=0, chat_rate=0, idle_seconds=size.idle_seconds) as stage:
+        unlimited = await _unlimited(stage, size)
+        limited = await _limited(stage, size)
         return {
             "learners": size.learners,
             "telegram_rate": TELEGRAM_RATE,
             "unlimited": unlimited,
-            "limited": figures
-            | {
-                "at_the_limit_seconds": round((figures["sent"] + edits) / TELEGRAM_RATE, 1),
-                "taps": size.taps,
-                "edits": edits,
-                "tap_to_feedback_seconds": told["tap_to_edit_seconds"],
-                "too_many_requests": told["too_many_requests"],
-                "driver_late_seconds": round(late, 2),
-            },
+            "limited": limited,
         }
+
+
+async def _unlimited(stage: Stage, size: Size) -> Figures:
+    figures: Figures = {}
+    learner_ids: list[LearnerId] = []
+    for way in WAYS:
+        if way != "plain":
+            learner_ids = await due_learners(stage, size.learners)
+        figures[way] = await send(stage, way, learner_ids, FAST)
+    return figures
+
+
+async def _limited(stage: Stage, size: Size) -> Figures:
+    """Prepare without a limit, then distribute under one with a simulator that finds the same chats."""
+    async with preparing(stage.ground) as wiring:
+        quizzes = await give_questions(wiring, await register(stage.simulator, wiring, size.taps), stage.say)
+    learner_ids = await due_learners(stage, size.learners)
+    stage.simulator.started.stop()
+    simulator = stage.ground.start_simulator(rate=TELEGRAM_RATE, chat_rate=1)
+    stage = replace(stage, simulator=simulator, watch=SimulatorClient(simulator, stage.client))
+    stage.say("starting the bot and the worker")
+    _start_roles(stage.ground)
+    tapping = asyncio.create_task(_tap(stage, quizzes, size))
+    figures = await send(stage, "flow", learner_ids)
+    late = await tapping
+    told = await _feedback(stage, size.taps)
+    edits = told["tap_to_edit_seconds"]["count"]
+    return figures | {
+        "at_the_limit_seconds": round((figures["sent"] + edits) / TELEGRAM_RATE, 1),
+        "taps": size.taps,
+        "edits": edits,
+        "tap_to_feedback_seconds": told["tap_to_edit_seconds"],
+        "too_many_requests": told["too_many_requests"],
+        "driver_late_seconds": round(late, 2),
+    }
 
 
 def _start_roles(ground: Ground) -> None:
@@ -102,7 +102,9 @@ def _start_roles(ground: Ground) -> None:
 
 
 async def _tap(stage: Stage, quizzes: list[Quiz], size: Size) -> float:
-    """Let learners tap, evenly spaced; return by how many seconds the latest came late."""
+    """Let learners tap, evenly spaced, once the distribution sends; return by how many seconds the latest came late."""
+    while not (await stage.watch.statistics())["messages_sent"]:  # noqa: ASYNC110 - asked over HTTP
+        await asyncio.sleep(0.5)
     taps = Taps(stage.simulator, quizzes)
     await taps.open()
     try:
