@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, time
 
 import quiz_reports
 from adaptation.ratings import EXPERIENCE_PRIORS, nearest_level
 from bot import keyboards, messages
-from bot.accounts import Accounts
+from bot.accounts import Account, Accounts
 from bot.callbacks import (
     AllTopics,
     AnswerTap,
@@ -34,7 +35,7 @@ from bot.progress import progress_caption
 from conversation import Conversation
 from difficulty_adapter import Rules
 from domain.catalog import Experience, Priority, ReportReason, Topic
-from domain.errors import ForgedCallbackError, MessageGoneError
+from domain.errors import ForgedCallbackError, LearnerUnreachableError, MessageGoneError
 from domain.ids import BotId, LearnerId, QuizId
 from domain.models import ClaimedUpdate, Delivery, Grade, Learner, Quiz, Tap, UpdateKind
 from quiz_grading import record_tap, rules_of
@@ -137,17 +138,32 @@ async def explain_missing(
         accounts: what tells them.
         asked: the bot that each of them asked.
         deliveries: what became of each learner's quiz.
+
+    Raises:
+        QuizServiceError: the database or Telegram failed, for one of them at least; the others have been told.
     """
-    for delivery in deliveries:
-        text, keyboard = _EXPLANATIONS.get(delivery.reason), None
-        if delivery.reason == NO_REVIEW and (learner := await services.repository.get_user_state(delivery.learner_id)):
-            waiting = await services.repository.count_reviews(learner.id, services.now())
-            text, keyboard = messages.no_review_text(waiting, learner), keyboards.next_keyboard()
-        if text:
-            await accounts.of(asked[delivery.learner_id]).gateway.send(delivery.learner_id, text, keyboard)
+    missing = [one for one in deliveries if one.reason in _EXPLAINED]
+    tellings = (_explain_one(services, accounts.of(asked[one.learner_id]), one) for one in missing)
+    for failure in await asyncio.gather(*tellings, return_exceptions=True):
+        if isinstance(failure, BaseException):
+            raise failure
+
+
+async def _explain_one(services: Services, account: Account, delivery: Delivery) -> None:
+    text, keyboard = _EXPLANATIONS.get(delivery.reason), None
+    if delivery.reason == NO_REVIEW and (learner := await services.repository.get_user_state(delivery.learner_id)):
+        waiting = await services.repository.count_reviews(learner.id, services.now())
+        text, keyboard = messages.no_review_text(waiting, learner), keyboards.next_keyboard()
+    if not text:
+        return
+    try:
+        await account.gateway.send(delivery.learner_id, text, keyboard)
+    except LearnerUnreachableError:  # of this learner alone: the others of the batch are none the worse
+        await services.repository.set_blocked(delivery.learner_id, account.id, blocked=True)
 
 
 _EXPLANATIONS = {NOT_REGISTERED: messages.NOT_REGISTERED, NO_QUESTION: messages.NO_QUESTION}
+_EXPLAINED = {*_EXPLANATIONS, NO_REVIEW}
 
 
 async def handle_update(services: Services, accounts: Accounts, update: ClaimedUpdate) -> None:

@@ -247,8 +247,14 @@ class Worker:
     # ------------------------------------------------------------ handling
 
     async def _handle_single(self, update: ClaimedUpdate) -> None:
-        handle = telegram_bot.handle_update
-        await self._settle([update], lambda: handle(self._services, self._wiring.accounts, update))
+        await self._settle([update], lambda: self._answer(update))
+
+    async def _answer(self, update: ClaimedUpdate) -> None:
+        try:
+            await telegram_bot.handle_update(self._services, self._wiring.accounts, update)
+        except LearnerUnreachableError as error:
+            logger.info("a learner cannot be reached: %s", error)
+            await self._repository.set_blocked(update.learner_id, update.bot_id, blocked=True)
 
     async def _handle_quizzes(self, updates: Sequence[ClaimedUpdate]) -> None:
         await self._settle(updates, lambda: self._serve(updates))
@@ -325,8 +331,6 @@ class Worker:
         try:
             await work()
             await self._repository.finish_updates([update.row for update in updates])
-        except LearnerUnreachableError as error:
-            await self._lost(updates, error)
         except (QuizServiceError, LookupError) as error:
             await self._give_back(updates, error)
         except Exception as error:
@@ -338,15 +342,6 @@ class Worker:
             for update in updates:
                 self._in_flight.pop(update.row, None)
             self._wake.set()
-
-    async def _lost(self, updates: Sequence[ClaimedUpdate], error: Exception) -> None:
-        """Settle updates of learners whom no message reaches."""
-        logger.info("a learner cannot be reached: %s", error)
-        with contextlib.suppress(StorageUnavailableError):  # the claim runs out and the update is taken again
-            for update in updates:
-                await self._repository.set_blocked(update.learner_id, update.bot_id, blocked=True)
-            await self._repository.finish_updates([update.row for update in updates])
-        self._note_handled(updates, "unreachable")
 
     async def _give_back(self, updates: Sequence[ClaimedUpdate], error: Exception) -> None:
         for update in updates:

@@ -4,50 +4,63 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import random
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import asyncpg
+import httpx
 import psutil
 
-from benchmarks.ground import ROOT, Ground, Say, open_ground
+from benchmarks.ground import ROOT, Say, open_ground
 from benchmarks.load import Connection
 from benchmarks.numbers import Figures
 from benchmarks.people import give_questions, preparing, register
 from benchmarks.section import Section, Table, plain
-from benchmarks.webhook import Updates
+from benchmarks.watch import count_runs
+from benchmarks.webhook import make_command, make_tap
+from domain.catalog import OPTION_COUNT
+from domain.ids import QuizId
+from repository import Repository
+from services import open_services
 from webhook import PATH
 
-COMMANDS = ("quiz", "settings", "help", "privacy")
+FLOWS = ("execute_user_quiz_flow", "grade_answers")
+OTHER_COMMANDS = ("stats", "settings", "help", "privacy")
 CONNECTIONS = 8
-MOST_WAITING = 2_000
+AT_ONCE = 1_000
 """Updates that wait for the worker at most; more would measure the queue and not the roles."""
 
 FAST = {"TELEGRAM_RATE_PER_SECOND": "1000"}
-SAMPLES = 20
-HANDLED_WITHIN = 1_800.0
+HANDLED_WITHIN = 600.0
 _WAITING = "SELECT count(*) FROM updates WHERE state IN ('new', 'claimed')"
+_OPEN = "SELECT id FROM quizzes WHERE state = 'sent'"
+_ANSWERS = "SELECT count(*) FROM answers"
+_QUIZZES = "SELECT count(*) FROM quizzes WHERE message_id IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
     """How much to measure."""
 
-    updates: int
     learners: int
+    rounds: int
+    """In each, every learner answers a question and asks for another, and every second one writes something else."""
 
 
-FULL = Size(updates=100_000, learners=2_000)
-QUICK = Size(updates=400, learners=20)
+FULL = Size(learners=2_000, rounds=20)
+QUICK = Size(learners=20, rounds=8)
 
 
 # ---------------------------------------------------------------- measuring
 
 
 async def measure(size: Size, say: Say) -> Figures:
-    """Send updates as fast as the worker handles them, and look at each role's memory meanwhile.
+    """Let learners take one question after another, as fast as they are served, and look at each role's memory.
 
     Args:
         size: how much to measure.
@@ -59,70 +72,101 @@ async def measure(size: Size, say: Say) -> Figures:
         ground.start_valkey()
         simulator = ground.start_simulator(rate=0, chat_rate=0)
         async with preparing(ground) as wiring:
-            quizzes = await give_questions(wiring, await register(simulator, wiring, size.learners), say)
+            await give_questions(wiring, await register(simulator, wiring, size.learners), say)
         ground.environment |= FAST
         prefect = ground.start_prefect()
         bot, port = ground.start_bot()
         worker, _ = ground.start_worker(port)
         takes_runs = ground.start("prefect-worker", [str(ROOT / "main.py"), "prefect"])
         roles = {"bot": bot, "worker": worker, "prefect": takes_runs, "Prefect server": prefect}
-        pids = {name: started.pid for name, started in roles.items()}
+        pids = {name: one.pid for name, one in roles.items()}
+        database = await asyncpg.connect(ground.environment["DATABASE_URL"])
+        try:
+            async with open_services(ground.settings()) as wiring:
+                figures = await _Load(wiring.repository, database, port).run(size, pids, say)
+            api = ground.environment["PREFECT_API_URL"]
+            async with httpx.AsyncClient() as client:
+                return figures | {"runs": sum([await count_runs(client, api, flow) for flow in FLOWS])}
+        finally:
+            await database.close()
+
+
+class _Load:
+    """Posts what learners do to the webhook."""
+
+    def __init__(self, repository: Repository, database: asyncpg.Connection[asyncpg.Record], port: int) -> None:
+        """Take where the quizzes are and where the webhook listens."""
+        self._repository = repository
+        self._database = database
+        self._port = port
+        self._numbers = itertools.count(1)
+        self._rng = random.Random(19)
+
+    async def run(self, size: Size, pids: dict[str, int], say: Say) -> Figures:
+        """Return how it went, with a sample of every process's memory after each round."""
+        before = await self._count()
+        samples: list[Figures] = []
+        sent = 0
         began = time.monotonic()
-        samples = await _load(ground, port, Updates(quizzes, PATH, COMMANDS), size, pids, say)
+        for _ in range(size.rounds):
+            sent += await self._one_round(size)
+            samples.append({"updates": sent, "rss_mb": {name: _rss_mb(pid) for name, pid in pids.items()}})
+            told = ", ".join(f"{name} {mb:.0f} MB" for name, mb in samples[-1]["rss_mb"].items())
+            say(f"{sent:,} updates: {told}")
+        seconds = round(time.monotonic() - began, 1)
+        answers, questions = (after - earlier for after, earlier in zip(await self._count(), before, strict=True))
         return {
-            "updates": size.updates,
+            "updates": sent,
             "learners": size.learners,
-            "seconds": round(time.monotonic() - began, 1),
+            "answers": answers,
+            "questions": questions,
+            "seconds": seconds,
             "samples": samples,
         }
 
+    async def _count(self) -> tuple[int, int]:
+        """Return how many answers and how many sent questions there are."""
+        return await self._database.fetchval(_ANSWERS), await self._database.fetchval(_QUIZZES)
 
-async def _load(
-    ground: Ground, port: int, updates: Updates, size: Size, pids: dict[str, int], say: Say
-) -> list[Figures]:
-    """Send all updates, and return a sample after each part of them that is handled."""
-    samples: list[Figures] = []
-    database = await asyncpg.connect(ground.environment["DATABASE_URL"])
-    connections = [await Connection.open(port) for _ in range(CONNECTIONS)]
-    part = size.updates // SAMPLES
-    try:
-        for number in range(1, SAMPLES + 1):
-            await _send_part(database, connections, updates, part)
-            samples.append({"updates": number * part, "rss_mb": {name: _rss_mb(pid) for name, pid in pids.items()}})
-            told = ", ".join(f"{name} {mb:.0f} MB" for name, mb in samples[-1]["rss_mb"].items())
-            say(f"{number * part:,} updates: {told}")
-    finally:
-        for connection in connections:
-            connection.close()
-        await database.close()
-    return samples
-
-
-async def _send_part(
-    database: asyncpg.Connection[asyncpg.Record], connections: Sequence[Connection], updates: Updates, count: int
-) -> None:
-    """Send so many updates, no faster than they are handled, and return when all are."""
-    left = count
-    while left > 0:
-        some = min(left, MOST_WAITING // 2)
-        shares = [some // len(connections) + (place < some % len(connections)) for place in range(len(connections))]
-        await asyncio.gather(*(_send_each(*pair, updates) for pair in zip(connections, shares, strict=True)))
-        left -= some
-        await _until_handled(database, MOST_WAITING // 2 if left else 0)
-
-
-async def _send_each(connection: Connection, count: int, updates: Updates) -> None:
-    for _ in range(count):
-        status, _ = await connection.ask(updates.next_request())
-        if status != 200:
-            msg = f"the webhook answered {status}"
+    async def _one_round(self, size: Size) -> int:
+        """Send what every learner does once, each step when the one before is handled, and return how many updates."""
+        ids = [QuizId(row["id"]) for row in await self._database.fetch(_OPEN)]
+        quizzes = await self._repository.get_quizzes(ids)
+        if len(quizzes) != size.learners:
+            msg = f"{len(quizzes)} of {size.learners} learners have a question to answer"
             raise RuntimeError(msg)
+        others = quizzes[::2]
+        await self._post(
+            [make_tap(PATH, next(self._numbers), one, self._rng.randrange(OPTION_COUNT)) for one in quizzes]
+        )
+        await self._post([make_command(PATH, next(self._numbers), one, "quiz") for one in quizzes])
+        await self._post(
+            [make_command(PATH, next(self._numbers), one, self._rng.choice(OTHER_COMMANDS)) for one in others]
+        )
+        return 2 * len(quizzes) + len(others)
 
+    async def _post(self, requests: Sequence[bytes]) -> None:
+        """Send them no faster than they are handled, and return when all are."""
+        for start in range(0, len(requests), AT_ONCE):
+            some = requests[start : start + AT_ONCE]
+            await asyncio.gather(*(self._post_each(some[place::CONNECTIONS]) for place in range(CONNECTIONS)))
+            await self._until_handled()
 
-async def _until_handled(database: asyncpg.Connection[asyncpg.Record], most: int) -> None:
-    async with asyncio.timeout(HANDLED_WITHIN):
-        while await database.fetchval(_WAITING) > most:  # noqa: ASYNC110 - asked of the database
-            await asyncio.sleep(0.05)
+    async def _post_each(self, requests: Sequence[bytes]) -> None:
+        connection = await Connection.open(self._port)  # anew each time: the server ends one that rests for 5 s
+        try:
+            for request in requests:
+                status, _ = await connection.ask(request)
+                if status != HTTPStatus.OK:
+                    msg = f"the webhook answered {status}"
+                    raise RuntimeError(msg)
+        finally:
+            connection.close()
+
+    async def _until_handled(self) -> None:
+        async with asyncio.timeout(HANDLED_WITHIN):
+            while await self._database.fetchval(_WAITING):  # noqa: ASYNC110 - asked of the database
+                await asyncio.sleep(0.05)
 
 
 def _rss_mb(pid: int) -> float:
@@ -148,13 +192,18 @@ def present(figures: Figures) -> Section:
     return Section(
         title=f"Memory over {plain(updates)} updates",
         about=(
-            f"{plain(updates)} updates of {plain(figures['learners'])} learners, eight taps on answers to two "
-            "commands, posted to the webhook as fast as one worker handles them, with Prefect. Resident memory of each "
-            f"role and of what it started, {SAMPLES} samples, each when all updates so far were handled."
+            f"{plain(figures['learners'])} learners take one question after another, as fast as one bot and one worker "
+            f"serve them with Prefect: {plain(updates)} updates to the webhook, of which {plain(figures['answers'])} "
+            f"were answers that were graded, {plain(figures['questions'])} asked for a question and got one, and the "
+            "rest were other commands. Resident memory of each role and of what it started, "
+            f"{len(figures['samples'])} samples, each when all updates so far were handled."
         ),
         tables=[_memory(figures)],
         notes=[
-            f"All of it took {seconds:.0f} s: {updates / seconds:.0f} updates a second through one bot and one worker.",
+            (
+                f"All of it took {seconds:.0f} s: {updates / seconds:.0f} updates a second through one bot and one "
+                f"worker, in {plain(figures['runs'])} flow runs."
+            ),
             (
                 "*Grows by* compares the medians of the third and of the last quarter of the samples: what is kept for "
                 "good would go on growing, what is cached does not."

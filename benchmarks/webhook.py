@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -17,6 +17,7 @@ from benchmarks.numbers import SHARES, Figures, latency_figures, spread
 from benchmarks.people import give_questions, preparing, register
 from benchmarks.section import Section, Table, plain
 from bot.callbacks import AnswerTap
+from domain.catalog import OPTION_COUNT
 from domain.models import Quiz
 from local import servers
 from webhook import PATH, SECRET_HEADER
@@ -59,53 +60,70 @@ class Target:
 class Updates:
     """Makes distinct updates, as Telegram sends them."""
 
-    def __init__(self, quizzes: list[Quiz], path: str, commands: Sequence[str] = COMMANDS) -> None:
+    def __init__(self, quizzes: list[Quiz], path: str) -> None:
         """Take what learners tap on and where the updates go.
 
         Args:
             quizzes: in the learners' chats, not answered.
             path: of the endpoint.
-            commands: what learners write.
         """
         self._quizzes = itertools.cycle(quizzes)
         self._numbers = itertools.count(1)
         self._path = path
-        self._commands = commands
         self._rng = random.Random(7)
 
     def next_request(self) -> bytes:
         """Return the next update's request."""
         number, quiz = next(self._numbers), next(self._quizzes)
-        tapped = number % 10 < TAPS_IN_TEN
-        kind, content = (
-            ("callback_query", self._tap(number, quiz)) if tapped else ("message", self._command(number, quiz))
-        )
-        body = json.dumps({"update_id": number, kind: content}).encode()
-        return format_request(self._path, body, {SECRET_HEADER: SECRET})
+        if number % 10 < TAPS_IN_TEN:
+            return make_tap(self._path, number, quiz, self._rng.randrange(OPTION_COUNT))
+        return make_command(self._path, number, quiz, self._rng.choice(COMMANDS))
 
-    def _tap(self, number: int, quiz: Quiz) -> Figures:
-        user = _user(quiz)
-        message = {
-            "message_id": quiz.message_id,
-            "from": {"id": 1, "is_bot": True, "first_name": "Quiz", "username": "quiz_bot"},
-            "chat": _chat(quiz),
-            "date": 1_700_000_000,
-            "text": quiz.question.prompt,
-        }
-        data = AnswerTap(quiz.id, self._rng.randrange(4)).pack()
-        return {"id": f"{number:019}", "from": user, "message": message, "chat_instance": "1", "data": data}
 
-    def _command(self, number: int, quiz: Quiz) -> Figures:
-        text = f"/{self._rng.choice(self._commands)}"
-        entities = [{"offset": 0, "length": len(text), "type": "bot_command"}]
-        return {
-            "message_id": number,
-            "from": _user(quiz),
-            "chat": _chat(quiz),
-            "date": 1_700_000_000,
-            "text": text,
-            "entities": entities,
-        }
+def make_tap(path: str, number: int, quiz: Quiz, place: int) -> bytes:
+    """Return the request by which Telegram delivers a tap on an answer.
+
+    Args:
+        path: of the endpoint.
+        number: of the update.
+        quiz: in the learner's chat.
+        place: of the tapped button, from 0.
+    """
+    message = {
+        "message_id": quiz.message_id,
+        "from": {"id": 1, "is_bot": True, "first_name": "Quiz", "username": "quiz_bot"},
+        "chat": _chat(quiz),
+        "date": 1_700_000_000,
+        "text": quiz.question.prompt,
+    }
+    data = AnswerTap(quiz.id, place).pack()
+    tap = {"id": f"{number:019}", "from": _user(quiz), "message": message, "chat_instance": "1", "data": data}
+    return _make_request(path, {"update_id": number, "callback_query": tap})
+
+
+def make_command(path: str, number: int, quiz: Quiz, command: str) -> bytes:
+    """Return the request by which Telegram delivers a command.
+
+    Args:
+        path: of the endpoint.
+        number: of the update.
+        quiz: of the learner who writes.
+        command: without its slash.
+    """
+    text = f"/{command}"
+    message = {
+        "message_id": number,
+        "from": _user(quiz),
+        "chat": _chat(quiz),
+        "date": 1_700_000_000,
+        "text": text,
+        "entities": [{"offset": 0, "length": len(text), "type": "bot_command"}],
+    }
+    return _make_request(path, {"update_id": number, "message": message})
+
+
+def _make_request(path: str, update: Figures) -> bytes:
+    return format_request(path, json.dumps(update).encode(), {SECRET_HEADER: SECRET})
 
 
 def _user(quiz: Quiz) -> Figures:
