@@ -56,6 +56,11 @@ from question_bank.verification import (
 from repository import Repository
 
 T = TypeVar("T")
+Work = Callable[[argparse.Namespace, Settings], int]
+"""Runs a command and returns the process's exit status."""
+
+Add = Callable[[str, Work, str], argparse.ArgumentParser]
+"""Adds a command by its name, with its work and what it is about."""
 
 MOST_REPORTED = 10
 STARTER_SCHEMA = "schema.sql"
@@ -100,11 +105,17 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(work=explain)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
-    def add(name: str, work: Callable[[argparse.Namespace, Settings], int], about: str) -> argparse.ArgumentParser:
+    def add(name: str, work: Work, about: str) -> argparse.ArgumentParser:
         command: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about)
         command.set_defaults(work=work)
         return command
 
+    _add_looking(add)
+    _add_exchanging(add)
+    _add_deciding(add)
+
+
+def _add_looking(add: Add) -> None:
     listing = add("list", _list, "list stored questions with what learners made of them")
     add_filters(listing)
     listing.add_argument("--search", metavar="TEXT", help="only those that hold a text, in whatever case")
@@ -112,6 +123,12 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--limit", type=read_count, default=20, metavar="N", help="how many at most (20)")
     show = add("show", _show, "show everything about a question")
     show.add_argument("key", metavar="KEY")
+    statistics = add("stats", _stats, "count questions, and name those that stand out")
+    for command in (listing, show, statistics):
+        command.add_argument("--json", action="store_true", help="for programs")
+
+
+def _add_exchanging(add: Add) -> None:
     verify = add("verify", _verify, "lint files, execute their checks, draw templates; all of the bank without FILE")
     verify.add_argument("files", nargs="*", type=Path, metavar="FILE")
     verify.add_argument("--stored", action="store_true", help="also the database: imported and written by a model")
@@ -120,25 +137,19 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     taking = add("import", _import, "take in questions from YAML and CSV files; see docs/question-format.md")
     taking.add_argument("files", nargs="+", type=Path, metavar="FILE")
     taking.add_argument("--dry-run", action="store_true", help="say what would be done, and store nothing")
-    taking.add_argument(
-        "--postgres",
-        nargs="?",
-        const=THROW_AWAY,
-        type=read_postgres_url,
-        metavar="URL",
-        help="execute PostgreSQL checks too: there, or without URL on a throw-away server",
-    )
+    executed = "execute PostgreSQL checks too: there, or without URL on a throw-away server"
+    taking.add_argument("--postgres", nargs="?", const=THROW_AWAY, type=read_postgres_url, metavar="URL", help=executed)
     export = add("export", _export, "write stored questions to a file: active ones that no template makes, unless told")
     export.add_argument("--format", choices=("yaml", "csv"), default="yaml")
     add_filters(export)
     export.add_argument("--out", default="-", metavar="FILE", help="- is the standard output (-)")
+
+
+def _add_deciding(add: Add) -> None:
     quarantine = add("quarantine", _quarantine, "stop asking a question")
     quarantine.add_argument("key", metavar="KEY")
     quarantine.add_argument("--reason", required=True, metavar="TEXT", type=read_text)
     add("restore", _restore, "ask a quarantined question again").add_argument("key", metavar="KEY")
-    statistics = add("stats", _stats, "count questions, and name those that stand out")
-    for command in (listing, show, statistics):
-        command.add_argument("--json", action="store_true", help="for programs")
 
 
 def run_command(options: argparse.Namespace, settings: Settings) -> int:
