@@ -166,6 +166,7 @@ async def run_worker(settings: Settings) -> None:
     from prometheus_client import start_http_server  # noqa: PLC0415
 
     import prefect_flows  # noqa: PLC0415
+    from observability.collector import pass_over_loaded  # noqa: PLC0415
     from quiz_generator import sync_bank  # noqa: PLC0415
     from services import open_services  # noqa: PLC0415
     from worker import Worker  # noqa: PLC0415
@@ -185,6 +186,7 @@ async def run_worker(settings: Settings) -> None:
         await sync_bank(opened.repository, settings.question_bank_dir)
         wiring = replace(opened, services=replace(opened.services, forget_runs=prefect_flows.forget_runs))
         prefect_flows.use_services(wiring.services)
+        pass_over_loaded()
         worker = Worker(wiring)
         running = asyncio.create_task(worker.run())
         try:

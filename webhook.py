@@ -33,6 +33,7 @@ from domain.ids import BotId
 from domain.models import Fate, Incoming, TapVerdict, UpdateKind
 from domain.settings import Settings, TelegramMode
 from observability import metrics
+from observability.collector import pass_over_loaded
 from observability.logs import hide, redact
 from quiz_generator import sync_bank
 from repository import UPDATES_CHANNEL
@@ -411,6 +412,7 @@ def serve_bot(settings: Settings) -> int:
         The exit status.
     """
     server = uvicorn.Server(server_config(create_app(settings), settings))
+    pass_over_loaded()
     server.run()
     return 0 if server.started else 1
 

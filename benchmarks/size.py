@@ -160,7 +160,9 @@ def present(figures: Figures) -> Section:
     for name, there in figures["sizes"][large].items():
         here = figures["sizes"][small][name]
         ratio = there["p50_ms"] / here["p50_ms"]
-        rows.append([name, f"{here['p50_ms']}", f"{there['p50_ms']}", f"{there['p95_ms']}", f"**{ratio:.2f}**"])
+        rows.append(
+            [name, f"{here['p50_ms']:.2f}", f"{there['p50_ms']:.2f}", f"{there['p95_ms']:.2f}", f"**{ratio:.2f}**"]
+        )
     few, many = plain(int(small)), plain(int(large))
     columns = ["operation", f"p50 ms, {few}", f"p50 ms, {many}", f"p95 ms, {many}", "larger / smaller"]
     return Section(
@@ -170,7 +172,7 @@ def present(figures: Figures) -> Section:
             f"{few} learners and {plain(int(small) * figures['answers_each'])} answers, and on one with "
             f"ten times as many; {figures['rounds']} rounds each on learners drawn at random, everything else idle."
         ),
-        tables=[Table("Milliseconds an operation:", columns, rows)],
+        tables=[Table("Milliseconds an operation", columns, rows)],
         notes=["A test reads the plans: no statement reads the learners, quizzes, answers or updates whole."],
         limits=["Both databases fit into the machine's memory; one that does not is as fast as its disk."],
     )
