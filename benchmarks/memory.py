@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 import random
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ OTHER_COMMANDS = ("stats", *3 * ("settings", "help", "privacy"))
 """One in ten asks for the picture, which takes a worker longer than all the others."""
 
 CONNECTIONS = 8
+QUARTERS = 4
 AT_ONCE = 1_000
 """Updates that wait for the worker at most; more would measure the queue and not the roles."""
 
@@ -58,7 +58,7 @@ class Size:
     """Afterwards, each to an equal part of the learners."""
 
 
-FULL = Size(learners=2_000, rounds=20, distributions=4)
+FULL = Size(learners=2_000, rounds=20, distributions=24)
 QUICK = Size(learners=20, rounds=8, distributions=1)
 
 
@@ -249,41 +249,45 @@ def present(figures: Figures) -> Section:
                 f"worker, in {plain(figures['runs'])} flow runs."
             ),
             (
-                "*Grows by* compares the medians of the third and of the last quarter of the samples: what is kept for "
-                "good would go on growing, what is cached does not."
+                "What is kept for good would raise the least of one quarter above that of the one before. Above "
+                "the least, garbage comes and goes: each picture of `/stats` leaves some megabytes until the next "
+                "collection."
             ),
         ],
         limits=["PostgreSQL and Valkey; several days of work, in which the pools of free memory settle."],
     )
 
 
-def growth(figures: Figures, role: str) -> tuple[float, float]:
-    """Return a role's memory in the third and in the last quarter of the samples: medians in MB.
+def quarters(figures: Figures, role: str) -> list[tuple[float, float]]:
+    """Return the least and the greatest memory of a role in each quarter of the samples, in MB.
 
     Args:
         figures: what `measure` returned, or its like out of JSON.
         role: which.
     """
     values = [sample["rss_mb"][role] for sample in figures["samples"]]
-    quarter = len(values) // 4
-    return statistics.median(values[2 * quarter : 3 * quarter]), statistics.median(values[3 * quarter :])
+    size = len(values) // QUARTERS
+    parts = [values[start : start + size] for start in range(0, QUARTERS * size, size)]
+    return [(min(part), max(part)) for part in parts]
 
 
 def _memory(figures: Figures) -> Table:
-    first, middle, last = (figures["samples"][place] for place in (0, len(figures["samples"]) // 2, -1))
     rows = []
-    for role in first["rss_mb"]:
-        third, fourth = growth(figures, role)
-        cells = [f"{sample['rss_mb'][role]:.0f}" for sample in (first, middle, last)]
-        rows.append([role, *cells, f"{fourth - third:+.1f} MB (**{100 * (fourth / third - 1):+.1f}%**)"])
-    columns = ["role", *(f"after {plain(sample['updates'])}" for sample in (first, middle, last)), "grows by"]
-    return Table("Resident memory, MB", columns, rows)
+    for role in figures["samples"][0]["rss_mb"]:
+        ranges = quarters(figures, role)
+        (before, _), (after, _) = ranges[-2:]
+        shown = [f"{least:.0f}–{greatest:.0f}" for least, greatest in ranges]
+        rows.append([role, *shown, f"{after - before:+.1f} MB (**{100 * (after / before - 1):+.1f}%**)"])
+    columns = ["role", "first quarter", "second", "third", "last", "least of the last against the third"]
+    return Table("Resident memory in MB, least–greatest in each quarter of the updates", columns, rows)
 
 
 def _runs(figures: Figures) -> Table:
+    runs = list(enumerate(figures["distributions"], start=1))
     rows = [
         [str(number), plain(one["sent"]), f"{one['most_mb']:.0f}", f"{one['after_mb']:.0f}"]
-        for number, one in enumerate(figures["distributions"], start=1)
+        for number, one in runs
+        if number & (number - 1) == 0 or number == len(runs)  # what grows shows when their number doubles
     ]
     columns = ["distribution", "learners", "at most, with the run's own process", "afterwards"]
     return Table("The Prefect worker while it runs distributions, MB", columns, rows)

@@ -84,9 +84,10 @@ def test_memory_that_is_kept_for_good_shows_as_growth() -> None:
     def samples(values: Sequence[float]) -> Figures:
         return {"samples": [{"updates": n, "rss_mb": {"worker": value}} for n, value in enumerate(values)]}
 
-    assert memory.growth(samples([90, 95, 99, 100, 100, 101, 100, 100]), "worker") == (100.5, 100)
-    third, fourth = memory.growth(samples(range(100, 120)), "worker")
-    assert fourth - third == 5
+    sawtooth = samples([90, 95, 99, 100, 100, 112, 100, 108])
+    assert memory.quarters(sawtooth, "worker") == [(90, 95), (99, 100), (100, 112), (100, 108)]
+    (before, _), (after, _) = memory.quarters(samples(range(100, 120)), "worker")[-2:]
+    assert after - before == 5
 
 
 def test_what_prefect_costs_is_what_the_flow_costs_more() -> None:
