@@ -49,7 +49,7 @@ lint: $(VENV)/dev ## Check style, types, the question bank and the seed
 	@$(BIN)/python -m tools.bank_report --check
 	@$(BIN)/python -m tools.adaptation_page --check
 
-bench: $(VENV)/dev compile ## Measure throughput and latency, and write docs/performance.md (about 45 minutes)
+bench: $(VENV)/dev compile ## Measure throughput and latency, and write docs/performance.md (about an hour)
 	@$(BIN)/python -m benchmarks && $(BIN)/python -m tools.readme_figures
 
 chaos: $(VENV)/dev compile ## Let each part fail once, and write docs/reliability.md (about 20 minutes)

@@ -14,7 +14,7 @@ from typing import Any
 import uvloop
 from rich.console import Console
 
-from benchmarks import distribution, feedback, large, memory, pauses, report, size, transport, webhook
+from benchmarks import distribution, feedback, large, memory, pauses, report, runs, size, transport, webhook
 from benchmarks.ground import ROOT, Say, forget_settings
 from benchmarks.numbers import Figures
 from benchmarks.section import Section
@@ -59,6 +59,11 @@ BENCHMARKS = {
         lambda say: memory.measure(memory.FULL, say),
         lambda say: memory.measure(memory.QUICK, say),
         memory.present,
+    ),
+    "runs": Benchmark(
+        lambda say: runs.measure(runs.FULL, say),
+        lambda say: runs.measure(runs.QUICK, say),
+        runs.present,
     ),
     "pauses": Benchmark(
         lambda say: pauses.measure(pauses.FULL, say),

@@ -39,9 +39,7 @@ AT_ONCE = 1_000
 
 FAST = {"TELEGRAM_RATE_PER_SECOND": "1000"}
 HANDLED_WITHIN = 600.0
-ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 _WAITING = "SELECT count(*) FROM updates WHERE state IN ('new', 'claimed')"
-_MAKE_DUE = "UPDATE learners SET next_daily_at = now() - interval '1 minute' WHERE id % $1 = $2"
 _OPEN = "SELECT id FROM quizzes WHERE state = 'sent'"
 _ANSWERS = "SELECT count(*) FROM answers"
 _QUIZZES = "SELECT count(*) FROM quizzes WHERE message_id IS NOT NULL"
@@ -54,12 +52,10 @@ class Size:
     learners: int
     rounds: int
     """In each, every learner answers a question and asks for another, and every second one writes something else."""
-    distributions: int
-    """Afterwards, each to an equal part of the learners."""
 
 
-FULL = Size(learners=2_000, rounds=20, distributions=24)
-QUICK = Size(learners=20, rounds=8, distributions=1)
+FULL = Size(learners=2_000, rounds=20)
+QUICK = Size(learners=10, rounds=4)
 
 
 # ---------------------------------------------------------------- measuring
@@ -93,8 +89,6 @@ async def measure(size: Size, say: Say) -> Figures:
             api = ground.environment["PREFECT_API_URL"]
             async with httpx.AsyncClient() as client:
                 figures["runs"] = sum([await count_runs(client, api, flow) for flow in FLOWS])
-                runs = _Distributions(client, api, database, takes_runs.pid)
-                figures["distributions"] = [await runs.run(size, number, say) for number in range(size.distributions)]
                 return figures
         finally:
             await database.close()
@@ -119,7 +113,7 @@ class _Load:
         began = time.monotonic()
         for _ in range(size.rounds):
             sent += await self._one_round(size)
-            samples.append({"updates": sent, "rss_mb": {name: _rss_mb(pid) for name, pid in pids.items()}})
+            samples.append({"updates": sent, "rss_mb": {name: rss_mb(pid) for name, pid in pids.items()}})
             told = ", ".join(f"{name} {mb:.0f} MB" for name, mb in samples[-1]["rss_mb"].items())
             say(f"{sent:,} updates: {told}")
         seconds = round(time.monotonic() - began, 1)
@@ -178,43 +172,12 @@ class _Load:
                 await asyncio.sleep(0.05)
 
 
-class _Distributions:
-    """Starts distributions as an operator does, and looks at the Prefect worker meanwhile."""
+def rss_mb(pid: int) -> float:
+    """Return the resident memory of a process and its children, in MB.
 
-    def __init__(
-        self, client: httpx.AsyncClient, api: str, database: asyncpg.Connection[asyncpg.Record], pid: int
-    ) -> None:
-        """Take the Prefect server, where the learners are, and the Prefect worker's process."""
-        self._client = client
-        self._api = api
-        self._database = database
-        self._pid = pid
-
-    async def run(self, size: Size, number: int, say: Say) -> Figures:
-        """Serve a part of the learners, and return how many that were and what memory it took."""
-        before = await self._database.fetchval(_QUIZZES)
-        await self._database.execute(_MAKE_DUE, size.distributions, number)
-        deployment = await self._ask("GET", "/deployments/name/distribute_daily_quizzes/daily")
-        run = await self._ask("POST", f"/deployments/{deployment['id']}/create_flow_run", {"parameters": {}})
-        most = 0.0
-        async with asyncio.timeout(HANDLED_WITHIN):
-            while (await self._ask("GET", f"/flow_runs/{run['id']}"))["state_type"] not in ENDED:
-                most = max(most, _rss_mb(self._pid))
-                await asyncio.sleep(0.2)
-        while len(psutil.Process(self._pid).children()):  # noqa: ASYNC110 - the process ends soon after its run
-            await asyncio.sleep(0.1)
-        sent = await self._database.fetchval(_QUIZZES) - before
-        say(f"distribution {number + 1} to {sent} learners: at most {most:.0f} MB")
-        return {"sent": sent, "most_mb": most, "after_mb": _rss_mb(self._pid)}
-
-    async def _ask(self, method: str, path: str, body: Figures | None = None) -> Figures:
-        reply = await self._client.request(method, self._api + path, json=body, timeout=60)
-        reply.raise_for_status()
-        return dict(reply.json())
-
-
-def _rss_mb(pid: int) -> float:
-    """Return the resident memory of a process and its children, in MB."""
+    Args:
+        pid: of the process.
+    """
     main = psutil.Process(pid)
     total = 0
     for one in (main, *main.children(recursive=True)):
@@ -242,7 +205,7 @@ def present(figures: Figures) -> Section:
             "rest were other commands. Resident memory of each role and of what it started, "
             f"{len(figures['samples'])} samples, each when all updates so far were handled."
         ),
-        tables=[_memory(figures), _runs(figures)],
+        tables=[_memory(figures)],
         notes=[
             (
                 f"All of it took {seconds:.0f} s: {updates / seconds:.0f} updates a second through one bot and one "
@@ -254,7 +217,7 @@ def present(figures: Figures) -> Section:
                 "collection."
             ),
         ],
-        limits=["PostgreSQL and Valkey; several days of work, in which the pools of free memory settle."],
+        limits=["PostgreSQL and Valkey; several days of work; the Prefect worker here has nothing to run."],
     )
 
 
@@ -280,14 +243,3 @@ def _memory(figures: Figures) -> Table:
         rows.append([role, *shown, f"{after - before:+.1f} MB (**{100 * (after / before - 1):+.1f}%**)"])
     columns = ["role", "first quarter", "second", "third", "last", "least of the last against the third"]
     return Table("Resident memory in MB, least–greatest in each quarter of the updates", columns, rows)
-
-
-def _runs(figures: Figures) -> Table:
-    runs = list(enumerate(figures["distributions"], start=1))
-    rows = [
-        [str(number), plain(one["sent"]), f"{one['most_mb']:.0f}", f"{one['after_mb']:.0f}"]
-        for number, one in runs
-        if number & (number - 1) == 0 or number == len(runs)  # what grows shows when their number doubles
-    ]
-    columns = ["distribution", "learners", "at most, with the run's own process", "afterwards"]
-    return Table("The Prefect worker while it runs distributions, MB", columns, rows)

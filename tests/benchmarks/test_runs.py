@@ -112,6 +112,32 @@ def test_both_transports_are_measured_in_the_same_run(folder: Path) -> None:
     assert left_behind(folder) == []
 
 
+@pytest.mark.prefect
+def test_every_answer_is_graded_and_every_question_sent_while_memory_is_watched(folder: Path) -> None:
+    result = run(folder, "memory")
+    rounds = len(result["samples"])
+    assert result["answers"] == result["questions"] == rounds * result["learners"]
+    assert result["updates"] == rounds * (2 * result["learners"] + result["learners"] // 2)
+    assert result["runs"] > 0
+    assert all(mb > 10 for sample in result["samples"] for mb in sample["rss_mb"].values())
+    assert left_behind(folder) == []
+
+
+@pytest.mark.prefect
+def test_a_prefect_worker_holds_more_while_a_distribution_runs(folder: Path) -> None:
+    result = run(folder, "runs")
+    assert sum(one["sent"] for one in result["distributions"]) == result["learners"]
+    for one in result["distributions"]:
+        assert one["most_mb"] > one["after_mb"] > 10
+    assert left_behind(folder) == []
+
+
+def test_passing_over_what_is_loaded_leaves_little_to_look_at(folder: Path) -> None:
+    result = run(folder, "pauses")
+    assert result["passed over"]["objects"] < result["looked through"]["objects"] / 100
+    assert left_behind(folder) == []
+
+
 def test_a_benchmark_that_is_told_to_end_stops_what_it_started(folder: Path) -> None:
     process = start(folder, "webhook")
     end = time.monotonic() + RUN_SECONDS

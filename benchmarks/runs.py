@@ -1,0 +1,146 @@
+"""Memory of the Prefect worker over many distributions, each of which is a process that it starts."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import asyncpg
+import httpx
+import psutil
+
+from benchmarks.ground import ROOT, Say, open_ground
+from benchmarks.memory import FAST, rss_mb
+from benchmarks.numbers import Figures
+from benchmarks.people import preparing, register
+from benchmarks.section import Section, Table, plain
+
+DEPLOYMENT = "distribute_daily_quizzes/daily"
+REGISTERED_WITHIN = ENDED_WITHIN = 120.0
+LOOK_SECONDS = 0.2
+ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+_MAKE_DUE = "UPDATE learners SET next_daily_at = now() - interval '1 minute' WHERE id % $1 = $2"
+_SENT = "SELECT count(*) FROM quizzes WHERE message_id IS NOT NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much to measure."""
+
+    learners: int
+    distributions: int
+    """Each to an equal part of the learners."""
+
+
+FULL = Size(learners=3_200, distributions=32)
+QUICK = Size(learners=10, distributions=1)
+
+
+# ---------------------------------------------------------------- measuring
+
+
+async def measure(size: Size, say: Say) -> Figures:
+    """Start one distribution after another as an operator does, and look at the Prefect worker meanwhile.
+
+    Args:
+        size: how much to measure.
+        say: shows progress.
+    """
+    with open_ground() as ground:
+        say("starting PostgreSQL, Valkey, the simulator, the Prefect server and a Prefect worker")
+        ground.start_postgres()
+        ground.start_valkey()
+        simulator = ground.start_simulator(rate=0, chat_rate=0)
+        async with preparing(ground) as wiring:
+            await register(simulator, wiring, size.learners)
+        ground.environment |= FAST
+        ground.start_prefect()
+        worker = ground.start("prefect-worker", [str(ROOT / "main.py"), "prefect"])
+        database = await asyncpg.connect(ground.environment["DATABASE_URL"])
+        try:
+            async with httpx.AsyncClient(base_url=ground.environment["PREFECT_API_URL"], timeout=60) as client:
+                runs = _Runs(client, database, worker.pid)
+                samples = [await runs.distribute(size, number, say) for number in range(size.distributions)]
+        finally:
+            await database.close()
+        return {"learners": size.learners, "distributions": samples}
+
+
+class _Runs:
+    """Starts runs and looks at the process that takes them."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, database: asyncpg.Connection[asyncpg.Record], worker_pid: int
+    ) -> None:
+        """Take the Prefect server, where the learners are, and the Prefect worker's process."""
+        self._client = client
+        self._database = database
+        self._worker_pid = worker_pid
+
+    async def distribute(self, size: Size, number: int, say: Say) -> Figures:
+        """Serve a part of the learners; return how many that were, and what memory it took."""
+        before = await self._database.fetchval(_SENT)
+        await self._database.execute(_MAKE_DUE, size.distributions, number)
+        run = await self._ask("POST", f"deployments/{await self._deployment()}/create_flow_run", {"parameters": {}})
+        most = 0.0
+        async with asyncio.timeout(ENDED_WITHIN):
+            while (state := (await self._ask("GET", f"flow_runs/{run['id']}"))["state_type"]) not in ENDED:
+                most = max(most, rss_mb(self._worker_pid))
+                await asyncio.sleep(LOOK_SECONDS)
+            while psutil.Process(self._worker_pid).children():  # noqa: ASYNC110 - the process ends soon after its run
+                await asyncio.sleep(LOOK_SECONDS)
+        if state != "COMPLETED":
+            msg = f"distribution {number + 1} ended as {state}"
+            raise RuntimeError(msg)
+        sent, after = await self._database.fetchval(_SENT) - before, rss_mb(self._worker_pid)
+        say(
+            f"distribution {number + 1} of {size.distributions}, to {sent} learners: {most:.0f} MB, then {after:.0f} MB"
+        )
+        return {"sent": sent, "most_mb": most, "after_mb": after}
+
+    async def _deployment(self) -> str:
+        """Return the deployment's id, once the Prefect worker has registered it."""
+        async with asyncio.timeout(REGISTERED_WITHIN):
+            while True:
+                reply = await self._client.get(f"deployments/name/{DEPLOYMENT}")
+                if reply.is_success:
+                    return str(reply.json()["id"])
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def _ask(self, method: str, path: str, body: Figures | None = None) -> Figures:
+        reply = await self._client.request(method, path, json=body)
+        reply.raise_for_status()
+        return dict(reply.json())
+
+
+# ---------------------------------------------------------------- presenting
+
+
+def present(figures: Figures) -> Section:
+    """Show the figures.
+
+    Args:
+        figures: what `measure` returned, or its like out of JSON.
+    """
+    runs = list(enumerate(figures["distributions"], start=1))
+    rows = [
+        [str(number), plain(one["sent"]), f"{one['most_mb']:.0f}", f"{one['after_mb']:.0f}"]
+        for number, one in runs
+        if number & (number - 1) == 0 or number == len(runs)  # what grows shows when their number doubles
+    ]
+    return Section(
+        title="Memory of the Prefect worker over many distributions",
+        about=(
+            f"{len(runs)} distributions, one after another, each started as an operator does and run by "
+            "`python main.py prefect` in a process that comes and goes."
+        ),
+        tables=[
+            Table(
+                "Resident memory in MB",
+                ["distribution", "learners", "at most, with the run's own process", "afterwards"],
+                rows,
+            )
+        ],
+        notes=["What a run leaves behind in the worker is garbage until Python's next full collection."],
+        limits=["Distributions that several Prefect workers share."],
+    )
