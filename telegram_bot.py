@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, time
 
 import quiz_reports
 from adaptation.ratings import EXPERIENCE_PRIORS, nearest_level
 from bot import keyboards, messages
-from bot.accounts import Account, Accounts
+from bot.accounts import Accounts
 from bot.callbacks import (
     AllTopics,
     AnswerTap,
@@ -41,6 +43,8 @@ from domain.models import ClaimedUpdate, Delivery, Grade, Learner, Quiz, Tap, Up
 from quiz_grading import record_tap, rules_of
 from quiz_session import NO_QUESTION, NO_REVIEW, NOT_REGISTERED, Services
 from quiz_upkeep import erase_learner
+
+logger = logging.getLogger(__name__)
 
 
 class TelegramMessenger:
@@ -142,32 +146,42 @@ async def explain_missing(
     Raises:
         QuizServiceError: the database or Telegram failed, for one of them at least; the others have been told.
     """
-    missing = [one for one in deliveries if one.reason in _EXPLAINED]
-    tellings = (_explain_one(services, accounts.of(asked[one.learner_id]), one) for one in missing)
+    tellings = (_explain_one(services, accounts, asked, one) for one in deliveries)
     for failure in await asyncio.gather(*tellings, return_exceptions=True):
         if isinstance(failure, BaseException):
             raise failure
 
 
-async def _explain_one(services: Services, account: Account, delivery: Delivery) -> None:
+async def _explain_one(
+    services: Services, accounts: Accounts, asked: Mapping[LearnerId, BotId], delivery: Delivery
+) -> None:
     text, keyboard = _EXPLANATIONS.get(delivery.reason), None
     if delivery.reason == NO_REVIEW and (learner := await services.repository.get_user_state(delivery.learner_id)):
         waiting = await services.repository.count_reviews(learner.id, services.now())
         text, keyboard = messages.no_review_text(waiting, learner), keyboards.next_keyboard()
-    if not text:
-        return
-    try:
-        await account.gateway.send(delivery.learner_id, text, keyboard)
-    except LearnerUnreachableError:  # of this learner alone: the others of the batch are none the worse
-        await services.repository.set_blocked(delivery.learner_id, account.id, blocked=True)
+    if text:
+        account = accounts.of(asked[delivery.learner_id])
+        async with _noting_unreachable(services, delivery.learner_id, account.id):
+            await account.gateway.send(delivery.learner_id, text, keyboard)
 
 
 _EXPLANATIONS = {NOT_REGISTERED: messages.NOT_REGISTERED, NO_QUESTION: messages.NO_QUESTION}
-_EXPLAINED = {*_EXPLANATIONS, NO_REVIEW}
+
+
+@asynccontextmanager
+async def _noting_unreachable(services: Services, learner_id: LearnerId, bot_id: BotId) -> AsyncIterator[None]:
+    """Note a learner whom a message does not reach; that is no failure, and no matter of anybody else."""
+    try:
+        yield
+    except LearnerUnreachableError as error:
+        logger.info("a learner cannot be reached: %s", error)
+        await services.repository.set_blocked(learner_id, bot_id, blocked=True)
 
 
 async def handle_update(services: Services, accounts: Accounts, update: ClaimedUpdate) -> None:
     """Answer a command, a text, a tap on anything but a question, or a change of membership.
+
+    A learner whom the answer does not reach is noted as such.
 
     Args:
         services: what to work with.
@@ -177,7 +191,11 @@ async def handle_update(services: Services, accounts: Accounts, update: ClaimedU
     Raises:
         QuizServiceError: the database or Telegram failed; the update may be handled again.
     """
-    conversation = Conversation(services, accounts, update)
+    async with _noting_unreachable(services, update.learner_id, update.bot_id):
+        await _handle(services, Conversation(services, accounts, update), update)
+
+
+async def _handle(services: Services, conversation: Conversation, update: ClaimedUpdate) -> None:
     if update.home_bot_id is not None and update.is_stray and meaning(update) is not None:
         await conversation.point_home(update.home_bot_id)  # questions come from one bot only
         return

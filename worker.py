@@ -20,7 +20,7 @@ import telegram_bot
 from bot.callbacks import AnswerTap, NextReview
 from bot.messages import TRY_AGAIN_TEXT
 from domain.catalog import QuizKind
-from domain.errors import LearnerUnreachableError, QuizServiceError, StorageUnavailableError, TelegramError
+from domain.errors import QuizServiceError, StorageUnavailableError, TelegramError
 from domain.ids import LearnerId, UpdateRow
 from domain.models import ClaimedUpdate, Delivery, UpdateKind
 from llm.watch import show_generations, show_questions
@@ -247,14 +247,8 @@ class Worker:
     # ------------------------------------------------------------ handling
 
     async def _handle_single(self, update: ClaimedUpdate) -> None:
-        await self._settle([update], lambda: self._answer(update))
-
-    async def _answer(self, update: ClaimedUpdate) -> None:
-        try:
-            await telegram_bot.handle_update(self._services, self._wiring.accounts, update)
-        except LearnerUnreachableError as error:
-            logger.info("a learner cannot be reached: %s", error)
-            await self._repository.set_blocked(update.learner_id, update.bot_id, blocked=True)
+        handle = telegram_bot.handle_update
+        await self._settle([update], lambda: handle(self._services, self._wiring.accounts, update))
 
     async def _handle_quizzes(self, updates: Sequence[ClaimedUpdate]) -> None:
         await self._settle(updates, lambda: self._serve(updates))
