@@ -15,6 +15,7 @@ from typing import Any
 
 from domain.errors import QuizServiceError, StartupError
 from domain.settings import Settings, load_settings
+from observability.collector import pass_over_loaded
 from observability.logs import redact, set_up_logs
 
 logger = logging.getLogger(__name__)
@@ -166,7 +167,6 @@ async def run_worker(settings: Settings) -> None:
     from prometheus_client import start_http_server  # noqa: PLC0415
 
     import prefect_flows  # noqa: PLC0415
-    from observability.collector import pass_over_loaded  # noqa: PLC0415
     from quiz_generator import sync_bank  # noqa: PLC0415
     from services import open_services  # noqa: PLC0415
     from worker import Worker  # noqa: PLC0415

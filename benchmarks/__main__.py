@@ -8,8 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import uvloop
 from rich.console import Console
@@ -18,6 +19,8 @@ from benchmarks import distribution, feedback, large, memory, pauses, report, ru
 from benchmarks.ground import ROOT, Say, forget_settings
 from benchmarks.numbers import Figures
 from benchmarks.section import Section
+
+S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,52 +32,30 @@ class Benchmark:
     present: Callable[[Figures], Section]
 
 
+def at_two_sizes(
+    measure: Callable[[S, Say], Coroutine[Any, Any, Figures]], full: S, quick: S, present: Callable[[Figures], Section]
+) -> Benchmark:
+    """Return a benchmark.
+
+    Args:
+        measure: takes a size and what shows progress.
+        full: the size whose figures count.
+        quick: the size that shows that everything runs.
+        present: shows the figures.
+    """
+    return Benchmark(partial(measure, full), partial(measure, quick), present)
+
+
 BENCHMARKS = {
-    "webhook": Benchmark(
-        lambda say: webhook.measure(webhook.FULL, say),
-        lambda say: webhook.measure(webhook.QUICK, say),
-        webhook.present,
-    ),
-    "feedback": Benchmark(
-        lambda say: feedback.measure(feedback.FULL, say),
-        lambda say: feedback.measure(feedback.QUICK, say),
-        feedback.present,
-    ),
-    "distribution": Benchmark(
-        lambda say: distribution.measure(distribution.FULL, say),
-        lambda say: distribution.measure(distribution.QUICK, say),
-        distribution.present,
-    ),
-    "large": Benchmark(
-        lambda say: large.measure(large.FULL, say),
-        lambda say: large.measure(large.QUICK, say),
-        large.present,
-    ),
-    "size": Benchmark(
-        lambda say: size.measure(size.FULL, say),
-        lambda say: size.measure(size.QUICK, say),
-        size.present,
-    ),
-    "memory": Benchmark(
-        lambda say: memory.measure(memory.FULL, say),
-        lambda say: memory.measure(memory.QUICK, say),
-        memory.present,
-    ),
-    "runs": Benchmark(
-        lambda say: runs.measure(runs.FULL, say),
-        lambda say: runs.measure(runs.QUICK, say),
-        runs.present,
-    ),
-    "pauses": Benchmark(
-        lambda say: pauses.measure(pauses.FULL, say),
-        lambda say: pauses.measure(pauses.QUICK, say),
-        pauses.present,
-    ),
-    "transport": Benchmark(
-        lambda say: transport.measure(transport.FULL, say),
-        lambda say: transport.measure(transport.QUICK, say),
-        transport.present,
-    ),
+    "webhook": at_two_sizes(webhook.measure, webhook.FULL, webhook.QUICK, webhook.present),
+    "feedback": at_two_sizes(feedback.measure, feedback.FULL, feedback.QUICK, feedback.present),
+    "distribution": at_two_sizes(distribution.measure, distribution.FULL, distribution.QUICK, distribution.present),
+    "large": at_two_sizes(large.measure, large.FULL, large.QUICK, large.present),
+    "size": at_two_sizes(size.measure, size.FULL, size.QUICK, size.present),
+    "memory": at_two_sizes(memory.measure, memory.FULL, memory.QUICK, memory.present),
+    "runs": at_two_sizes(runs.measure, runs.FULL, runs.QUICK, runs.present),
+    "pauses": at_two_sizes(pauses.measure, pauses.FULL, pauses.QUICK, pauses.present),
+    "transport": at_two_sizes(transport.measure, transport.FULL, transport.QUICK, transport.present),
 }
 
 WIDTH = 140

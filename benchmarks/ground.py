@@ -81,13 +81,30 @@ def cpu_seconds(pid: int) -> float:
     Args:
         pid: the process's id.
     """
-    main = psutil.Process(pid)
     total = 0.0
-    for one in (main, *main.children(recursive=True)):
+    for one in _family(pid):
         with contextlib.suppress(psutil.NoSuchProcess):  # a child that ended is counted by its parent
             times = one.cpu_times()
             total += times.user + times.system + times.children_user + times.children_system
     return float(total)
+
+
+def rss_mb(pid: int) -> float:
+    """Return the resident memory of a process and its children, in MB.
+
+    Args:
+        pid: the process's id.
+    """
+    total = 0
+    for one in _family(pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += one.memory_info().rss
+    return float(round(total / 2**20, 1))
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    main = psutil.Process(pid)
+    return [main, *main.children(recursive=True)]
 
 
 class Ground:
@@ -207,6 +224,10 @@ class Ground:
         started = self.start("bot", [str(ROOT / "main.py"), "bot"])
         servers.wait_until_ready(f"http://{servers.LOOPBACK}:{port}/health", started.process, started.log, "webhook")
         return started, port
+
+    def start_prefect_worker(self) -> Started:
+        """Start the role that registers the deployments and runs them."""
+        return self.start("prefect-worker", [str(ROOT / "main.py"), "prefect"])
 
     def start_worker(self, bot_port: int) -> tuple[Started, int]:
         """Start the worker role, wait until learners can be served, and return it with the port of its metrics.

@@ -9,7 +9,7 @@ from benchmarks.distribution import TELEGRAM_RATE, Stage, due_learners, open_sta
 from benchmarks.feedback import Taps
 from benchmarks.ground import Ground, Say
 from benchmarks.numbers import Figures
-from benchmarks.people import UNPACED, give_questions, preparing, register
+from benchmarks.people import FAST, UNPACED, give_questions, preparing, register
 from benchmarks.section import Section, Table, plain
 from benchmarks.watch import SimulatorClient
 from domain.ids import LearnerId
@@ -17,9 +17,6 @@ from domain.models import Quiz
 
 WAYS = ("flow", "functions", "plain")
 """In this order: the plain loop sends the latest daily quizzes once more."""
-
-FAST = {"TELEGRAM_RATE_PER_SECOND": str(UNPACED)}
-"""More than the machine can, so that the limiter is asked and never waited for."""
 
 FEEDBACK_SECONDS = 30.0
 """After the distribution, for feedback that is still under way."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import random
 import time
@@ -13,12 +12,11 @@ from http import HTTPStatus
 
 import asyncpg
 import httpx
-import psutil
 
-from benchmarks.ground import ROOT, Say, open_ground
+from benchmarks.ground import Say, open_ground, rss_mb
 from benchmarks.load import Connection
 from benchmarks.numbers import Figures
-from benchmarks.people import give_questions, preparing, register
+from benchmarks.people import FAST, SENT, give_questions, preparing, register
 from benchmarks.section import Section, Table, plain
 from benchmarks.watch import count_runs
 from benchmarks.webhook import make_command, make_tap
@@ -37,12 +35,10 @@ QUARTERS = 4
 AT_ONCE = 1_000
 """Updates that wait for the worker at most; more would measure the queue and not the roles."""
 
-FAST = {"TELEGRAM_RATE_PER_SECOND": "1000"}
 HANDLED_WITHIN = 600.0
 _WAITING = "SELECT count(*) FROM updates WHERE state IN ('new', 'claimed')"
 _OPEN = "SELECT id FROM quizzes WHERE state = 'sent'"
 _ANSWERS = "SELECT count(*) FROM answers"
-_QUIZZES = "SELECT count(*) FROM quizzes WHERE message_id IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +75,7 @@ async def measure(size: Size, say: Say) -> Figures:
         prefect = ground.start_prefect()
         bot, port = ground.start_bot()
         worker, _ = ground.start_worker(port)
-        takes_runs = ground.start("prefect-worker", [str(ROOT / "main.py"), "prefect"])
+        takes_runs = ground.start_prefect_worker()
         roles = {"bot": bot, "worker": worker, "prefect": takes_runs, "Prefect server": prefect}
         pids = {name: one.pid for name, one in roles.items()}
         database = await asyncpg.connect(ground.environment["DATABASE_URL"])
@@ -129,7 +125,7 @@ class _Load:
 
     async def _count(self) -> tuple[int, int]:
         """Return how many answers and how many sent questions there are."""
-        return await self._database.fetchval(_ANSWERS), await self._database.fetchval(_QUIZZES)
+        return await self._database.fetchval(_ANSWERS), await self._database.fetchval(SENT)
 
     async def _one_round(self, size: Size) -> int:
         """Send what every learner does once, each step when the one before is handled, and return how many updates."""
@@ -170,20 +166,6 @@ class _Load:
         async with asyncio.timeout(HANDLED_WITHIN):
             while await self._database.fetchval(_WAITING):  # noqa: ASYNC110 - asked of the database
                 await asyncio.sleep(0.05)
-
-
-def rss_mb(pid: int) -> float:
-    """Return the resident memory of a process and its children, in MB.
-
-    Args:
-        pid: of the process.
-    """
-    main = psutil.Process(pid)
-    total = 0
-    for one in (main, *main.children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            total += one.memory_info().rss
-    return float(round(total / 2**20, 1))
 
 
 # ---------------------------------------------------------------- presenting

@@ -21,6 +21,12 @@ SHOWN_EVERY = 1000
 UNPACED = 1000.0
 """Messages a second while learners are prepared, which is not measured."""
 
+FAST = {"TELEGRAM_RATE_PER_SECOND": str(UNPACED)}
+"""The same for the roles: more than the machine can, so that the limiter is asked and never waited for."""
+
+SENT = "SELECT count(*) FROM quizzes WHERE message_id IS NOT NULL"
+"""How many questions have reached a chat."""
+
 
 @asynccontextmanager
 async def preparing(ground: Ground) -> AsyncIterator[Wiring]:

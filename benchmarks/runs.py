@@ -9,18 +9,16 @@ import asyncpg
 import httpx
 import psutil
 
-from benchmarks.ground import ROOT, Say, open_ground
-from benchmarks.memory import FAST, rss_mb
+from benchmarks.ground import Say, open_ground, rss_mb
 from benchmarks.numbers import Figures
-from benchmarks.people import preparing, register
+from benchmarks.people import FAST, SENT, preparing, register
 from benchmarks.section import Section, Table, plain
+from benchmarks.watch import start_distribution
 
-DEPLOYMENT = "distribute_daily_quizzes/daily"
-REGISTERED_WITHIN = ENDED_WITHIN = 120.0
+ENDED_WITHIN = 120.0
 LOOK_SECONDS = 0.2
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 _MAKE_DUE = "UPDATE learners SET next_daily_at = now() - interval '1 minute' WHERE id % $1 = $2"
-_SENT = "SELECT count(*) FROM quizzes WHERE message_id IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +53,11 @@ async def measure(size: Size, say: Say) -> Figures:
             await register(simulator, wiring, size.learners)
         ground.environment |= FAST
         ground.start_prefect()
-        worker = ground.start("prefect-worker", [str(ROOT / "main.py"), "prefect"])
+        worker = ground.start_prefect_worker()
         database = await asyncpg.connect(ground.environment["DATABASE_URL"])
         try:
-            async with httpx.AsyncClient(base_url=ground.environment["PREFECT_API_URL"], timeout=60) as client:
-                runs = _Runs(client, database, worker.pid)
+            async with httpx.AsyncClient(timeout=60) as client:
+                runs = _Runs(client, ground.environment["PREFECT_API_URL"], database, worker.pid)
                 samples = [await runs.distribute(size, number, say) for number in range(size.distributions)]
         finally:
             await database.close()
@@ -70,21 +68,22 @@ class _Runs:
     """Starts runs and looks at the process that takes them."""
 
     def __init__(
-        self, client: httpx.AsyncClient, database: asyncpg.Connection[asyncpg.Record], worker_pid: int
+        self, client: httpx.AsyncClient, api: str, database: asyncpg.Connection[asyncpg.Record], worker_pid: int
     ) -> None:
         """Take the Prefect server, where the learners are, and the Prefect worker's process."""
         self._client = client
+        self._api = api
         self._database = database
         self._worker_pid = worker_pid
 
     async def distribute(self, size: Size, number: int, say: Say) -> Figures:
         """Serve a part of the learners; return how many that were, and what memory it took."""
-        before = await self._database.fetchval(_SENT)
+        before = await self._database.fetchval(SENT)
         await self._database.execute(_MAKE_DUE, size.distributions, number)
-        run = await self._ask("POST", f"deployments/{await self._deployment()}/create_flow_run", {"parameters": {}})
+        run = await start_distribution(self._client, self._api)
         most = 0.0
         async with asyncio.timeout(ENDED_WITHIN):
-            while (state := (await self._ask("GET", f"flow_runs/{run['id']}"))["state_type"]) not in ENDED:
+            while (state := await self._state_of(run)) not in ENDED:
                 most = max(most, rss_mb(self._worker_pid))
                 await asyncio.sleep(LOOK_SECONDS)
             while psutil.Process(self._worker_pid).children():  # noqa: ASYNC110 - the process ends soon after its run
@@ -92,25 +91,16 @@ class _Runs:
         if state != "COMPLETED":
             msg = f"distribution {number + 1} ended as {state}"
             raise RuntimeError(msg)
-        sent, after = await self._database.fetchval(_SENT) - before, rss_mb(self._worker_pid)
+        sent, after = await self._database.fetchval(SENT) - before, rss_mb(self._worker_pid)
         say(
             f"distribution {number + 1} of {size.distributions}, to {sent} learners: {most:.0f} MB, then {after:.0f} MB"
         )
         return {"sent": sent, "most_mb": most, "after_mb": after}
 
-    async def _deployment(self) -> str:
-        """Return the deployment's id, once the Prefect worker has registered it."""
-        async with asyncio.timeout(REGISTERED_WITHIN):
-            while True:
-                reply = await self._client.get(f"deployments/name/{DEPLOYMENT}")
-                if reply.is_success:
-                    return str(reply.json()["id"])
-                await asyncio.sleep(LOOK_SECONDS)
-
-    async def _ask(self, method: str, path: str, body: Figures | None = None) -> Figures:
-        reply = await self._client.request(method, path, json=body)
+    async def _state_of(self, run: str) -> str:
+        reply = await self._client.get(f"{self._api}/flow_runs/{run}")
         reply.raise_for_status()
-        return dict(reply.json())
+        return str(reply.json()["state_type"])
 
 
 # ---------------------------------------------------------------- presenting

