@@ -1,84 +1,98 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FOLDERS := $(shell sed -n 's/^!\([a-z_]*\)$$/\1/p' .dockerignore)
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4
 
 .DEFAULT_GOAL := help
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
+# An environment whose Python was upgraded or removed, or whose folder was moved, is made anew.
+ifneq ($(shell test -e $(VENV)/run && ! $(BIN)/python -c 'import pydantic_settings' 2>/dev/null && echo broken),)
+$(shell rm -f $(VENV)/run $(VENV)/dev $(VENV)/bench)
+endif
+
 $(VENV)/run: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with PYTHON=..."; exit 1; }
-	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)  # without pip it is one that was left half made
+	@{ test -x $(BIN)/pip && $(BIN)/python -m pip --version >/dev/null 2>&1; } || $(PYTHON) -m venv --clear $(VENV)  # half made, or of another Python
 	@echo "Installing what requirements.txt pins (about a minute, once)..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --compile -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --compile -r requirements.txt
 	@touch $@
 
 $(VENV)/dev: requirements-dev.txt $(VENV)/run
 	@echo "Installing what tests and lint need..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --compile -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --compile -r requirements-dev.txt
 	@touch $@
 
 $(VENV)/bench: requirements-bench.txt $(VENV)/dev
 	@echo "Installing what the benchmark of the adaptation needs..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --compile -r requirements-bench.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --compile -r requirements-bench.txt
 	@touch $@
 
 compile: $(VENV)/run
-	@$(BIN)/python -m compileall -q *.py adaptation bot desk domain llm local observability question_bank simulator sql
+	@$(BIN)/python -m compileall -q *.py $(FOLDERS)
 
 setup: $(VENV)/run compile ## Install what the service needs
 
 run: setup ## Start the whole service on this machine
 	@exec $(BIN)/python main.py
 
-test: $(VENV)/dev compile ## Run every test
-	@$(BIN)/python -m pytest
+test-fast: $(VENV)/dev compile ## Run the tests that need neither a browser nor Prefect nor a minute
+	@$(PYTEST) -m "not prefect and not slow" $(wildcard tests/test_*.py) tests/unit
+
+test: $(VENV)/dev compile ## Run every test of the service
+	@$(PYTEST) --ignore=tests/dev
+
+test-all: $(VENV)/dev compile ## Run every test, those of benchmarks, drills, fuzzer and tools as well
+	@TEMPLATE_DRAWS=1000 $(PYTEST)
 
 test-pooler: $(VENV)/dev compile ## Run every test of the database through PgBouncer (apt install pgbouncer)
-	@$(BIN)/python -m pytest --pooler
+	@$(PYTEST) --pooler
 
 lint: $(VENV)/dev ## Check style, types, the question bank and the seed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy .
 	@$(BIN)/python -m question_bank
-	@$(BIN)/python -m tools.seed_schema --check
-	@$(BIN)/python -m tools.structure --check
-	@$(BIN)/python -m tools.readme_figures --check
-	@$(BIN)/python -m tools.bank_report --check
-	@$(BIN)/python -m tools.adaptation_page --check
+	@$(BIN)/python -m dev.tools.seed_schema --check
+	@$(BIN)/python -m dev.tools.structure --check
+	@$(BIN)/python -m dev.benchmarks.readme --check
+	@$(BIN)/python -m dev.tools.bank_report --check
+	@$(BIN)/python -m dev.benchmarks.adaptivity.page --check
 
 bench: $(VENV)/dev compile ## Measure throughput and latency, and write docs/performance.md (about an hour)
-	@$(BIN)/python -m benchmarks && $(BIN)/python -m tools.readme_figures
+	@$(BIN)/python -m dev.benchmarks && $(BIN)/python -m dev.benchmarks.readme
 
 chaos: $(VENV)/dev compile ## Let each part fail once, and write docs/reliability.md (about 20 minutes)
-	@$(BIN)/python -m chaos
+	@$(BIN)/python -m dev.chaos
 
 fuzz: $(VENV)/dev compile ## Send the webhook over 100,000 hostile inputs, and judge what became of them (about 3 minutes)
-	@$(BIN)/python -m fuzz
+	@$(BIN)/python -m dev.fuzz
 
 bench-adaptivity: $(VENV)/bench compile ## Measure the adaptation on simulated and recorded learners, and write docs/adaptation.md (about 10 minutes)
-	@$(BIN)/python -m benchmarks.adaptivity
+	@$(BIN)/python -m dev.benchmarks.adaptivity
 
 pictures: $(VENV)/dev compile ## Take the screenshots of the docs anew (needs chromium and a colour emoji font)
-	@PICTURES=docs/images $(BIN)/python -m pytest tests/stack/test_browser.py tests/stack/test_refill.py
+	@PICTURES=docs/images $(BIN)/python -m pytest tests/system/stack/test_browser.py tests/system/test_refill.py
 
 seed: $(VENV)/run ## Write the starter bank into schema.sql
-	@$(BIN)/python -m tools.seed_schema
+	@$(BIN)/python -m dev.tools.seed_schema
 
 bank-report: $(VENV)/run ## Write docs/question-bank.md from the bank and the templates
-	@$(BIN)/python -m tools.bank_report
+	@$(BIN)/python -m dev.tools.bank_report
 
 structure: $(VENV)/run ## Write PROJECT_STRUCTURE.md from the files
-	@$(BIN)/python -m tools.structure
+	@$(BIN)/python -m dev.tools.structure
 
 lock: ## Compile requirements*.in to pinned, hashed requirements*.txt (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url requirements.in -o requirements.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt requirements-aws.in -o requirements-aws.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt -c requirements-aws.txt requirements-dev.in -o requirements-dev.txt
 	uv pip compile --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt requirements-bench.in -o requirements-bench.txt
 
 clean: ## Remove the environment and all local data
 	rm -rf $(VENV) .data build
 
-.PHONY: help compile setup run test test-pooler lint bench bench-adaptivity chaos fuzz pictures seed structure lock clean bank-report
+.PHONY: help compile setup run test test-fast test-all test-pooler lint bench bench-adaptivity chaos fuzz pictures seed structure lock clean bank-report

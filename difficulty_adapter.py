@@ -2,10 +2,10 @@
 
 # Theory of operation
 # -------------------
-# A learner stands on a level and holds points between -limit and +limit. A right answer adds one point, a wrong one
-# takes three. At +limit the learner rises a level, at -limit falls one, one step at most, and points and run start at 0
-# again. With the default limit of 6 a learner can be told all of it in one line: six right in a row from zero rise, two
-# wrong in a row fall, three right make good one wrong.
+# A learner stands on a level and holds points between -threshold and +threshold. A right answer adds one point, a wrong
+# one takes three. At +threshold the learner rises a level, at -threshold falls one, one step at most, and points and
+# run start at 0 again. With the default of 6, six right in a row from zero rise, two wrong in a row fall, and three
+# right make good one wrong.
 #
 # Where it settles: the points do not drift when (share right) * 1 = (share wrong) * 3, which is at three right in four.
 # This is the weighted up-down method of Kaernbach (1991, doi 10.3758/bf03214307). The usual "three right up, two wrong
@@ -32,9 +32,16 @@ from dataclasses import dataclass
 from datetime import date
 from enum import Enum, IntEnum
 
-from adaptation.ratings import LEVEL_DIFFICULTY, TARGET_SUCCESS, expected_success, nearest_level
+from adaptation.ratings import (
+    LEVEL_DIFFICULTY,
+    TARGET_SUCCESS,
+    expected_success,
+    nearest_level,
+)
 from domain.catalog import Level
 from domain.learning import Rating
+from domain.models import Progress, Streak
+from domain.settings import Settings
 
 
 class Answer(Enum):
@@ -87,12 +94,12 @@ TRANSITIONS: dict[tuple[Bound, Evidence], Move] = {
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The numbers of the machine; each is a setting."""
+    """The numbers of the machine. All are settings, but for the reward, which is their unit."""
 
-    limit: int = 6
+    threshold: int = 6
     """Points at which a level changes, at least 1."""
     reward: int = 1
-    """Points for a right answer, at least 1."""
+    """Points for a right answer; no setting, since only its ratio to the other two matters."""
     penalty: int = 3
     """Points that a wrong answer takes, at least 1."""
     placement_answers: int = 6
@@ -105,35 +112,11 @@ class Rules:
     side. Measured in docs/adaptation.md."""
     freeze_days: int = 7
     """Days of a streak that earn a freeze."""
-    most_freezes: int = 2
+    max_freezes: int = 2
     """Freezes that are kept at once."""
 
 
 DEFAULT_RULES = Rules()
-
-
-@dataclass(frozen=True, slots=True)
-class Streak:
-    """Local days in a row with an answer."""
-
-    days: int = 0
-    last_day: date | None = None
-    """The learner's own latest day with an answer."""
-    freezes: int = 0
-    """Missed days that it will survive."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a learner stands."""
-
-    level: Level
-    points: int = 0
-    run: int = 0
-    """Answers in a row that were right, or, as a negative number, wrong."""
-    placement_left: int = 0
-    """Answers until the learner is placed; 0 when they are."""
-    streak: Streak = Streak()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +140,6 @@ def calculate_adaptation(
     """Return where a learner stands after one more answer.
 
     Args:
-        progress: where they stood.
-        answer: whether they were right.
-        local_day: the learner's own date of the answer.
-        rules: the numbers to go by.
         ability: the learner's rating with this answer counted; None leaves the gate open and places nobody.
         difficulties: mean difficulty of each level's questions, in logits.
     """
@@ -173,8 +152,8 @@ def calculate_adaptation(
         after = Progress(level, 0, 0 if level != progress.level else run, left, streak)
         return Adaptation(progress, after, Move((level > progress.level) - (level < progress.level)), evidence)
     gain = rules.reward if answer is Answer.RIGHT else -rules.penalty
-    points = max(-rules.limit, min(rules.limit, progress.points + gain))
-    move = TRANSITIONS[_bound(points, rules.limit), evidence]
+    points = max(-rules.threshold, min(rules.threshold, progress.points + gain))
+    move = TRANSITIONS[_bound(points, rules.threshold), evidence]
     level = Level(max(Level.BEGINNER, min(Level.EXPERT, progress.level + move)))
     if level == progress.level:  # also where there is nowhere to rise or fall: the points rest at their bound
         after = Progress(level, points, run, max(0, progress.placement_left - 1), streak)
@@ -186,9 +165,7 @@ def weigh(ability: Rating | None, difficulty: float, rules: Rules = DEFAULT_RULE
     """Return what a rating says about a learner's success on questions of some difficulty.
 
     Args:
-        ability: the learner's rating; None if there is none.
         difficulty: mean difficulty of the level's questions, in logits.
-        rules: target, and how sure is sure.
     """
     if ability is None:
         return Evidence.NONE
@@ -209,9 +186,6 @@ def place(
     """Return the level for a learner after their first answers: as near to where they began as the rating permits.
 
     Args:
-        level: where they began.
-        ability: the learner's rating.
-        rules: target, and how sure is sure.
         difficulties: mean difficulty of each level's questions, in logits.
     """
     doubt = rules.placement_confidence * ability.variance**0.5
@@ -224,10 +198,10 @@ def _next_run(run: int, answer: Answer) -> int:
     return max(run, 0) + 1 if answer is Answer.RIGHT else min(run, 0) - 1
 
 
-def _bound(points: int, limit: int) -> Bound:
-    if points >= limit:
+def _bound(points: int, threshold: int) -> Bound:
+    if points >= threshold:
         return Bound.UPPER
-    return Bound.LOWER if points <= -limit else Bound.INSIDE
+    return Bound.LOWER if points <= -threshold else Bound.INSIDE
 
 
 def advance_streak(streak: Streak, local_day: date, rules: Rules = DEFAULT_RULES) -> Streak:
@@ -238,8 +212,6 @@ def advance_streak(streak: Streak, local_day: date, rules: Rules = DEFAULT_RULES
 
     Args:
         streak: before the answer.
-        local_day: the learner's own date of this answer.
-        rules: how freezes are earned.
     """
     if streak.last_day is None:
         return Streak(1, local_day, streak.freezes)
@@ -251,4 +223,18 @@ def advance_streak(streak: Streak, local_day: date, rules: Rules = DEFAULT_RULES
         return Streak(1, local_day, streak.freezes)
     days = streak.days + 1
     earned = 1 if days % rules.freeze_days == 0 else 0
-    return Streak(days, local_day, min(rules.most_freezes, streak.freezes - missed + earned))
+    return Streak(days, local_day, min(rules.max_freezes, streak.freezes - missed + earned))
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Return the numbers of the level machine that the settings ask for."""
+    return Rules(
+        threshold=settings.correct_threshold_for_promotion,
+        penalty=settings.points_per_miss,
+        placement_answers=settings.placement_answers,
+        placement_confidence=settings.placement_confidence,
+        target_success=settings.target_success,
+        confidence=settings.gate_confidence,
+        freeze_days=settings.streak_freeze_days,
+        max_freezes=settings.streak_freezes_kept,
+    )

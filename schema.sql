@@ -11,7 +11,8 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 );
 
 INSERT INTO schema_migrations (name) VALUES ('0001_proved_questions'), ('0002_adaptation'),
-    ('0003_level_difficulties'), ('0004_several_bots') ON CONFLICT DO NOTHING;
+    ('0003_level_difficulties'), ('0004_several_bots'), ('0005_unknown_zones'),
+    ('0006_service_state') ON CONFLICT DO NOTHING;
 
 -- ---------------------------------------------------------------- catalogue
 
@@ -57,7 +58,7 @@ CREATE TABLE IF NOT EXISTS questions (
                         ('static',                     -- the bank's files
                          'imported',                   -- an operator's file
                          'computed',                   -- a template and a seed
-                         'llm')),                      -- a language model, after its proofs
+                         'llm')),                      -- a language model, after verification
     state           text NOT NULL DEFAULT 'active' CHECK (state IN
                         ('active',                     -- is asked; -> retired, quarantined
                          'retired',                    -- gone from the bank; -> active when it comes back
@@ -100,7 +101,7 @@ CREATE TABLE IF NOT EXISTS question_exposure (
     question_id bigint NOT NULL REFERENCES questions ON DELETE CASCADE,
     level       smallint NOT NULL REFERENCES levels,   -- the learner's, not the question's
     learners    integer NOT NULL DEFAULT 0,
-    PRIMARY KEY (question_id, level)                   -- create_quizzes, list_askable
+    PRIMARY KEY (question_id, level)                   -- create_quizzes, list_candidates
 );
 
 -- ---------------------------------------------------------------- learners
@@ -125,7 +126,7 @@ CREATE TABLE IF NOT EXISTS learners (
     timezone        text NOT NULL,
     topics          text[] NOT NULL DEFAULT '{}',      -- empty: all
     daily_enabled   boolean NOT NULL DEFAULT true,     -- /stop and /resume
-    blocked_at      timestamptz,                       -- Telegram said 403; cleared by /start or an unblock
+    blocked_at      timestamptz,                       -- Telegram said that nothing reaches them; cleared by /start or an unblock
     next_daily_at   timestamptz NOT NULL,              -- when the next daily quiz is due
     version         integer NOT NULL DEFAULT 0,        -- grows with each grade
     created_at      timestamptz NOT NULL DEFAULT now()
@@ -134,13 +135,29 @@ CREATE TABLE IF NOT EXISTS learners (
 -- find_due_learners
 CREATE INDEX IF NOT EXISTS learners_due ON learners (next_daily_at) WHERE daily_enabled AND blocked_at IS NULL;
 
+-- list_daily_backlogs
+CREATE INDEX IF NOT EXISTS learners_due_of_bot ON learners (bot_id, next_daily_at)
+    WHERE daily_enabled AND blocked_at IS NULL;
+
+-- The name of a time zone, or UTC if this server does not know it. Servers read the files of their own system, where old
+-- names such as US/Eastern may be missing that another system has.
+CREATE OR REPLACE FUNCTION known_zone(zone text) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    PERFORM 'epoch'::timestamptz AT TIME ZONE zone;
+    RETURN zone;
+EXCEPTION WHEN invalid_parameter_value THEN
+    RETURN 'UTC';
+END
+$$;
+
 -- The first moment after `after` at which the clock in `zone` shows `at`. A time that daylight saving skips is taken
 -- as much later, one that it repeats once, which is what AT TIME ZONE does.
 CREATE OR REPLACE FUNCTION next_local_time(zone text, at time, after timestamptz) RETURNS timestamptz
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+LANGUAGE sql STABLE AS $$
     SELECT min(moment)
-    FROM (SELECT (((after AT TIME ZONE zone)::date + days) + at) AT TIME ZONE zone AS moment
-          FROM generate_series(0, 2) AS days) AS candidates
+    FROM (SELECT (((after AT TIME ZONE known)::date + days) + at) AT TIME ZONE known AS moment
+          FROM known_zone(zone) AS known, generate_series(0, 2) AS days) AS candidates
     WHERE moment > after
 $$;
 
@@ -161,7 +178,7 @@ CREATE TABLE IF NOT EXISTS quizzes (
                       'sending',                       -- Telegram is being asked; -> sent, failed, pending when refused for now
                       'sent',                          -- in the learner's chat; -> answered, expired
                       'answered',                      -- the first tap counted; -> graded
-                      'graded',                        -- level and streak follow from it; feedback_at says if it was told
+                      'graded',                        -- level and streak follow from it; feedback_at: sent when
                       'expired',                       -- nobody answered in time; -> answered if a tap in time waited
                       'failed')),                      -- could not be sent, failure says why; -> answered if a copy arrived
     option_order smallint[] NOT NULL CHECK (array_length(option_order, 1) = 4),
@@ -176,7 +193,7 @@ CREATE TABLE IF NOT EXISTS quizzes (
     answered_at  timestamptz,
     graded_at    timestamptz,
     feedback_at  timestamptz,
-    expires_at   timestamptz NOT NULL
+    expires_at   timestamptz NOT NULL                  -- until when it can be answered; begins anew when it is sent
 );
 
 -- create_quizzes: one daily quiz a local day, however often the distribution runs
@@ -186,7 +203,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS quizzes_one_daily ON quizzes (learner_id, loca
 CREATE UNIQUE INDEX IF NOT EXISTS quizzes_one_open ON quizzes (learner_id)
     WHERE kind IN ('on_demand', 'review') AND state IN ('pending', 'sending', 'sent');
 
--- pick_questions, find_open_quizzes, forget_learner
+-- pick_questions, find_open_quizzes, delete_learner
 CREATE INDEX IF NOT EXISTS quizzes_of_learner ON quizzes (learner_id, question_id);
 
 -- count_stock, list_questions
@@ -196,8 +213,11 @@ CREATE INDEX IF NOT EXISTS quizzes_of_question ON quizzes (question_id, learner_
 CREATE INDEX IF NOT EXISTS quizzes_unfinished ON quizzes (state, touched_at)
     WHERE state IN ('pending', 'sending', 'sent', 'answered');
 
--- find_untold_grades
+-- find_missing_feedback
 CREATE INDEX IF NOT EXISTS quizzes_untold ON quizzes (graded_at) WHERE state = 'graded' AND feedback_at IS NULL;
+
+-- count_failed_today
+CREATE INDEX IF NOT EXISTS quizzes_failed ON quizzes (touched_at) WHERE state = 'failed';
 
 CREATE TABLE IF NOT EXISTS answers (
     quiz_id       bigint PRIMARY KEY REFERENCES quizzes ON DELETE CASCADE,  -- the first answer counts
@@ -258,7 +278,7 @@ CREATE TABLE IF NOT EXISTS question_reports (
     PRIMARY KEY (question_id, learner_id)              -- report_question: a learner counts once
 );
 
--- forget_learner, export_learner
+-- delete_learner, export_learner
 CREATE INDEX IF NOT EXISTS reports_of_learner ON question_reports (learner_id);
 
 CREATE TABLE IF NOT EXISTS generations (
@@ -268,8 +288,8 @@ CREATE TABLE IF NOT EXISTS generations (
     model             text NOT NULL,
     outcome           text NOT NULL DEFAULT 'begun' CHECK (outcome IN
                           ('begun',                    -- the budget is reserved; stays so if the process is killed
-                           'accepted',                 -- proved; the question is active
-                           'quarantined',              -- written, and a proof failed; reason says which
+                           'accepted',                 -- verified; the question is active
+                           'quarantined',              -- written, and verification failed; reason says which
                            'failed')),                 -- the model gave no question
     reason            text,
     question_id       bigint REFERENCES questions ON DELETE SET NULL,
@@ -310,10 +330,10 @@ CREATE TABLE IF NOT EXISTS updates (
 -- claim_updates: the oldest unfinished update of each learner
 CREATE INDEX IF NOT EXISTS updates_waiting ON updates (learner_id, update_id) WHERE state IN ('new', 'claimed');
 
--- purge_updates
+-- delete_old_updates
 CREATE INDEX IF NOT EXISTS updates_finished ON updates (done_at) WHERE state IN ('done', 'failed');
 
--- forget_learner
+-- delete_learner
 CREATE INDEX IF NOT EXISTS updates_of_learner ON updates (learner_id) WHERE learner_id IS NOT NULL;
 
 -- ---------------------------------------------------------------- who is alive
@@ -321,8 +341,32 @@ CREATE INDEX IF NOT EXISTS updates_of_learner ON updates (learner_id) WHERE lear
 CREATE TABLE IF NOT EXISTS heartbeats (
     name    text PRIMARY KEY,                          -- role and process, such as worker:4711
     role    text NOT NULL,
-    seen_at timestamptz NOT NULL DEFAULT now()
+    seen_at timestamptz NOT NULL DEFAULT now(),
+    version text                                       -- null of a process from before it was noted
 );
+
+-- One row for each run of the daily distribution; what its learners get is in quizzes.
+CREATE TABLE IF NOT EXISTS distributions (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    state       text NOT NULL DEFAULT 'running' CHECK (state IN
+                    ('running',                        -- -> any other
+                     'completed',
+                     'failed',                         -- reason says why
+                     'cancelled',                      -- by an operator, or its process was told to stop
+                     'crashed')),                      -- silent for a minute; -> any other if it ends after all
+    reason      text,
+    due         integer NOT NULL,                      -- learners whom it was to serve, each of whom ends as one of:
+    sent        integer NOT NULL DEFAULT 0,
+    skipped     integer NOT NULL DEFAULT 0,
+    failed      integer NOT NULL DEFAULT 0,
+    unreachable integer NOT NULL DEFAULT 0,            -- blocked the bot, or is gone
+    refused     integer NOT NULL DEFAULT 0,            -- Telegram refuses their bot; their quizzes wait
+    begun_at    timestamptz NOT NULL DEFAULT now(),
+    touched_at  timestamptz NOT NULL DEFAULT now(),    -- every few seconds while it runs
+    ended_at    timestamptz
+);
+
+CREATE INDEX IF NOT EXISTS distributions_begun ON distributions (begun_at);
 
 -- ---------------------------------------------------------------- starter bank
 -- One question of each topic and level, made from question_bank/ by `make seed`; the service loads the whole bank.

@@ -1,4 +1,4 @@
-"""The bot's face: sends questions and feedback, and handles what learners tap and type."""
+"""Sends questions and feedback, and handles what learners tap and type."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from datetime import UTC, time
 
-import quiz_reports
 from adaptation.ratings import EXPERIENCE_PRIORS, nearest_level
-from bot import keyboards, messages
+from bot import keyboards, texts
 from bot.accounts import Accounts
-from bot.callbacks import (
+from bot.conversation import Conversation
+from bot.progress import progress_caption
+from bot.progress_picture import send_progress
+from difficulty_adapter import Rules, rules_of
+from domain.callbacks import (
     AllTopics,
     AnswerTap,
     Callback,
@@ -30,19 +33,17 @@ from bot.callbacks import (
     ReportQuestion,
     SwitchDaily,
     ToggleTopic,
-    unpack,
 )
-from bot.picture_cache import picture_version, send_progress
-from bot.progress import progress_caption
-from conversation import Conversation
-from difficulty_adapter import Rules
 from domain.catalog import Experience, Priority, ReportReason, Topic
-from domain.errors import ForgedCallbackError, LearnerUnreachableError, MessageGoneError
+from domain.errors import LearnerUnreachableError, MessageGoneError
 from domain.ids import BotId, LearnerId, QuizId
-from domain.models import ClaimedUpdate, Delivery, Grade, Learner, Quiz, Tap, UpdateKind
-from quiz_grading import record_tap, rules_of
-from quiz_session import NO_QUESTION, NO_REVIEW, NOT_REGISTERED, Services
-from quiz_upkeep import erase_learner
+from domain.models import Delivery, Grade, Learner, Quiz
+from domain.time_zones import ZONES
+from domain.updates import ClaimedUpdate, UpdateKind
+from quizzes import reports
+from quizzes.context import QuizContext
+from quizzes.delivery import NO_QUESTION, NO_REVIEW, NOT_REGISTERED
+from quizzes.maintenance import erase_learner
 
 logger = logging.getLogger(__name__)
 
@@ -51,297 +52,203 @@ class TelegramMessenger:
     """Puts quizzes and feedback into chats."""
 
     def __init__(self, accounts: Accounts, rules: Rules) -> None:
-        """Take what sends.
-
-        Args:
-            accounts: paced access to Telegram, through each bot.
-            rules: the numbers of the level machine, for the progress line.
-        """
         self._accounts = accounts
         self._rules = rules
 
-    async def send_question(self, quiz: Quiz, priority: Priority) -> int:
-        """Send a question and return its message's id; see `quiz_session.Messenger`.
+    def refused(self) -> dict[BotId, str]:
+        """Return the bots that Telegram refuses; see `quizzes.context.Messenger`."""
+        return self._accounts.refused()
 
-        Args:
-            quiz: what to ask.
-            priority: whether the learner waits for it.
-        """
+    async def send_question(self, quiz: Quiz, priority: Priority) -> int:
+        """Send a question and return its message's id; see `quizzes.context.Messenger`."""
         keyboard = keyboards.question_keyboard(quiz.id)
         gateway = self._accounts.of(quiz.bot_id).gateway
-        return await gateway.send(quiz.learner_id, messages.question_text(quiz), keyboard, priority)
+        return await gateway.send(quiz.learner_id, texts.question_text(quiz), keyboard, priority)
 
     async def send_feedback(self, quiz: Quiz, grade: Grade) -> None:
-        """Turn the question's own message into its feedback; see `quiz_session.Messenger`.
-
-        Args:
-            quiz: the answered quiz.
-            grade: what the answer changed.
-        """
-        text = messages.feedback_text(quiz, grade, self._rules)
+        """Turn the question's own message into its feedback; see `quizzes.context.Messenger`."""
+        text = texts.feedback_text(quiz, grade, self._rules)
         keyboard = keyboards.feedback_keyboard(quiz.id)
+        gateway = self._accounts.of(quiz.message_bot_id).gateway  # where they tapped, be that their bot by now or not
         if quiz.message_id is not None:
-            gateway = self._accounts.of(quiz.message_bot_id).gateway
             try:
                 await gateway.edit(quiz.learner_id, quiz.message_id, text, keyboard)
             except MessageGoneError:
                 pass  # the learner deleted it: tell them in a new message
             else:
                 return
-        await self._accounts.of(quiz.bot_id).gateway.send(quiz.learner_id, text, keyboard)
+        await gateway.send(quiz.learner_id, text, keyboard)
 
 
-async def handle_answer(services: Services, update: ClaimedUpdate) -> QuizId | None:
-    """Take a tap on a question's button.
-
-    Args:
-        services: what to work with.
-        update: the tap as it arrived.
-
-    Returns:
-        The quiz to grade, or None when the tap counts for nothing: not the first, too late, or somebody else's.
-    """
-    tap = meaning(update)
-    if not isinstance(tap, AnswerTap):
-        return None
-    quiz_id = QuizId(tap.quiz_id)
-    counted = await record_tap(
-        services, Tap(quiz_id, update.learner_id, tap.place, update.received_at, update.message_id, update.bot_id)
-    )
-    return quiz_id if counted else None
-
-
-def meaning(update: ClaimedUpdate) -> Callback | None:
-    """Return what an update's tap or command asks the flows to do, or None when a handler of its own answers it.
-
-    Args:
-        update: what arrived.
-    """
-    if update.kind is UpdateKind.COMMAND:
-        return _ASKING.get(update.content)
-    if update.kind is not UpdateKind.TAP:
-        return None
-    try:
-        callback = unpack(update.content)
-    except ForgedCallbackError:
-        return None
+def requested_action(update: ClaimedUpdate) -> Callback | None:
+    """Return what an update's tap or command asks the flows to do, or None when a handler of its own answers it."""
+    callback = _FLOW_COMMANDS.get(update.content) if update.kind is UpdateKind.COMMAND else update.callback
     return callback if isinstance(callback, AnswerTap | NextQuestion | NextReview) else None
 
 
-_ASKING: dict[str, Callback] = {"quiz": NextQuestion(), "review": NextReview()}
+_FLOW_COMMANDS: dict[str, Callback] = {"quiz": NextQuestion(), "review": NextReview()}
 """Commands that ask for a question."""
 
 
 async def explain_missing(
-    services: Services, accounts: Accounts, asked: Mapping[LearnerId, BotId], deliveries: Sequence[Delivery]
-) -> None:
+    context: QuizContext, accounts: Accounts, asked: Mapping[LearnerId, BotId], deliveries: Sequence[Delivery]
+) -> dict[LearnerId, Exception]:
     """Tell learners who asked for a question why none came, where they can do something about it.
 
-    Args:
-        services: what to work with.
-        accounts: what tells them.
-        asked: the bot that each of them asked.
-        deliveries: what became of each learner's quiz.
-
-    Raises:
-        QuizServiceError: the database or Telegram failed, for one of them at least; the others have been told.
+    Returns:
+        The learners who could not be told, and why.
     """
-    tellings = (_explain_one(services, accounts, asked, one) for one in deliveries)
-    for failure in await asyncio.gather(*tellings, return_exceptions=True):
-        if isinstance(failure, BaseException):
-            raise failure
+    tellings = (_explain_one(context, accounts, asked, one) for one in deliveries)
+    results = await asyncio.gather(*tellings, return_exceptions=True)
+    return {
+        delivery.learner_id: failure
+        for delivery, failure in zip(deliveries, results, strict=True)
+        if isinstance(failure, Exception)
+    }
 
 
 async def _explain_one(
-    services: Services, accounts: Accounts, asked: Mapping[LearnerId, BotId], delivery: Delivery
+    context: QuizContext, accounts: Accounts, asked: Mapping[LearnerId, BotId], delivery: Delivery
 ) -> None:
     text, keyboard = _EXPLANATIONS.get(delivery.reason), None
-    if delivery.reason == NO_REVIEW and (learner := await services.repository.get_user_state(delivery.learner_id)):
-        waiting = await services.repository.count_reviews(learner.id, services.now())
-        text, keyboard = messages.no_review_text(waiting, learner), keyboards.next_keyboard()
+    if delivery.reason == NO_REVIEW and (learner := await context.repository.get_user_state(delivery.learner_id)):
+        waiting = await context.repository.count_reviews(learner.id, context.now())
+        text, keyboard = texts.no_review_text(waiting, learner), keyboards.next_keyboard()
     if text:
         account = accounts.of(asked[delivery.learner_id])
-        async with _noting_unreachable(services, delivery.learner_id, account.id):
+        async with _noting_unreachable(context, delivery.learner_id, account.id):
             await account.gateway.send(delivery.learner_id, text, keyboard)
 
 
-_EXPLANATIONS = {NOT_REGISTERED: messages.NOT_REGISTERED, NO_QUESTION: messages.NO_QUESTION}
+_EXPLANATIONS = {NOT_REGISTERED: texts.NOT_REGISTERED, NO_QUESTION: texts.NO_QUESTION}
 
 
 @asynccontextmanager
-async def _noting_unreachable(services: Services, learner_id: LearnerId, bot_id: BotId) -> AsyncIterator[None]:
-    """Note a learner whom a message does not reach; that is no failure, and no matter of anybody else."""
+async def _noting_unreachable(context: QuizContext, learner_id: LearnerId, bot_id: BotId) -> AsyncIterator[None]:
+    """Note a learner whom a message does not reach; that is no failure of the update."""
     try:
         yield
     except LearnerUnreachableError as error:
         logger.info("a learner cannot be reached: %s", error)
-        await services.repository.set_blocked(learner_id, bot_id, blocked=True)
+        await context.repository.set_blocked(learner_id, bot_id, blocked=True)
 
 
-async def handle_update(services: Services, accounts: Accounts, update: ClaimedUpdate) -> None:
+async def handle_update(context: QuizContext, accounts: Accounts, update: ClaimedUpdate) -> None:
     """Answer a command, a text, a tap on anything but a question, or a change of membership.
 
     A learner whom the answer does not reach is noted as such.
 
-    Args:
-        services: what to work with.
-        accounts: the bots, of which the one that received it answers.
-        update: what arrived.
-
     Raises:
         QuizServiceError: the database or Telegram failed; the update may be handled again.
     """
-    async with _noting_unreachable(services, update.learner_id, update.bot_id):
-        await _handle(services, Conversation(services, accounts, update), update)
+    async with _noting_unreachable(context, update.learner_id, update.bot_id):
+        await _handle(context, Conversation(context, accounts, update), update)
 
 
-async def _handle(services: Services, conversation: Conversation, update: ClaimedUpdate) -> None:
-    if update.home_bot_id is not None and update.is_stray and meaning(update) is not None:
-        await conversation.point_home(update.home_bot_id)  # questions come from one bot only
+async def _handle(context: QuizContext, conversation: Conversation, update: ClaimedUpdate) -> None:
+    if update.home_bot_id is not None and update.is_for_other_bot and requested_action(update) is not None:
+        await conversation.redirect_to_home_bot(update.home_bot_id)  # questions come from one bot only
         return
     match update.kind:
         case UpdateKind.BLOCKED | UpdateKind.UNBLOCKED:
             blocked = update.kind is UpdateKind.BLOCKED
-            await services.repository.set_blocked(update.learner_id, update.bot_id, blocked=blocked)
+            await context.repository.set_blocked(update.learner_id, update.bot_id, blocked=blocked)
         case UpdateKind.COMMAND:
             await _handle_command(conversation)
         case UpdateKind.TEXT:
-            await conversation.say(messages.UNKNOWN_TEXT)
+            await conversation.reply(texts.UNKNOWN_TEXT)
         case UpdateKind.TAP:
             await _handle_tap(conversation)
 
 
 async def _handle_command(conversation: Conversation) -> None:
     name = conversation.update.content
-    if name in _FOR_ANYBODY:
-        await _FOR_ANYBODY[name](conversation)
-    elif name not in _FOR_LEARNERS:
-        await conversation.say(messages.UNKNOWN_TEXT)
-    elif learner := await conversation.services.repository.get_user_state(conversation.learner_id):
-        await _FOR_LEARNERS[name](conversation, learner)
+    if name in _PUBLIC_COMMANDS:
+        await _PUBLIC_COMMANDS[name](conversation)
+    elif name not in _LEARNER_COMMANDS:
+        await conversation.reply(texts.UNKNOWN_TEXT)
+    elif learner := await conversation.context.repository.get_user_state(conversation.learner_id):
+        await _LEARNER_COMMANDS[name](conversation, learner)
     else:
-        await conversation.say(messages.NOT_REGISTERED)
+        await conversation.reply(texts.NOT_REGISTERED)
 
 
 # ---------------------------------------------------------------- commands
 
 
 async def start(conversation: Conversation) -> None:
-    """Register, greet, explain and offer the first question.
-
-    Args:
-        conversation: with whom.
-    """
-    services = conversation.services
-    learner, is_new = await services.repository.add_learner(
-        conversation.learner_id, conversation.update.bot_id, services.settings
+    """Register, greet, explain and offer the first question."""
+    context = conversation.context
+    learner, is_new = await context.repository.add_learner(
+        conversation.learner_id, conversation.update.bot_id, context.settings
     )
     if learner.bot_id != conversation.update.bot_id:
-        await conversation.point_home(learner.bot_id)
+        await conversation.redirect_to_home_bot(learner.bot_id)
         return
     keyboard = keyboards.welcome_keyboard() if is_new else keyboards.next_keyboard()
-    await conversation.say(messages.welcome_text(learner, is_new=is_new), keyboard)
+    await conversation.reply(texts.welcome_text(learner, is_new=is_new), keyboard)
 
 
 async def say_help(conversation: Conversation) -> None:
-    """Say what the bot does.
-
-    Args:
-        conversation: with whom.
-    """
-    await conversation.say(messages.help_text(rules_of(conversation.services.settings)))
+    """Say what the bot does."""
+    await conversation.reply(texts.help_text(rules_of(conversation.context.settings)))
 
 
 async def say_privacy(conversation: Conversation) -> None:
-    """Say what is stored.
-
-    Args:
-        conversation: with whom.
-    """
-    await conversation.say(messages.PRIVACY_TEXT)
+    """Say what is stored."""
+    await conversation.reply(texts.PRIVACY_TEXT)
 
 
 async def show_stats(conversation: Conversation, learner: Learner) -> None:
-    """Show level, streak and topics, as a picture with a caption that says the same.
-
-    Args:
-        conversation: with whom.
-        learner: their state.
-    """
-    services = conversation.services
-    history = await services.repository.read_progress(learner, services.now())
+    """Show level, streak and topics, as a picture with a caption that says the same."""
+    context = conversation.context
+    history, rules = await context.repository.get_progress(learner, context.now()), rules_of(context.settings)
     await send_progress(
         conversation.account.gateway,
         conversation.account.pictures,
-        learner.id,
-        picture_version(learner.version, history.today),
+        learner,
         history,
-        progress_caption(history, rules_of(services.settings)),
+        progress_caption(history, rules),
+        rules.target_success,
         keyboards.stats_keyboard(history.reviews_due),
     )
 
 
 async def show_settings(conversation: Conversation, learner: Learner) -> None:
-    """Show the settings.
-
-    Args:
-        conversation: with whom.
-        learner: their state.
-    """
-    await conversation.say(messages.settings_text(learner), keyboards.settings_keyboard(learner))
+    """Show the settings."""
+    await conversation.reply(texts.settings_text(learner), keyboards.settings_keyboard(learner))
 
 
 async def stop_daily(conversation: Conversation, learner: Learner) -> None:
-    """Switch daily quizzes off.
-
-    Args:
-        conversation: with whom.
-        learner: their state.
-    """
-    await conversation.services.repository.set_daily_enabled(learner.id, enabled=False)
-    await conversation.say(messages.STOPPED_TEXT)
+    """Switch daily quizzes off."""
+    await conversation.context.repository.set_daily_enabled(learner.id, enabled=False)
+    await conversation.reply(texts.STOPPED_TEXT)
 
 
 async def resume_daily(conversation: Conversation, learner: Learner) -> None:
-    """Switch daily quizzes on.
-
-    Args:
-        conversation: with whom.
-        learner: their state.
-    """
-    learner = await conversation.services.repository.set_daily_enabled(learner.id, enabled=True)
-    await conversation.say(messages.resumed_text(learner))
+    """Switch daily quizzes on."""
+    learner = await conversation.context.repository.set_daily_enabled(learner.id, enabled=True)
+    await conversation.reply(texts.resumed_text(learner))
 
 
 async def send_export(conversation: Conversation, learner: Learner) -> None:
-    """Send everything that is stored, as a file.
-
-    Args:
-        conversation: with whom.
-        learner: their state.
-    """
-    document = await conversation.services.repository.export_learner(learner.id) or "{}"
-    await conversation.account.gateway.send_file(
-        learner.id, document.encode(), "quiz-data.json", messages.EXPORT_CAPTION
-    )
+    """Send everything that is stored, as a file."""
+    document = await conversation.context.repository.export_learner(learner.id) or "{}"
+    await conversation.account.gateway.send_file(learner.id, document.encode(), "quiz-data.json", texts.EXPORT_CAPTION)
 
 
 async def ask_erase(conversation: Conversation, _: Learner) -> None:
-    """Ask once more before erasing.
-
-    Args:
-        conversation: with whom.
-    """
-    await conversation.say(messages.ERASE_QUESTION, keyboards.erase_keyboard())
+    """Ask once more before erasing."""
+    await conversation.reply(texts.ERASE_QUESTION, keyboards.erase_keyboard())
 
 
-_FOR_ANYBODY: dict[str, Callable[[Conversation], Awaitable[None]]] = {
+_PUBLIC_COMMANDS: dict[str, Callable[[Conversation], Awaitable[None]]] = {
     "start": start,
     "help": say_help,
     "privacy": say_privacy,
 }
 
-_FOR_LEARNERS: dict[str, Callable[[Conversation, Learner], Awaitable[None]]] = {
+_LEARNER_COMMANDS: dict[str, Callable[[Conversation, Learner], Awaitable[None]]] = {
     "stats": show_stats,
     "settings": show_settings,
     "stop": stop_daily,
@@ -355,13 +262,12 @@ _FOR_LEARNERS: dict[str, Callable[[Conversation, Learner], Awaitable[None]]] = {
 
 
 async def _handle_tap(conversation: Conversation) -> None:
-    try:
-        callback = unpack(conversation.update.content)
-    except ForgedCallbackError:
-        return  # the toast has said so; there is nothing to do
-    learner = await conversation.services.repository.get_user_state(conversation.learner_id)
+    callback = conversation.update.callback
+    if callback is None:
+        return  # the callback answer has said so
+    learner = await conversation.context.repository.get_user_state(conversation.learner_id)
     if learner is None:
-        await conversation.say(messages.NOT_REGISTERED)
+        await conversation.reply(texts.NOT_REGISTERED)
         return
     await _act(conversation, learner, callback)
 
@@ -373,8 +279,9 @@ async def _act(conversation: Conversation, learner: Learner, callback: Callback)
         case OpenSettings(page):
             await _show_page(conversation, learner, page)
         case ChooseOffset(minutes):
-            keyboard = keyboards.zone_keyboard(minutes, conversation.services.now())
-            await conversation.change("<b>Time zone</b>\n\nWhich of these is nearest to you?", keyboard)
+            zones = await _list_zones(conversation.context)
+            keyboard = keyboards.zone_keyboard(minutes, conversation.context.now(), zones)
+            await conversation.edit_or_reply(texts.ZONE_PAGE, keyboard)
         case MoveHere():
             await conversation.move_here()
         case ConfirmErase(confirmed):
@@ -386,7 +293,7 @@ async def _act(conversation: Conversation, learner: Learner, callback: Callback)
 
 
 async def _change_settings(conversation: Conversation, learner: Learner, callback: Callback) -> None:
-    repository = conversation.services.repository
+    repository = conversation.context.repository
     match callback:
         case ChooseHour(hour):
             await _show_page(conversation, await repository.set_daily_at(learner.id, time(hour)), "main")
@@ -406,11 +313,11 @@ async def _change_settings(conversation: Conversation, learner: Learner, callbac
 async def _note_experience(conversation: Conversation, experience: Experience) -> None:
     """Start a new learner where they say they stand; after the first answer, the answers say it better."""
     ability = EXPERIENCE_PRIORS[experience]
-    settings = conversation.services.settings
+    settings = conversation.context.settings
     level = nearest_level(ability.mean, target=settings.target_success)
-    await conversation.services.repository.set_experience(conversation.learner_id, level, ability)
-    text = messages.experience_text(experience, rules_of(settings))
-    await conversation.change(text, keyboards.next_keyboard("Give me a question ›"))
+    await conversation.context.repository.set_experience(conversation.learner_id, level, ability)
+    text = texts.experience_text(experience, rules_of(settings))
+    await conversation.edit_or_reply(text, keyboards.next_keyboard("Give me a question ›"))
 
 
 def _toggled(topics: tuple[Topic, ...], topic: Topic) -> list[Topic]:
@@ -419,43 +326,45 @@ def _toggled(topics: tuple[Topic, ...], topic: Topic) -> list[Topic]:
     return [] if len(chosen) == len(Topic) else [known for known in Topic if known in chosen]
 
 
+async def _list_zones(context: QuizContext) -> list[str]:
+    """Return the zones that can be chosen: those that the database knows as well."""
+    unknown = await context.repository.database.find_unknown_zones(ZONES)
+    return [zone for zone in ZONES if zone not in unknown]
+
+
 async def _show_page(conversation: Conversation, learner: Learner, page: str) -> None:
-    now = conversation.services.now().astimezone(UTC)
+    now = conversation.context.now().astimezone(UTC)
     match page:
         case "hour":
-            await conversation.change(
-                "<b>Hour of the daily quiz</b>\n\nOn your own clock.", keyboards.hour_keyboard(learner)
-            )
+            await conversation.edit_or_reply(texts.HOUR_PAGE, keyboards.hour_keyboard(learner))
         case "zone":
-            await conversation.change(
-                "<b>Time zone</b>\n\nWhat does your clock show now?", keyboards.offset_keyboard(now)
-            )
+            keyboard = keyboards.offset_keyboard(now, await _list_zones(conversation.context))
+            await conversation.edit_or_reply(texts.OFFSET_PAGE, keyboard)
         case "topics":
-            text = "<b>Topics</b>\n\nTap to choose; nothing chosen means all of them."
-            await conversation.change(text, keyboards.topics_keyboard(learner))
+            await conversation.edit_or_reply(texts.TOPICS_PAGE, keyboards.topics_keyboard(learner))
         case "done":
-            await conversation.change(messages.settings_text(learner))
+            await conversation.edit_or_reply(texts.settings_text(learner))
         case _:
-            await conversation.change(messages.settings_text(learner), keyboards.settings_keyboard(learner))
+            await conversation.edit_or_reply(texts.settings_text(learner), keyboards.settings_keyboard(learner))
 
 
 async def _erase(conversation: Conversation, *, confirmed: bool) -> None:
     if not confirmed:
-        await conversation.change(messages.ERASE_CANCELLED)
+        await conversation.edit_or_reply(texts.ERASE_CANCELLED)
         return
-    await conversation.change(messages.ERASED_TEXT)
-    await erase_learner(conversation.services, conversation.learner_id)
+    await conversation.edit_or_reply(texts.ERASED_TEXT)
+    await erase_learner(conversation.context, conversation.learner_id)
     await conversation.accounts.forget_pictures(conversation.learner_id)
 
 
 async def _report(conversation: Conversation, button: ReportButton) -> None:
     """Open or close the reasons, or take one; a quiz that is not theirs, or not answered, changes nothing."""
-    services, learner_id, quiz_id = conversation.services, conversation.learner_id, QuizId(button.quiz_id)
+    context, learner_id, quiz_id = conversation.context, conversation.learner_id, QuizId(button.quiz_id)
     reason = ReportReason(button.reason) if button.reason else None
     if isinstance(button, ReportQuestion):
-        allowed = await quiz_reports.report_question(services, quiz_id, learner_id, ReportReason(button.reason))
+        allowed = await reports.report_question(context, quiz_id, learner_id, ReportReason(button.reason))
     else:
-        allowed = await quiz_reports.may_report(services, quiz_id, learner_id)
+        allowed = await reports.may_report(context, quiz_id, learner_id)
     if allowed:
         make = keyboards.report_keyboard if isinstance(button, OpenReport) else keyboards.feedback_keyboard
         await conversation.change_keyboard(make(quiz_id, reason))

@@ -1,6 +1,6 @@
 """How able learners are and how hard questions are, estimated answer by answer. Pure.
 
-Theory of operation. Ability and difficulty stand on one scale of logits. Whoever answers a question of their own
+Theory of operation. Ability and difficulty stand on one scale of logits. A learner who answers a question of their own
 difficulty and does not guess is right half of the time; guessing among the options lifts that:
 ``P = c + (1 - c) * sigmoid(ability - difficulty)`` with ``c = 1 / options`` (Birnbaum's three-parameter model with
 equal slopes: Lord and Novick 1968, chapter 17). Both estimates carry a variance, and each answer moves them as an
@@ -39,23 +39,12 @@ EXPERIENCE_PRIORS = {
 
 
 def expected_success(ability: float, difficulty: float) -> float:
-    """Return the chance of a right answer, between `GUESS` and 1.
-
-    Args:
-        ability: of the learner, in logits.
-        difficulty: of the question, in logits.
-    """
+    """Return the chance of a right answer, between `GUESS` and 1, from ability and difficulty in logits."""
     return GUESS + (1 - GUESS) / (1 + math.exp(difficulty - ability))
 
 
 def update_ratings(learner: Rating, question: Rating, *, correct: bool) -> tuple[Rating, Rating]:
-    """Return the ratings of learner and question after an answer.
-
-    Args:
-        learner: before the answer.
-        question: before the answer.
-        correct: how it was answered.
-    """
+    """Return the ratings of learner and question after an answer, from those before it."""
     success = expected_success(learner.mean, question.mean)
     known = (success - GUESS) / (1 - GUESS)
     slope = (1 - GUESS) * known * (1 - known)

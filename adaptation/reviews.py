@@ -1,4 +1,4 @@
-"""When a missed question comes back: the FSRS scheduler behind values of ours. Pure."""
+"""When a missed question comes back: the FSRS scheduler behind the service's own types. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from fsrs import Card, Rating, Scheduler, State
 
 from domain.learning import Memory
 
-LONGEST_DAYS = 180
+MAX_REVIEW_DAYS = 180
 """A question that is known by heart still comes back twice a year."""
 
-_SCHEDULER = Scheduler(learning_steps=(), relearning_steps=(), maximum_interval=LONGEST_DAYS, enable_fuzzing=False)
+_SCHEDULER = Scheduler(learning_steps=(), relearning_steps=(), maximum_interval=MAX_REVIEW_DAYS, enable_fuzzing=False)
 _SAME_CARD = 1
-"""A card without an id waits a millisecond to make one from the clock; ours are known by learner and item instead."""
+"""A card without an id waits a millisecond to make one from the clock, and nothing here needs one."""
 
 
 def remember(memory: Memory | None, at: datetime, *, correct: bool) -> Memory | None:
@@ -22,7 +22,6 @@ def remember(memory: Memory | None, at: datetime, *, correct: bool) -> Memory | 
     Args:
         memory: as it was after the answer before; None when there is none.
         at: the moment of this answer, aware; one before the latest review counts as that.
-        correct: how it was answered.
     """
     if memory is None and correct:
         return None

@@ -16,6 +16,7 @@ nor two days are alike.
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,21 +24,9 @@ from dataclasses import dataclass, field
 from adaptation.ratings import TARGET_SUCCESS, expected_success
 from domain.catalog import Level, Topic
 from domain.ids import QuestionId
+from domain.learning import Candidate
 
 LEVELS_AROUND = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """As much of a question as the choice depends on."""
-
-    id: QuestionId
-    topic: Topic
-    level: Level
-    difficulty: float
-    """In logits."""
-    worn: frozenset[Level] = frozenset()
-    """Levels of learners more than half of whom would have been shown it, with one more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +41,8 @@ class Chooser:
     being_placed: bool = False
     scores: Mapping[Topic, tuple[int, int]] = field(default_factory=dict)
     """Answers and right answers by topic."""
+    max_shown: float = math.inf
+    """Learners of their level that a question is shown to, as long as there are others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +64,7 @@ def choose_question(
     rng: random.Random,
     rules: SelectionRules = DEFAULT_SELECTION,
 ) -> Candidate | None:
-    """Return the question that a learner gets next, or None when they have seen all of their topics.
-
-    Args:
-        candidates: what can be asked.
-        seen: what the learner has had; a set.
-        chooser: the learner.
-        rng: the source of chance.
-        rules: the numbers to go by.
-    """
+    """Return the question that a learner gets next, or None when they have seen all of their topics."""
     tier = _best_tier([candidate for candidate in candidates if candidate.id not in seen], chooser)
     if not tier:
         return None
@@ -101,7 +84,7 @@ def _best_tier(unseen: Sequence[Candidate], chooser: Chooser) -> Sequence[Candid
         near = wanted
     else:
         near = [candidate for candidate in wanted if abs(candidate.level - level) <= LEVELS_AROUND]
-    fitting = [candidate for candidate in near if not candidate.worn or level not in candidate.worn]
+    fitting = [one for one in near if level not in one.shown or one.shown[level] + 1 <= chooser.max_shown]
     return fitting or near or wanted
 
 
@@ -109,20 +92,5 @@ def topic_weight(answered: int, correct: int) -> float:
     """Return the share of wrong answers to expect in a topic, which is the weight of its questions in the draw.
 
     The few answers of a newcomer are mixed with four more of which one is wrong, which is about the target.
-
-    Args:
-        answered: answers so far.
-        correct: right ones among them.
     """
     return (answered - correct + 1) / (answered + 4)
-
-
-def worn_levels(shown: Mapping[Level, int], learners: Mapping[Level, int], limit: float) -> frozenset[Level]:
-    """Return the levels where showing a question to one more learner would pass the limit.
-
-    Args:
-        shown: learners who were shown it, by their level.
-        learners: learners who were ever asked anything on a level.
-        limit: the largest share of them that a question may be shown to.
-    """
-    return frozenset(level for level, count in shown.items() if count + 1 > limit * learners.get(level, 0))

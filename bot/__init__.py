@@ -1,1 +1,1 @@
-"""Telegram, as the bot sees it: texts, keyboards, callback data, transport, handlers."""
+"""Telegram: the client and its rate limit, texts, keyboards, conversations."""

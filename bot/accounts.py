@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from bot.gateway import TelegramGateway
+from bot.client import TelegramGateway
 from bot.picture_cache import PictureCache
 from domain.errors import UnknownBotError
 from domain.ids import BotId, LearnerId
+from domain.readiness import BOT_REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,28 +20,23 @@ class Account:
     gateway: TelegramGateway
     pictures: PictureCache
 
+    @property
+    def refusal(self) -> str | None:
+        """Return Telegram's words while this process finds that Telegram refuses the bot."""
+        return self.gateway.breaker.refusal
+
 
 class Accounts:
     """All bots of the service by their ids."""
 
     def __init__(self, accounts: Iterable[Account]) -> None:
-        """Take the bots.
-
-        Args:
-            accounts: at least one, each with an id of its own.
-        """
+        """Take at least one bot, each with an id of its own."""
         self._by_id = {account.id: account for account in accounts}
 
     def __iter__(self) -> Iterator[Account]:
-        """Yield each bot, in the order of the settings."""
         return iter(self._by_id.values())
 
     def __contains__(self, bot_id: BotId | None) -> bool:
-        """Return whether a bot is one of the service's.
-
-        Args:
-            bot_id: which.
-        """
         return bot_id in self._by_id
 
     @property
@@ -51,9 +47,6 @@ class Accounts:
     def of(self, bot_id: BotId) -> Account:
         """Return a bot.
 
-        Args:
-            bot_id: which.
-
         Raises:
             UnknownBotError: the service has no token for it.
         """
@@ -62,11 +55,21 @@ class Accounts:
         except KeyError:
             raise UnknownBotError(bot_id) from None
 
-    async def forget_pictures(self, learner_id: LearnerId) -> None:
-        """Forget the pictures of a learner, whichever bot sent them.
+    def refused(self) -> dict[BotId, str]:
+        """Return the bots that this process finds refused, with Telegram's words."""
+        return {account.id: words for account in self if (words := account.refusal)}
 
-        Args:
-            learner_id: whose.
-        """
+    async def describe_refused(self) -> list[str]:
+        """Return a line for each bot that Telegram refuses, whichever process found out, with what to do."""
+        refusals = {account.id: await account.gateway.breaker.find_refusal() for account in self}
+        return [
+            f"{BOT_REFUSED} {bot_id} ({words}): look it up at @BotFather and put its present token into "
+            "TELEGRAM_BOT_TOKEN; its quizzes wait until Telegram accepts it again"
+            for bot_id, words in refusals.items()
+            if words
+        ]
+
+    async def forget_pictures(self, learner_id: LearnerId) -> None:
+        """Forget the pictures of a learner, whichever bot sent them."""
         for account in self:
             await account.pictures.forget(learner_id)

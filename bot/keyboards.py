@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 
-from bot.callbacks import (
+from bot.texts import EXPERIENCES, LETTERS, REASONS
+from bot.zones import city, offsets, zones_at
+from domain.callbacks import (
     AllTopics,
     AnswerTap,
     Callback,
@@ -26,11 +28,10 @@ from bot.callbacks import (
     SwitchDaily,
     ToggleTopic,
 )
-from bot.messages import EXPERIENCES, LETTERS, REASONS
-from bot.zones import city, offsets, zones_at
 from domain.catalog import ReportReason, Topic
 from domain.ids import QuizId
 from domain.models import Learner
+from domain.time_zones import ZONES
 
 
 def _button(text: str, callback: Callback) -> InlineKeyboardButton:
@@ -56,20 +57,12 @@ def move_keyboard() -> InlineKeyboardMarkup:
 
 
 def question_keyboard(quiz_id: QuizId) -> InlineKeyboardMarkup:
-    """Return the four answer buttons.
-
-    Args:
-        quiz_id: the quiz that they answer.
-    """
+    """Return the four answer buttons."""
     return _keyboard([_button(letter, AnswerTap(quiz_id, place)) for place, letter in enumerate(LETTERS)])
 
 
 def next_keyboard(text: str = NEXT) -> InlineKeyboardMarkup:
-    """Return the button that asks for a question.
-
-    Args:
-        text: what stands on it.
-    """
+    """Return the button that asks for a question."""
     return _keyboard([_button(text, NextQuestion())])
 
 
@@ -80,22 +73,13 @@ def welcome_keyboard() -> InlineKeyboardMarkup:
 
 
 def stats_keyboard(due: int) -> InlineKeyboardMarkup:
-    """Return the buttons under a learner's progress.
-
-    Args:
-        due: how many missed questions wait for them.
-    """
+    """Return the buttons under a learner's progress."""
     review = [[_button(f"🔁 Review what you missed ({due})", NextReview())]] if due else []
     return _keyboard([_button(NEXT, NextQuestion())], *review)
 
 
 def feedback_keyboard(quiz_id: QuizId, reported: ReportReason | None = None) -> InlineKeyboardMarkup:
-    """Return the buttons under an answered question: the next one, and a quiet one that doubts this one.
-
-    Args:
-        quiz_id: the answered quiz.
-        reported: what the learner found wrong with its question.
-    """
+    """Return the buttons under an answered question: the next one, and a quiet one that doubts this one."""
     label = "⚑ Reported, thank you" if reported else "⚑ Report a problem"
     return _keyboard([_button(NEXT, NextQuestion())], [_button(label, OpenReport(quiz_id, reported or ""))])
 
@@ -104,10 +88,6 @@ def report_keyboard(quiz_id: QuizId, reported: ReportReason | None = None) -> In
     """Return the reasons for which a question can be reported, the one given before marked.
 
     The way back stands last: a chat keeps its lower end in view, so a hasty second tap on "Report" falls on it.
-
-    Args:
-        quiz_id: the answered quiz.
-        reported: what the learner found wrong with its question.
     """
     reasons = (
         [_button(f"{'• ' if reason is reported else ''}{text}", ReportQuestion(quiz_id, reason))]
@@ -126,11 +106,7 @@ def erase_keyboard() -> InlineKeyboardMarkup:
 
 
 def settings_keyboard(learner: Learner) -> InlineKeyboardMarkup:
-    """Return the settings' main page.
-
-    Args:
-        learner: whose.
-    """
+    """Return the settings' main page."""
     daily = "Daily quiz: on ✓" if learner.daily_enabled else "Daily quiz: off"
     return _keyboard(
         [_button(daily, SwitchDaily(enabled=not learner.daily_enabled))],
@@ -140,44 +116,28 @@ def settings_keyboard(learner: Learner) -> InlineKeyboardMarkup:
 
 
 def hour_keyboard(learner: Learner) -> InlineKeyboardMarkup:
-    """Return the hours of a day, the learner's marked.
-
-    Args:
-        learner: whose.
-    """
+    """Return the hours of a day, the learner's marked."""
     chosen = learner.daily_at.hour
     hours = (_button(f"{'• ' if hour == chosen else ''}{hour:02}:00", ChooseHour(hour)) for hour in range(24))
     return _keyboard(*_grid(hours, 4), [_BACK])
 
 
-def offset_keyboard(now: datetime) -> InlineKeyboardMarkup:
-    """Return what the world's clocks show, so that a learner finds theirs.
-
-    Args:
-        now: an aware moment.
-    """
+def offset_keyboard(now: datetime, zones: Sequence[str] = ZONES) -> InlineKeyboardMarkup:
+    """Return what the world's clocks show, so that a learner finds theirs."""
     utc = now.astimezone(UTC)
-    times = (_button(f"{utc + timedelta(minutes=minutes):%a %H:%M}", ChooseOffset(minutes)) for minutes in offsets(now))
+    shown = ((minutes, utc + timedelta(minutes=minutes)) for minutes in offsets(now, zones))
+    times = (_button(f"{clock:%a %H:%M}", ChooseOffset(minutes)) for minutes, clock in shown)
     return _keyboard(*_grid(times, 4), [_BACK])
 
 
-def zone_keyboard(minutes: int, now: datetime) -> InlineKeyboardMarkup:
-    """Return the cities whose clocks show the time that the learner picked.
-
-    Args:
-        minutes: the offset from UTC.
-        now: an aware moment.
-    """
-    cities = (_button(city(zone), ChooseZone(zone)) for zone in zones_at(minutes, now))
+def zone_keyboard(minutes: int, now: datetime, zones: Sequence[str] = ZONES) -> InlineKeyboardMarkup:
+    """Return the cities whose clocks show the time that the learner picked, in minutes from UTC."""
+    cities = (_button(city(zone), ChooseZone(zone)) for zone in zones_at(minutes, now, zones))
     return _keyboard(*_grid(cities, 3), [_button("‹ Back", OpenSettings("zone"))])
 
 
 def topics_keyboard(learner: Learner) -> InlineKeyboardMarkup:
-    """Return the topics, the chosen ones marked.
-
-    Args:
-        learner: whose.
-    """
+    """Return the topics, the chosen ones marked."""
     chosen = set(learner.topics)
     topics = (_button(f"{'✅ ' if topic in chosen else ''}{topic.label}", ToggleTopic(topic)) for topic in Topic)
     return _keyboard(*_grid(topics, 2), [_button("All topics" if chosen else "✅ All topics", AllTopics()), _BACK])

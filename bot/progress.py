@@ -9,6 +9,7 @@ from difficulty_adapter import DEFAULT_RULES, Rules
 from domain.catalog import Level
 from domain.history import ProgressHistory, Tally
 from domain.models import TopicScore
+from domain.words import plural
 
 LEVEL_MARK = {Level.BEGINNER: "🌱", Level.INTERMEDIATE: "🔧", Level.ADVANCED: "🚀", Level.EXPERT: "🏆"}
 
@@ -20,12 +21,7 @@ TOPIC_ANSWERS = 5
 
 
 def progress_caption(history: ProgressHistory, rules: Rules = DEFAULT_RULES) -> str:
-    """Return what the picture shows, in text; far below the 1024 characters that a caption may have.
-
-    Args:
-        history: the learner's answers and where they stand.
-        rules: how levels change.
-    """
+    """Return what the picture shows, in text; far below the 1024 characters that a caption may have."""
     lines = ["<b>Your progress</b>", "", level_line(history.level, history.points, history.placement_left, rules)]
     if not history.answers:
         return "\n".join([*lines, "", "No answers yet: /quiz!"])
@@ -35,14 +31,7 @@ def progress_caption(history: ProgressHistory, rules: Rules = DEFAULT_RULES) -> 
 
 
 def level_line(level: Level, points: int, placement_left: int = 0, rules: Rules = DEFAULT_RULES) -> str:
-    """Return a level and the way to the next one.
-
-    Args:
-        level: where the learner stands.
-        points: their progress within it.
-        placement_left: answers until they are placed; 0 when they are.
-        rules: how levels change.
-    """
+    """Return a level and the way to the next one, or to the end of the placement."""
     name = f"{LEVEL_MARK[level]} Level: <b>{level.label}</b>"
     if placement_left > 0:
         return f"{name} for now · {_count(placement_left, 'more answer')} to find yours"
@@ -52,10 +41,10 @@ def level_line(level: Level, points: int, placement_left: int = 0, rules: Rules 
         rights = -(points // rules.reward)
         return f"{name} · {_count(rights, 'right answer')} to make good the last {_misses(points, rules)}"
     following = Level(level + 1).label
-    if points >= rules.limit:  # the answers are not clear enough yet, or an operator lowered the limit
-        return f"{name}  {'▰' * rules.limit}  keep it up for {following}"
-    bar = "▰" * points + "▱" * (rules.limit - points)
-    return f"{name}  {bar}  {points}/{rules.limit} to {following}"
+    if points >= rules.threshold:  # the answers are not clear enough yet, or an operator lowered the limit
+        return f"{name}  {'▰' * rules.threshold}  keep it up for {following}"
+    bar = "▰" * points + "▱" * (rules.threshold - points)
+    return f"{name}  {bar}  {points}/{rules.threshold} to {following}"
 
 
 def _misses(points: int, rules: Rules) -> str:
@@ -133,4 +122,4 @@ def _share(score: TopicScore) -> str:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {plural(number, noun)}"

@@ -2,7 +2,8 @@
 
 It behaves as the library's HTTPXRequest does; `tests/unit/test_transport.py` holds both to the same cases. Different on
 purpose: an error says what happened without the address, since that has the token in it, and has no cause that would;
-and an answer that cannot be read is not logged, since it may have somebody's name in it.
+an answer that cannot be read is not logged, since it may have somebody's name in it; and a refusal that is not
+Telegram's own is a network error, whatever its status, so that Forbidden and its like are always Telegram's words.
 """
 
 from __future__ import annotations
@@ -10,40 +11,50 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import re
 import ssl
-from collections.abc import Mapping
 from functools import cache
-from typing import IO, Any
+from http import HTTPStatus
+from http.client import responses
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
-from uuid import uuid4
 
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractStreamWriter
-from telegram._utils.types import ODVInput
-from telegram.error import NetworkError, TelegramError, TimedOut
+from telegram.error import BadRequest, NetworkError, TelegramError, TimedOut
 from telegram.request import BaseRequest, RequestData
 
-from domain.errors import StartupError
+from bot.answers import is_refusal
 
 _FORM = "application/x-www-form-urlencoded"
 _PIECE = 64 * 1024
 """Bytes of a body that must get into the socket within one write timeout."""
-_SHORTEST = 0.001
+MAX_ANSWER_BYTES = 20_000_000
+"""Of an answer; a hundred updates of the largest kind take less than a tenth of it."""
+MAX_WORDS = 4096
+SLACK_SECONDS = 90.0
+"""For a request beside its last wait for an answer: to connect and to send a picture."""
+_MIN_TIMEOUT = 0.001
 """Seconds; aiohttp takes a timeout of 0 for none, the library for one that is over at once."""
-_IN_HEADERS = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
-"""How a name is quoted in multipart/form-data (the HTML standard, "multipart form data")."""
+
+MAX_WAIT = 3600
+"""Seconds of a 429 that are believed: a mistaken number would else stop a chat or a method for years, while a right one
+that is longer costs one refused request an hour."""
 
 UNREADABLE = "Invalid server response"
 """The library's words for an answer that is no JSON: whether Telegram acted is not known."""
 
-_TOKEN = re.compile(r"/bot(\d+:[^/]+)/")
+_UNREAD_PARTS = ("entities", "caption_entities", "reply_markup", "link_preview_options", "from")
+"""Of the message that a call returns: the library would make objects of them, at a tenth of what sending one costs."""
 
-Files = Mapping[str, tuple[str, bytes | IO[bytes], str]]
-"""By the part's name: the file's name, its content and its type."""
+_READ_BY_LIBRARY = frozenset({400, 401, 403, 404, 409, 429})
+"""Statuses for which the library has errors of their own; of others below 500 it says that the network failed."""
+
+_TOKEN = re.compile(r"/bot(\d+:[^/]+)/")
 
 
 class AiohttpRequest(BaseRequest):
@@ -64,19 +75,7 @@ class AiohttpRequest(BaseRequest):
         media_write_timeout: float | None = 20,
         pool_timeout: float | None = 1,
     ) -> None:
-        """Take what holds where a call says nothing else; the defaults are the library's. Timeouts are in seconds.
-
-        Args:
-            pool_size: requests, and so connections, at most at once.
-            connect_timeout: until a connection stands, TLS included.
-            read_timeout: between two pieces of an answer.
-            write_timeout: for each piece of a request.
-            media_write_timeout: likewise, when files are uploaded.
-            pool_timeout: until one of the connections is free.
-
-        Raises:
-            StartupError: the environment names a proxy of another kind.
-        """
+        """Bound requests, and so connections, by `pool_size`; timeouts are in seconds, by default the library's."""
         self._free = asyncio.Semaphore(pool_size)
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
@@ -110,16 +109,24 @@ class AiohttpRequest(BaseRequest):
     def parse_json_payload(payload: bytes) -> dict[str, Any]:
         """Return an answer's content; unlike the library's own, keep what cannot be read out of the log.
 
-        It may be the better part of a message, with the name of whoever it went to.
-
-        Args:
-            payload: of an answer.
+        It may be most of a message, with the name of the learner who got it.
 
         Raises:
             TelegramError: it is no JSON.
         """
-        with contextlib.suppress(ValueError, TypeError):
-            return dict(json.loads(payload.decode("utf-8", "replace")))
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            content = _Content(json.loads(payload.decode("utf-8", "replace")))
+            if isinstance(words := content.get("description"), str):
+                content["description"] = _storable(words)
+            if content.get("ok") is not True:
+                content.pop("result", None)
+            elif isinstance(result := content.get("result"), dict) and "message_id" in result:
+                for part in _UNREAD_PARTS:
+                    result.pop(part, None)
+            parameters = content.get("parameters")
+            if isinstance(parameters, dict) and "retry_after" in parameters:
+                parameters["retry_after"] = _sane(parameters["retry_after"])
+            return content
         raise TelegramError(UNREADABLE)  # out here, the error has no context that holds the answer
 
     async def do_request(
@@ -127,21 +134,15 @@ class AiohttpRequest(BaseRequest):
         url: str,
         method: str,
         request_data: RequestData | None = None,
-        read_timeout: ODVInput[float] = BaseRequest.DEFAULT_NONE,
-        write_timeout: ODVInput[float] = BaseRequest.DEFAULT_NONE,
-        connect_timeout: ODVInput[float] = BaseRequest.DEFAULT_NONE,
-        pool_timeout: ODVInput[float] = BaseRequest.DEFAULT_NONE,
+        read_timeout: object = BaseRequest.DEFAULT_NONE,
+        write_timeout: object = BaseRequest.DEFAULT_NONE,
+        connect_timeout: object = BaseRequest.DEFAULT_NONE,
+        pool_timeout: object = BaseRequest.DEFAULT_NONE,
     ) -> tuple[int, bytes]:
         """Send a request and return the answer's status and body; called by the library.
 
         Args:
-            url: where, with the token in it.
-            method: of HTTP.
-            request_data: parameters and files.
             read_timeout: in seconds; None waits for ever, and what is not given is as in the constructor.
-            write_timeout: likewise.
-            connect_timeout: likewise.
-            pool_timeout: likewise.
 
         Raises:
             TimedOut: one of the timeouts passed.
@@ -150,28 +151,39 @@ class AiohttpRequest(BaseRequest):
         if self._session is None:
             msg = "the transport is not initialized"
             raise RuntimeError(msg)
-        files: Files = request_data.multipart_data if request_data else {}
-        usual_write = self._media_write_timeout if files else self._write_timeout
+        uploads = request_data is not None and request_data.contains_files
+        usual_write = self._media_write_timeout if uploads else self._write_timeout
         timeout = aiohttp.ClientTimeout(
+            total=_in_all(read := _seconds(read_timeout, self._read_timeout)),
             connect=_seconds(connect_timeout, self._connect_timeout),
-            sock_read=_seconds(read_timeout, self._read_timeout),
+            sock_read=read,
         )
         await self._wait_for_connection(_seconds(pool_timeout, self._pool_timeout))
         try:
-            body = await _encode(request_data, files, _seconds(write_timeout, usual_write))
-            proxy = self._proxy_for(url) if self._proxies else None
-            async with self._session.request(
-                method, url, data=body, timeout=timeout, proxy=proxy, allow_redirects=False
-            ) as answer:
-                status, payload = answer.status, await answer.read()
+            body = await _encode(request_data, _seconds(write_timeout, usual_write))
+            status, payload = await self._exchange(self._session, method, url, body, timeout)
         except Exception as error:  # noqa: BLE001 - the library would put any other into words, and the address with it
             failure = _translate(error)
         else:
-            return status, _without_token(payload, url) if method == "POST" or not answer.ok else payload
+            return status, _checked(method, url, status, payload)
         finally:
             self._free.release()
         # Out here, the error has no context: aiohttp's own says the address, and a traceback would show it.
         raise failure
+
+    async def _exchange(
+        self, session: aiohttp.ClientSession, method: str, url: str, body: _Body | None, limits: aiohttp.ClientTimeout
+    ) -> tuple[int, bytes]:
+        proxy = self._proxy_for(url) if self._proxies else None
+        async with session.request(
+            method, url, data=body, timeout=limits, proxy=proxy, allow_redirects=False
+        ) as answer:
+            payload = bytearray()
+            async for piece in answer.content.iter_chunked(_PIECE):
+                payload += piece
+                if len(payload) > MAX_ANSWER_BYTES:
+                    raise aiohttp.ClientPayloadError
+            return answer.status, bytes(payload)
 
     async def _wait_for_connection(self, seconds: float | None) -> None:
         try:
@@ -186,17 +198,10 @@ class AiohttpRequest(BaseRequest):
 
 
 def _proxies() -> dict[str, str]:
-    """Return the environment's proxies by the scheme of what is asked for."""
+    """Return the environment's proxies by the scheme of what is asked for; `settle_proxies` left only those of HTTP."""
     found = getproxies()
-    proxies = {scheme: proxy for scheme in ("http", "https") if (proxy := found.get(scheme) or found.get("all"))}
-    for scheme, proxy in proxies.items():
-        kind, _, _ = proxy.rpartition("://")
-        if kind not in {"", "http", "https"}:
-            raise StartupError(
-                f"{scheme.upper()}_PROXY or ALL_PROXY names a {kind.upper()} proxy; only HTTP ones serve"
-            )
-        proxies[scheme] = proxy if kind else f"http://{proxy}"
-    return proxies
+    proxies = {scheme: found.get(scheme) or found.get("all", "") for scheme in ("http", "https")}
+    return {scheme: proxy if "://" in proxy else f"http://{proxy}" for scheme, proxy in proxies.items() if proxy}
 
 
 class _Body(aiohttp.Payload):
@@ -219,40 +224,30 @@ class _Body(aiohttp.Payload):
                 await writer.write(self._content[start : start + _PIECE])
 
 
-async def _encode(data: RequestData | None, files: Files, write_timeout: float | None) -> _Body | None:
+async def _encode(data: RequestData | None, write_timeout: float | None) -> _Body | None:
     if data is None:
         return None
-    if not files:
+    if not data.contains_files:
         form = data.url_encoded_parameters().encode()
         return _Body(form, _FORM, write_timeout) if form else None
-    boundary = uuid4().hex
-    content = await _multipart(boundary, data.json_parameters, files)
-    return _Body(content, f"multipart/form-data; boundary={boundary}", write_timeout)
+    request = httpx.Request("POST", "/", data=data.json_parameters, files=data.multipart_data)
+    content = await asyncio.to_thread(request.read)  # from a file's handle, perhaps
+    return _Body(content, request.headers["Content-Type"], write_timeout)
 
 
-async def _multipart(boundary: str, fields: Mapping[str, str], files: Files) -> bytes:
-    pieces: list[bytes] = []
-    for name, value in fields.items():
-        head = f'--{boundary}\r\nContent-Disposition: form-data; name="{_quote(name)}"\r\n\r\n'
-        pieces += (head.encode(), value.encode(), b"\r\n")
-    for name, (file_name, content, content_type) in files.items():
-        head = (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{_quote(name)}"; filename="{_quote(file_name)}"\r\n'
-            f"Content-Type: {content_type}\r\n\r\n"
-        )
-        read = content if isinstance(content, bytes) else await asyncio.to_thread(content.read)
-        pieces += (head.encode(), read, b"\r\n")
-    return b"".join((*pieces, f"--{boundary}--\r\n".encode()))
-
-
-def _quote(name: str) -> str:
-    return name.translate(_IN_HEADERS)
-
-
-def _seconds(asked: ODVInput[float], usual: float | None) -> float | None:
+def _seconds(asked: object, usual: float | None) -> float | None:
     """Return a timeout: what the call asked for, None included, else the usual one."""
     chosen = asked if asked is None or isinstance(asked, int | float) else usual
-    return None if chosen is None else max(chosen, _SHORTEST)
+    return None if chosen is None else max(chosen, _MIN_TIMEOUT)
+
+
+def _sane(retry_after: object) -> int:
+    """Return how many seconds to wait, which the library would fail to read or take for ever if they are absurd."""
+    try:
+        seconds = float(retry_after)  # type: ignore[arg-type]  # of JSON
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    return 1 if math.isnan(seconds) else math.ceil(min(max(seconds, 1), MAX_WAIT))
 
 
 def _translate(error: Exception) -> TelegramError:
@@ -268,6 +263,42 @@ def _translate(error: Exception) -> TelegramError:
         reason = os.strerror(error.errno)
     name = type(error).__name__
     return NetworkError(f"aiohttp.{name}: {reason}" if reason else f"aiohttp.{name}")
+
+
+def _checked(method: str, url: str, status: int, payload: bytes) -> bytes:
+    """Return an answer's body without the token; raise what the library would not make of a refusal."""
+    if method == "POST" or status >= HTTPStatus.BAD_REQUEST:
+        payload = _without_token(payload, url)
+    if method == "POST" and not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        _check_refusal(status, payload)
+    return payload
+
+
+def _check_refusal(status: int, payload: bytes) -> None:
+    """Return if the library knows how to read a refusal, which only looks at its status."""
+    if not is_refusal(status, payload):
+        phrase = responses.get(status, "Unknown status")
+        raise NetworkError(f"{phrase} ({status}), which is not an answer of Telegram")
+    if status not in _READ_BY_LIBRARY and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        # the Bot API server, too, makes 400 of what it does not know
+        raise BadRequest(_storable(json.loads(payload)["description"]))
+
+
+def _storable(words: str) -> str:
+    """Cut what no database holds, and what nobody reads, out of the words of a refusal."""
+    return words[:MAX_WORDS].replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _in_all(read_timeout: float | None) -> float | None:
+    """Return the seconds that a request may take as a whole: one that trickles in keeps to the limit between pieces."""
+    return None if read_timeout is None else read_timeout + SLACK_SECONDS
+
+
+class _Content(dict[str, Any]):
+    """An answer, of which only one in Telegram's form has a result."""
+
+    def __missing__(self, name: str) -> Any:  # noqa: ANN401 - of JSON
+        raise TelegramError(UNREADABLE)
 
 
 def _without_token(payload: bytes, url: str) -> bytes:

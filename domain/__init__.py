@@ -1,1 +1,1 @@
-"""What the service talks about: ids, models, errors and settings. Imports nothing of ours."""
+"""Ids, models, what buttons mean, errors and settings: what every package talks about."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Self
 
 from domain.catalog import GenerationOutcome, Level, QuestionForm, QuestionSource, QuestionState, Topic
-from domain.models import Question, Row
+from domain.models import StoredQuestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,7 @@ class CheckSpec:
 class BankEntry:
     """A stored question with its standing, and what learners made of it."""
 
-    question: Question
+    question: StoredQuestion
     tags: tuple[str, ...]
     form: QuestionForm
     check: CheckSpec | None
@@ -38,28 +36,6 @@ class BankEntry:
     correct: int
     reports: int
 
-    @classmethod
-    def from_row(cls, row: Row) -> Self:
-        """Build from a row of ``list_questions``.
-
-        Args:
-            row: the columns by name.
-        """
-        spec = json.loads(row["check_spec"]) if row["check_spec"] else None
-        return cls(
-            question=Question.from_row(row),
-            tags=tuple(row["tags"]),
-            form=QuestionForm(row["form"]),
-            check=CheckSpec(spec["engine"], spec["setup"], spec["run"]) if spec else None,
-            state=QuestionState(row["state"]),
-            state_reason=row["state_reason"],
-            created_at=row["created_at"],
-            asked=row["asked"],
-            answered=row["answered"],
-            correct=row["correct"],
-            reports=row["reports"],
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class QuestionText:
@@ -69,16 +45,6 @@ class QuestionText:
     prompt: str
     code: str | None
     options: tuple[str, ...]
-
-    @classmethod
-    def from_row(cls, row: Row) -> Self:
-        """Build from a row of ``list_question_texts``.
-
-        Args:
-            row: the columns by name.
-        """
-        options = tuple(option["text"] for option in json.loads(row["options"]))
-        return cls(row["key"], row["prompt"], row["code"], options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,26 +61,6 @@ class ReportedQuestion:
     unclear: int
     outdated: int
     last_reported_at: datetime
-
-    @classmethod
-    def from_row(cls, row: Row) -> Self:
-        """Build from a row of ``list_reported``.
-
-        Args:
-            row: the columns by name.
-        """
-        return cls(
-            key=row["key"],
-            topic=Topic(row["topic"]),
-            level=Level(row["level"]),
-            source=QuestionSource(row["source"]),
-            state=QuestionState(row["state"]),
-            reports=row["reports"],
-            wrong=row["wrong"],
-            unclear=row["unclear"],
-            outdated=row["outdated"],
-            last_reported_at=row["last_reported_at"],
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +82,6 @@ class Stock:
     fresh: int
     """Those that the learner who has had the most of them has not had."""
 
-    @classmethod
-    def from_row(cls, row: Row) -> Self:
-        """Build from a row of ``count_stock``.
-
-        Args:
-            row: the columns by name.
-        """
-        return cls(Topic(row["topic"]), Level(row["level"]), row["active"], row["fresh"])
-
 
 @dataclass(frozen=True, slots=True)
 class GenerationSum:
@@ -152,26 +89,12 @@ class GenerationSum:
 
     outcome: GenerationOutcome
     reason: str
+    """The word that all their reasons begin with."""
+    latest: str
+    """The latest whole reason."""
     questions: int
     calls: int
     prompt_tokens: int
     completion_tokens: int
     cost: Decimal
     """US dollars."""
-
-    @classmethod
-    def from_row(cls, row: Row) -> Self:
-        """Build from a row of ``sum_generations``.
-
-        Args:
-            row: the columns by name.
-        """
-        return cls(
-            outcome=GenerationOutcome(row["outcome"]),
-            reason=row["reason"],
-            questions=row["questions"],
-            calls=row["calls"],
-            prompt_tokens=row["prompt_tokens"],
-            completion_tokens=row["completion_tokens"],
-            cost=row["cost"],
-        )

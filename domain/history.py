@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Self
 
 from domain.catalog import Level
-from domain.models import Row, TopicScore
+from domain.models import TopicScore
 
 _DAY = timedelta(days=1)
 
@@ -24,15 +23,6 @@ class PastAnswer:
     """After the answer."""
     streak: int
     """Days, after the answer."""
-
-    @classmethod
-    def from_row(cls, row: Row) -> Self:
-        """Build from a row of ``answers``.
-
-        Args:
-            row: the columns by name.
-        """
-        return cls(row["local_day"], row["correct"], Level(row["level_after"]), row["streak_after"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,29 +63,16 @@ class ProgressHistory:
     """Missed questions that will come back another day."""
 
     def tally(self, first: date = date.min, last: date = date.max) -> Tally:
-        """Return the answers of a stretch of days, summed up.
-
-        Args:
-            first: the stretch's first day.
-            last: its last day.
-        """
+        """Return the answers of a stretch of days, summed up."""
         results = [answer.correct for answer in self.answers if first <= answer.day <= last]
         return Tally(len(results), sum(results))
 
     def recent(self, days: int) -> Tally:
-        """Return the answers of the latest days, today among them, summed up.
-
-        Args:
-            days: how many days.
-        """
+        """Return the answers of the latest days, today among them, summed up."""
         return self.tally(self.today - timedelta(days=days - 1))
 
     def level_before(self, days: int) -> Level | None:
-        """Return the level at the end of the day so many days ago, or None if nothing was answered until then.
-
-        Args:
-            days: how many days ago.
-        """
+        """Return the level at the end of the day so many days ago, or None if nothing was answered until then."""
         end = self.today - timedelta(days=days)
         return next((answer.level for answer in reversed(self.answers) if answer.day <= end), None)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Self
 
-from domain.catalog import Level, QuestionSource, Topic
+from domain.catalog import Level, Topic
 from domain.ids import LearnerId, QuestionId, QuizId
-from domain.models import Question, Row
+from domain.models import StoredQuestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Rating:
 
 
 UNKNOWN_ABILITY = Rating(0.0, 1.0)
-"""What is believed of a learner of whom nothing is known: somebody like everybody."""
+"""The prior for a learner of whom nothing is known: the average learner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +50,9 @@ class GradingFacts:
     answered_before: bool
     """Whether this learner has answered the same question in an earlier quiz."""
 
-    @classmethod
-    def from_row(cls, row: Row) -> Self:
-        """Build from a row of ``get_grading_facts``.
-
-        Args:
-            row: the columns by name.
-        """
-        return cls(
-            item=row["item"],
-            level=Level(row["level"]),
-            rating=None if row["difficulty"] is None else Rating(row["difficulty"], row["variance"]),
-            memory=None
-            if row["stability"] is None
-            else Memory(row["stability"], row["memory_difficulty"], row["reviewed_at"], row["due_at"]),
-            answered_before=row["answered_before"],
-        )
-
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class RatingUpdate:
     """What an answer teaches: about the learner, about the question, and when the question comes back."""
 
     quiz_id: QuizId
@@ -87,33 +69,16 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True)
-class Askable:
+class Candidate:
     """As much of a stored question as the choice of the next one depends on."""
 
     id: QuestionId
     topic: Topic
     level: Level
-    source: QuestionSource
-    difficulty: float | None
-    """In logits; None when nobody has answered it yet."""
-    shown: Mapping[Level, int]
-    """Learners who were shown it, by the level that they stood on."""
-
-    @classmethod
-    def from_row(cls, row: Row) -> Self:
-        """Build from a row of ``list_askable``.
-
-        Args:
-            row: the columns by name; ``shown`` holds a number for each level, the lowest first.
-        """
-        return cls(
-            id=QuestionId(row["id"]),
-            topic=Topic(row["topic"]),
-            level=Level(row["level"]),
-            source=QuestionSource(row["source"]),
-            difficulty=row["difficulty"],
-            shown={level: count for level, count in zip(Level, row["shown"], strict=True) if count},
-        )
+    difficulty: float
+    """In logits."""
+    shown: Mapping[Level, int] = field(default_factory=dict, hash=False)
+    """Learners who were shown it, by the level that they stood on; levels where nobody was are absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +99,8 @@ class DueReview:
     """The template to draw anew, if it was a computed question."""
     next_seed: int
     """The smallest seed of that template above all that the learner had."""
-    question: Question
+    question: StoredQuestion
     """As it was when it was missed last."""
-
-    @classmethod
-    def from_row(cls, row: Row) -> Self:
-        """Build from a row of ``find_due_reviews``.
-
-        Args:
-            row: the columns by name.
-        """
-        return cls(LearnerId(row["learner_id"]), row["template"], row["next_seed"], Question.from_row(row))
 
 
 @dataclass(frozen=True, slots=True)

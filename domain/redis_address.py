@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+from domain.addresses import split_login
+
 REDIS_PORT = 6379
 SENTINEL_PORT = 26379
 
@@ -30,9 +32,8 @@ SCHEMES = {
 }
 """The second s stands for TLS."""
 
-_FORM = re.compile(
-    r"(?P<scheme>[a-z+]+)://(?:(?P<login>[^/?#]*)@)?(?P<servers>[^/?#@]*)(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?"
-)
+_FORM = re.compile(r"(?P<scheme>[a-z+]+)://(?P<rest>.*)", re.DOTALL)
+_PLACE = re.compile(r"(?P<servers>[^/?]*)(?P<path>/[^?]*)?(?:\?(?P<query>.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +59,30 @@ def read_redis_address(url: str) -> RedisAddress:
     `redis+sentinel://[user:password@]host[:port][,host[:port]...]/service[/database][?options]`, each with `rediss` for
     TLS, and `unix://`. Options are those of the library, and `sentinel_username` and `sentinel_password`.
 
-    Args:
-        url: as it is configured.
-
     Raises:
-        ValueError: it is none; the message says why and shows nothing of it.
+        ValueError: it is invalid; the message says why and shows nothing of it.
     """
     form = _FORM.fullmatch(url)
     if not form or form["scheme"] not in SCHEMES:
-        raise ValueError(f"an address of Redis begins with {', '.join(f'{name}://' for name in SCHEMES)}")
-    kind = SCHEMES[form["scheme"]]
+        raise ValueError(f"a Redis address must begin with {', '.join(f'{name}://' for name in SCHEMES)}")
+    kind, scheme = SCHEMES[form["scheme"]], form["scheme"].split("+")[0]
+    login, rest = split_login(form["rest"], whose=" of Redis")
+    place = _PLACE.fullmatch(rest)
+    assert place  # noqa: S101 - it takes any text
     if kind is RedisKind.ONE:
-        return RedisAddress(kind, url, () if form["scheme"] == "unix" else (_server(form["servers"], REDIS_PORT),))
+        return RedisAddress(kind, url, () if scheme == "unix" else (_server(place["servers"], REDIS_PORT),))
     port = SENTINEL_PORT if kind is RedisKind.SENTINEL else REDIS_PORT
-    servers = tuple(_server(server, port) for server in form["servers"].split(","))
-    names = [unquote(part) for part in (form["path"] or "").split("/") if part]
+    servers = tuple(_server(server, port) for server in place["servers"].split(","))
+    names = [unquote(part) for part in (place["path"] or "").split("/") if part]
     service = _take_service(names) if kind is RedisKind.SENTINEL else ""
     database = _take_database(names, kind)
-    options = dict(parse_qsl(form["query"] or "", keep_blank_values=True))
-    login = (options.pop("sentinel_username", None), options.pop("sentinel_password", None))
-    scheme, entry = form["scheme"].split("+")[0], f"{form['login']}@" if form["login"] else ""
+    options = dict(parse_qsl(place["query"] or "", keep_blank_values=True))
+    watch = (options.pop("sentinel_username", None), options.pop("sentinel_password", None))
+    entry = f"{login}@" if login else ""
     host, first_port = servers[0]
     shown = f"[{host}]" if ":" in host else host
     query = f"?{urlencode(options)}" if options else ""
-    return RedisAddress(kind, f"{scheme}://{entry}{shown}:{first_port}/{database}{query}", servers, service, login)
+    return RedisAddress(kind, f"{scheme}://{entry}{shown}:{first_port}/{database}{query}", servers, service, watch)
 
 
 def _server(text: str, port: int) -> tuple[str, int]:
@@ -91,7 +92,7 @@ def _server(text: str, port: int) -> tuple[str, int]:
     except ValueError:
         named, given = None, None
     if not named or parts.netloc.endswith(":"):
-        raise ValueError("a host or port of Redis is missing or none")
+        raise ValueError("a Redis host or port is missing or invalid")
     return named, given or port
 
 
@@ -106,7 +107,7 @@ def _take_service(names: list[str]) -> str:
 def _take_database(names: list[str], kind: RedisKind) -> int:
     text = names.pop(0) if names else "0"
     if names or not text.isdecimal():
-        raise ValueError("the database of Redis is a number at the end of its address")
+        raise ValueError("the database of Redis must be a number at the end of its address")
     if kind is RedisKind.CLUSTER and int(text):
-        raise ValueError("a cluster of Redis has database 0 alone")
+        raise ValueError("a Redis cluster has only database 0")
     return int(text)

@@ -1,8 +1,14 @@
-"""The service's settings: from the environment, else from `.env`, else defaults that need nothing installed."""
+"""The service's settings, and where they come from.
+
+From the environment, else `.env`, else a file in SECRETS_DIR, else a secret in AWS, else defaults that need nothing
+installed.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable, Mapping
 from datetime import time
 from decimal import Decimal
 from enum import StrEnum
@@ -10,15 +16,26 @@ from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from domain.addresses import (
+    as_pasted,
+    is_foreign_port,
+    read_database_address,
+    read_model_address,
+    read_prefect_address,
+    read_telegram_address,
+    read_web_address,
+)
 from domain.catalog import Level, Topic
 from domain.errors import StartupError
 from domain.ids import BotId
 from domain.redis_address import read_redis_address
+from domain.secret_sources import SECRETS_DIR, AwsSecret, SecretFiles
 
 TELEGRAM_API = "https://api.telegram.org"
+OPENAI_API = "https://api.openai.com/v1"
 
 FREE_RATE = 30.0
 """Messages a second that Telegram lets a bot send."""
@@ -26,7 +43,18 @@ FREE_RATE = 30.0
 PAID_RATE = 1000.0
 """The same with paid broadcasts."""
 
-_TOKEN = re.compile(r"[1-9][0-9]{0,17}:[^\s:]+")
+_LOGIN = re.compile(r"[!-9;-~]+:[!-~]+")
+_TOKEN = re.compile(r"[1-9][0-9]{0,17}:[A-Za-z0-9_-]{30,}")
+"""Telegram's have 35 characters after the colon today, and it promises no length."""
+
+_PORTS = ("webhook_port", "prefect_port", "simulator_port", "worker_metrics_port")
+
+_READERS: dict[str, Callable[[str], str]] = {
+    "telegram_api_base_url": read_telegram_address,
+    "webhook_url": read_web_address,
+    "prefect_api_url": read_prefect_address,
+    "openai_base_url": read_model_address,
+}
 
 
 class TelegramMode(StrEnum):
@@ -46,7 +74,13 @@ class LogFormat(StrEnum):
 class Settings(BaseSettings):
     """Every setting; the environment variable is the field's name in capitals."""
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8-sig",  # editors of Windows begin a file with a mark
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+    )
 
     # --- Telegram
     telegram_bot_token: SecretStr | None = None
@@ -55,13 +89,15 @@ class Settings(BaseSettings):
     """Tokens of further bots that the same service speaks through, separated by commas."""
     telegram_api_base_url: str = TELEGRAM_API
     telegram_mode: TelegramMode | None = None
-    """Absent: webhook when there is a public address or the simulator, else polling."""
+    """Absent: webhook when WEBHOOK_URL is set, else polling."""
     webhook_url: str | None = None
     """The public base address, such as https://quiz.example.org; the path is added."""
     webhook_host: str = "127.0.0.1"
     webhook_port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    webhook_keep_alive_seconds: Annotated[int, Field(ge=5, le=3600)] = 150
+    """For which an idle connection is kept: longer than the proxy before it keeps its own, which are 60 to 130 s."""
     telegram_webhook_secret: SecretStr | None = None
-    """1-256 characters of A-Z, a-z, 0-9, _ and -; absent: derived from the token."""
+    """16-256 characters of A-Z, a-z, 0-9, _ and -; absent: derived from the token."""
     telegram_rate_per_second: Annotated[float, Field(gt=0, le=PAID_RATE)] | None = None
     """Messages a second of all processes of a bot; absent: what Telegram allows."""
     telegram_paid_broadcast: bool = False
@@ -81,19 +117,23 @@ class Settings(BaseSettings):
 
     # --- Prefect
     prefect_api_url: str | None = None
+    prefect_api_auth_string: SecretStr | None = None
+    """The Prefect server's login, user:password. Prefect's own client reads it as well, from the same variable."""
     prefect_port: Annotated[int, Field(ge=1, le=65535)] = 4200
     prefect_work_pool: str = "quiz"
     max_flow_runs_per_distribution: Annotated[int, Field(ge=1, le=500)] = 50
-    """A distribution's learners are dealt into at most so many runs, so that the UI stays readable."""
+    """A distribution's learners are dealt into at most so many cohorts, so that the UI stays readable."""
     prefect_workers: Annotated[int, Field(ge=1, le=50)] = 1
     """Prefect workers that share a distribution; one alone serves every cohort in the distribution's own process."""
     min_cohort_size: Annotated[int, Field(ge=1, le=10_000)] = 300
     """Fewer learners are not worth a run on another worker: it starts while one process sends to so many."""
     distribution_interval_minutes: Annotated[int, Field(ge=1, le=60)] = 15
+    daily_overdue_minutes: Annotated[int, Field(ge=2, le=1440)] = 60
+    """For which a daily quiz may be due and unsent before `/ready`, an alert and `status` say so."""
 
     # --- Generated questions
     openai_api_key: SecretStr | None = None
-    openai_base_url: str | None = None
+    openai_base_url: str = OPENAI_API
     openai_model: str = "gpt-5-mini"
     """Writes questions."""
     openai_review_model: str | None = None
@@ -141,19 +181,45 @@ class Settings(BaseSettings):
     preferred_topics: Annotated[tuple[Topic, ...], NoDecode] = ()
     """Topics of a new learner, separated by commas; empty means all."""
     quiz_expires_after_hours: Annotated[int, Field(ge=1, le=24 * 30)] = 48
+    """From when it is sent; one that cannot be sent is closed seven days after it was made."""
     reports_to_quarantine: Annotated[int, Field(ge=1, le=1000)] = 3
     """Learners who must doubt a question before it is asked no more."""
     updates_kept_days: Annotated[int, Field(ge=2, le=90)] = 7
     """Longer than the 24 h for which Telegram delivers an update again."""
+
+    # --- Where secrets are
+    secrets_dir: Path = SECRETS_DIR
+    """A folder of files, each of which is named like a setting and holds its value."""
+    aws_secret_id: str | None = None
+    """Name or ARN of a secret in AWS Secrets Manager: a JSON object with settings' names as keys."""
 
     # --- The rest
     question_bank_dir: Path = Path(__file__).parent.parent / "question_bank" / "questions"
     """The folder of YAML files that the bank is loaded from."""
     simulator_port: Annotated[int, Field(ge=1, le=65535)] = 8081
     worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9108
-    """0 switches the worker's own metrics page off."""
+    """Of the worker's own pages; 0 switches them off."""
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
     log_format: LogFormat = LogFormat.TEXT
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - `SecretFiles` in its place
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources, the strongest first."""
+        return init_settings, env_settings, dotenv_settings, SecretFiles(settings_cls), AwsSecret(settings_cls)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_pasted(cls, values: Mapping[str, object]) -> dict[str, object]:
+        """Strip what copying leaves around a value; what is empty then, or a port of Kubernetes, counts as absent."""
+        cleaned = {name: as_pasted(value) if isinstance(value, str) else value for name, value in values.items()}
+        return {name: value for name, value in cleaned.items() if value != "" and not _is_foreign(name, value)}
 
     @field_validator("quiz_timezone")
     @classmethod
@@ -163,6 +229,13 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return value
 
+    @field_validator("database_url", "database_replica_url")
+    @classmethod
+    def _address_of_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value:
+            read_database_address(value.get_secret_value())
+        return value
+
     @field_validator("redis_url")
     @classmethod
     def _address_of_redis(cls, value: SecretStr | None) -> SecretStr | None:
@@ -170,11 +243,19 @@ class Settings(BaseSettings):
             read_redis_address(value.get_secret_value())
         return value
 
+    @field_validator("prefect_api_auth_string")
+    @classmethod
+    def _login_that_prefect_takes(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not _LOGIN.fullmatch(value.get_secret_value()):
+            msg = "user:password, in letters, digits and signs without spaces"
+            raise ValueError(msg)
+        return value
+
     @field_validator("telegram_webhook_secret")
     @classmethod
     def _secret_that_telegram_takes(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", value.get_secret_value()):
-            msg = "1-256 characters of A-Z, a-z, 0-9, _ and -"
+        if value and not re.fullmatch(r"[A-Za-z0-9_-]{16,256}", value.get_secret_value()):
+            msg = "16-256 characters of A-Z, a-z, 0-9, _ and -"
             raise ValueError(msg)
         return value
 
@@ -183,7 +264,7 @@ class Settings(BaseSettings):
     def _bot_tokens(cls, value: SecretStr | tuple[SecretStr, ...] | None) -> SecretStr | tuple[SecretStr, ...] | None:
         tokens = (value,) if isinstance(value, SecretStr) else value or ()
         if not all(_TOKEN.fullmatch(token.get_secret_value()) for token in tokens):
-            msg = "that is not a bot token; @BotFather shows it as 123456:ABC..."
+            msg = "that is not a bot token; copy the whole of it from @BotFather, such as 123456789:AAH..."
             raise ValueError(msg)
         return value
 
@@ -202,10 +283,10 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return self
 
-    @field_validator("telegram_api_base_url", "webhook_url", "prefect_api_url")
+    @field_validator(*_READERS)
     @classmethod
-    def _no_trailing_slash(cls, value: str | None) -> str | None:
-        return value.rstrip("/") if value else value
+    def _address_of_the_web(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return _READERS[str(info.field_name)](value) if value else value
 
     @property
     def bots(self) -> dict[BotId, SecretStr]:
@@ -223,15 +304,23 @@ class Settings(BaseSettings):
         """Return how updates come in, chosen by what is configured when the setting is absent."""
         if self.telegram_mode:
             return self.telegram_mode
-        reachable = self.webhook_url or self.telegram_api_base_url != TELEGRAM_API
-        return TelegramMode.WEBHOOK if reachable else TelegramMode.POLLING
+        return TelegramMode.WEBHOOK if self.webhook_url else TelegramMode.POLLING
+
+
+def _is_foreign(name: str, value: object) -> bool:
+    return name in _PORTS and isinstance(value, str) and is_foreign_port(value)
+
+
+def find_foreign_ports() -> list[str]:
+    """Return the variables that are ports of this service by name, and were set by Kubernetes for a Service of its own.
+
+    They count as absent.
+    """
+    return [name for name, value in os.environ.items() if _is_foreign(name.lower(), as_pasted(value))]
 
 
 def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - any field of Settings
     """Read the settings.
-
-    Args:
-        overrides: fields that beat the environment.
 
     Raises:
         StartupError: a value is wrong; the message names each variable and what is wrong with it.

@@ -1,1 +1,1 @@
-"""The embedded defaults for a laptop: Postgres, Valkey, Prefect server and simulator, started and stopped with us."""
+"""The servers that `make run` starts and stops: Postgres, Valkey, Prefect and the simulator."""

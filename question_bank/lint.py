@@ -10,7 +10,7 @@ from itertools import combinations, pairwise
 
 from domain.bank import QuestionText
 from domain.catalog import QuestionForm
-from question_bank.format import Question
+from question_bank.format import BankQuestion
 from question_bank.loader import Located, Problem
 
 MAX_LENGTH_RATIO = 2.2
@@ -26,7 +26,7 @@ MIN_LENGTH_THAT_SPREADS = 40
 """Up to this many characters options may differ in length as lists of computed names or numbers do."""
 
 MAX_DEFINITION_SHARE = 1 / 3
-FEWEST_FOR_A_SHARE = 3
+MIN_FOR_A_SHARE = 3
 """A third of fewer questions means nothing."""
 
 NEAR_DUPLICATE = 0.72
@@ -51,11 +51,7 @@ _VERSION_BOUND = re.compile(
 
 
 def lint(questions: Sequence[Located]) -> list[Problem]:
-    """Return everything that is wrong across a set of questions.
-
-    Args:
-        questions: what was read, of one file or of the whole bank.
-    """
+    """Return everything that is wrong across a set of questions."""
     return [
         *_lopsided(questions),
         *_uneven(questions),
@@ -114,15 +110,12 @@ def _too_many_definitions(questions: Sequence[Located]) -> Iterable[Problem]:
     totals = Counter(located.path for located in questions)
     for path, total in totals.items():
         share = forms[path, QuestionForm.DEFINITION] / total
-        if total >= FEWEST_FOR_A_SHARE and share > MAX_DEFINITION_SHARE:
+        if total >= MIN_FOR_A_SHARE and share > MAX_DEFINITION_SHARE:
             yield Problem(path, 1, f"{share:.0%} of the questions ask for a definition; at most a third may")
 
 
 def near_duplicates(questions: Sequence[Located]) -> Iterable[Problem]:
     """Find pairs of questions that ask the same in nearly the same words.
-
-    Args:
-        questions: the questions to compare with each other.
 
     Returns:
         A problem for each pair, at the later one's place.
@@ -134,13 +127,8 @@ def near_duplicates(questions: Sequence[Located]) -> Iterable[Problem]:
             yield Problem(questions[j].path, questions[j].line, reason)
 
 
-def nearest_duplicate(question: Question, known: Iterable[QuestionText]) -> str | None:
-    """Return the key of the known question that a new one repeats in nearly the same words, or None.
-
-    Args:
-        question: the new one.
-        known: those that it must not repeat.
-    """
+def nearest_duplicate(question: BankQuestion, known: Iterable[QuestionText]) -> str | None:
+    """Return the key of the known question that a new one repeats in nearly the same words, or None."""
     mine = _shingles_of(question)
     similar = [
         (_similarity(mine, _shingles([text.prompt, text.code or "", *text.options])), text.key) for text in known
@@ -156,7 +144,7 @@ def _similarity(one: Shingles, other: Shingles) -> float:
     return len(one & other) / len(one | other) if one and other else 0.0
 
 
-def _shingles_of(question: Question) -> Shingles:
+def _shingles_of(question: BankQuestion) -> Shingles:
     return _shingles([question.prompt, question.code or "", *(option.text for option in question.options)])
 
 

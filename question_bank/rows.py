@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 from domain.catalog import QuestionSource, Topic
-from question_bank.format import Question
+from question_bank.format import BankQuestion
 
 
 def question_columns(
-    question: Question,
+    question: BankQuestion,
     topic: Topic,
     source: QuestionSource,
     *,
@@ -20,11 +20,6 @@ def question_columns(
     """Return the parameters of the query ``upsert_question``, in its order.
 
     Args:
-        question: a question that passed the bank's rules.
-        topic: the topic it stands under.
-        source: where it came from.
-        template: the template that made it, if one did.
-        seed: the seed that it made it from.
         doubt: why it is quarantined from the start, if it is.
     """
     options = [

@@ -1,164 +1,39 @@
-"""Numbers about questions: what the bank holds, and whether its form gives answers away. Pure."""
+"""Numbers about stored questions: their standing, and what learners made of them. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from domain.bank import BankEntry
-from domain.catalog import OPTION_COUNT, CheckEngine, Level, QuestionForm, QuestionSource, QuestionState, Topic
-from question_bank.format import Question
-from question_bank.loader import Located
+from domain.catalog import Level, QuestionSource, QuestionState, Topic
 
-CHANCE = 1 / OPTION_COUNT
-"""How often somebody is right who taps without reading."""
-
-FEWEST_ANSWERS = 5
+MIN_ANSWERS = 5
 """Answers below which a question's share of right ones says nothing about it."""
 
 
-# ---------------------------------------------------------------- what the bank holds
-
-
-def count_cells(questions: Iterable[Located]) -> Counter[tuple[Topic, Level]]:
-    """Return how many questions each topic has at each level.
-
-    Args:
-        questions: of the bank.
-    """
-    return Counter((located.topic, located.question.level) for located in questions)
-
-
-def count_forms(questions: Iterable[Located]) -> Counter[tuple[Level, QuestionForm]]:
-    """Return how many questions of each form each level has.
-
-    Args:
-        questions: of the bank.
-    """
-    return Counter((located.question.level, located.question.form) for located in questions)
-
-
-def count_engines(questions: Iterable[Located]) -> Counter[tuple[Topic, CheckEngine | None]]:
-    """Return how many questions of each topic are executed by each engine; None counts those that are not.
-
-    Args:
-        questions: of the bank.
-    """
-    return Counter(
-        (located.topic, located.question.check.engine if located.question.check else None) for located in questions
-    )
-
-
-def count_tags(questions: Iterable[Located]) -> list[tuple[str, int]]:
-    """Return each tag with how many questions have it, the most used first, those alike by name.
-
-    Args:
-        questions: of the bank.
-    """
-    counts = Counter(tag for located in questions for tag in set(located.question.tags))
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-
-
-# ---------------------------------------------------------------- what its form gives away
-
-
-@dataclass(frozen=True, slots=True)
-class LengthBias:
-    """What the lengths of options tell about the right one."""
-
-    questions: int
-    longest: float
-    """Share of the questions that are right for whoever always taps the longest option; ties are shared."""
-    shortest: float
-    """The same for the shortest one."""
-    right: float
-    """Mean characters of the right options."""
-    wrong: float
-    """Mean characters of the wrong ones."""
-
-
-def measure_lengths(questions: Sequence[Question]) -> LengthBias:
-    """Return what the lengths of options tell.
-
-    Args:
-        questions: at least one.
-
-    Raises:
-        ValueError: there is none.
-    """
-    if not questions:
-        msg = "no questions to measure"
-        raise ValueError(msg)
-    right = [len(option.text) for question in questions for option in question.options if option.correct]
-    wrong = [len(option.text) for question in questions for option in question.options if not option.correct]
-    return LengthBias(
-        questions=len(questions),
-        longest=_hits(questions, max) / len(questions),
-        shortest=_hits(questions, min) / len(questions),
-        right=sum(right) / len(right),
-        wrong=sum(wrong) / len(wrong),
-    )
-
-
-def _hits(questions: Iterable[Question], extreme: Callable[[list[int]], int]) -> float:
-    """Return how many questions are right, on average, for whoever taps one of the options of extreme length."""
-    hits = 0.0
-    for question in questions:
-        lengths = [len(option.text) for option in question.options]
-        picked = [place for place, length in enumerate(lengths) if length == extreme(lengths)]
-        hits += (question.correct_index in picked) / len(picked)
-    return hits
-
-
-def count_places(questions: Iterable[Question]) -> tuple[int, ...]:
-    """Return how many questions have their right option in each place of the file.
-
-    Args:
-        questions: of the bank.
-    """
-    places = Counter(question.correct_index for question in questions)
-    return tuple(places[place] for place in range(OPTION_COUNT))
-
-
-# ---------------------------------------------------------------- what learners made of it
-
-
 def count_standing(entries: Iterable[BankEntry]) -> Counter[tuple[QuestionSource, QuestionState]]:
-    """Return how many stored questions of each source are in each state.
-
-    Args:
-        entries: as stored.
-    """
+    """Return how many stored questions of each source are in each state."""
     return Counter((entry.question.source, entry.state) for entry in entries)
 
 
 def count_active(entries: Iterable[BankEntry]) -> Counter[tuple[Topic, Level]]:
-    """Return how many questions can be asked of each topic at each level.
-
-    Args:
-        entries: as stored.
-    """
+    """Return how many questions can be asked of each topic at each level."""
     active = (entry.question for entry in entries if entry.state is QuestionState.ACTIVE)
     return Counter((question.topic, question.level) for question in active)
 
 
 def share_right(entry: BankEntry) -> float | None:
-    """Return the share of a question's answers that were right, or None without any.
-
-    Args:
-        entry: as stored.
-    """
+    """Return the share of a question's answers that were right, or None without any."""
     return entry.correct / entry.answered if entry.answered else None
 
 
-def rank_by_difficulty(entries: Iterable[BankEntry], fewest: int = FEWEST_ANSWERS) -> list[BankEntry]:
+def rank_by_difficulty(entries: Iterable[BankEntry], min_answers: int = MIN_ANSWERS) -> list[BankEntry]:
     """Return questions from the one answered wrongly most often to the one answered rightly most often.
 
     Args:
-        entries: as stored.
-        fewest: answers that a question needs to be ranked, at least 1.
+        min_answers: answers that a question needs to be ranked, at least 1.
     """
-    ranked = [(entry.correct / entry.answered, entry) for entry in entries if entry.answered >= fewest]
+    ranked = [(entry.correct / entry.answered, entry) for entry in entries if entry.answered >= min_answers]
     ranked.sort(key=lambda pair: (pair[0], -pair[1].answered, pair[1].question.key))
     return [entry for _, entry in ranked]

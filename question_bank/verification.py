@@ -1,25 +1,24 @@
-"""Everything that can be verified about questions, in stages, so that whoever runs them can show how far they are."""
+"""Everything that can be verified about questions, in stages whose progress can be shown."""
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-import asyncpg
-
 from domain.bank import QuestionText
 from domain.catalog import CheckEngine
-from question_bank.checks import RUNNERS, Runner, wrong_answer
-from question_bank.format import Question
+from domain.errors import first_line
+from question_bank.checks import OWN_RUNNERS, Runner, run_cpython, run_duckdb, run_untrusted_python, wrong_answer
+from question_bank.executor import Executor
+from question_bank.format import BankQuestion
 from question_bank.lint import lint, near_duplicates, nearest_duplicate
-from question_bank.loader import Bank, Located, Problem
-from question_bank.postgres_check import verify_on_postgres
+from question_bank.loader import Bank, Located, Problem, place_of
+from question_bank.postgres_check import run_postgres
 from question_bank.templates.base import Template
-from question_bank.workbench import Workbench
 
 ENGINE_NAMES = {
     CheckEngine.DUCKDB: "DuckDB checks",
@@ -27,7 +26,7 @@ ENGINE_NAMES = {
     CheckEngine.POSTGRES: "PostgreSQL checks",
 }
 
-Prover = Callable[[Located], str | None]
+Verifier = Callable[[Located], str | None]
 """Executes a question's check and says what is wrong, if anything is."""
 
 Steps = Iterator[tuple[int, list[str]]]
@@ -57,7 +56,6 @@ def conclude(stage: Stage, watch: Callable[[int], None] = lambda _: None) -> Ver
     """Run a stage to its end.
 
     Args:
-        stage: which.
         watch: told after each step how many things it looked at.
     """
     verdict = Verdict(stage.kind, 0, [])
@@ -68,32 +66,18 @@ def conclude(stage: Stage, watch: Callable[[int], None] = lambda _: None) -> Ver
     return verdict
 
 
-def place_of(path: Path, line: int) -> str:
-    """Return where something stands, as compilers write it.
-
-    Args:
-        path: the file; the folder above it tells the topic.
-        line: 0 for what stands in no file.
-    """
-    return f"{path.parent.name}/{path.name}{f':{line}' if line else ''}"
-
-
 # ---------------------------------------------------------------- rules
 
 
 def rules_stage(bank: Bank) -> Stage:
-    """Return the stage of all rules that look at a question or a file alone.
-
-    Args:
-        bank: what was read, with what could not be.
-    """
+    """Return the stage of all rules that look at a question or a file alone."""
 
     def steps() -> Steps:
         yield len(bank.problems), [str(problem) for problem in bank.problems]
         for _, group in groupby(bank.questions, key=lambda located: located.path):
             questions = list(group)
-            twins = set(near_duplicates(questions))  # a stage of their own
-            yield len(questions), [str(problem) for problem in lint(questions) if problem not in twins]
+            duplicates = set(near_duplicates(questions))  # a stage of their own
+            yield len(questions), [str(problem) for problem in lint(questions) if problem not in duplicates]
 
     return Stage("rules", len(bank.questions) + len(bank.problems), steps())
 
@@ -102,7 +86,6 @@ def duplicates_stage(questions: Sequence[Located], others: Sequence[Located] = (
     """Return the stage that looks for questions that ask the same.
 
     Args:
-        questions: compared with each other.
         others: what they must not repeat either, unless it has the same id.
     """
 
@@ -111,108 +94,107 @@ def duplicates_stage(questions: Sequence[Located], others: Sequence[Located] = (
         mine = {located.question.id for located in questions}
         known = [text_of(located.question) for located in others if located.question.id not in mine]
         for located in questions:
-            twin = nearest_duplicate(located.question, known)
-            reason = f"{located.question.id}: asks the same as {twin}, which is in the bank"
-            yield 1, [str(Problem(located.path, located.line, reason))] if twin else []
+            duplicate = nearest_duplicate(located.question, known)
+            reason = f"{located.question.id}: asks the same as {duplicate}, which is in the bank"
+            yield 1, [str(Problem(located.path, located.line, reason))] if duplicate else []
 
     return Stage("near duplicates", len(questions), steps())
 
 
-def text_of(question: Question) -> QuestionText:
-    """Return as much of a question as tells whether another one asks the same.
-
-    Args:
-        question: whole.
-    """
+def text_of(question: BankQuestion) -> QuestionText:
+    """Return as much of a question as tells whether another one asks the same."""
     return QuestionText(question.id, question.prompt, question.code, tuple(option.text for option in question.options))
 
 
 # ---------------------------------------------------------------- checks
 
 
-def prover(runner: Runner) -> Prover:
-    """Return what proves questions by a runner.
+def verifier(runner: Runner) -> Verifier:
+    """Return what verifies questions by a runner."""
 
-    Args:
-        runner: executes for the engine of the questions' checks.
-    """
-
-    def prove(located: Located) -> str | None:
+    def verify(located: Located) -> str | None:
         check = located.question.check
         return wrong_answer(located.question, check, runner) if check else None
 
-    return prove
+    return verify
 
 
-def postgres_prover(url: str) -> Prover:
-    """Return what proves questions on PostgreSQL.
+@dataclass(slots=True)
+class BankPython:
+    """Verifies the bank's own Python: in the sandbox, or in CPython what does not give its key there."""
+
+    sandboxed: int = 0
+    """How many questions the sandbox has verified."""
+    in_cpython: int = 0
+    """How many CPython was needed for."""
+
+    def __call__(self, located: Located) -> str | None:
+        """Execute a question's check and say what is wrong, if anything is."""
+        if verifier(run_untrusted_python)(located) is None:
+            self.sandboxed += 1
+            return None
+        self.in_cpython += 1
+        return verifier(run_cpython)(located)
+
+
+def bank_verifiers(postgres_url: str | None = None) -> dict[CheckEngine, Verifier]:
+    """Return what verifies the bank's own questions, by the engine of their checks.
 
     Args:
-        url: a database in which anything may be made; nothing of it stays.
+        postgres_url: of a throw-away server for checks in PostgreSQL, if there is one.
     """
-
-    def prove(located: Located) -> str | None:
-        try:
-            _, problems = asyncio.run(verify_on_postgres(url, [located]))
-        except asyncpg.PostgresError as error:
-            return f"{located.question.id}: error in the setup: {error}".splitlines()[0]
-        place = f"{located.path.name}:{located.line}: "
-        return problems[0].removeprefix(place) if problems else None
-
-    return prove
+    return verifiers_of({CheckEngine.DUCKDB: run_duckdb}, postgres_url) | {CheckEngine.PYTHON: BankPython()}
 
 
-def provers_of(runners: Mapping[CheckEngine, Runner], postgres_url: str | None = None) -> dict[CheckEngine, Prover]:
-    """Return what proves questions, by the engine of their checks.
+def verifiers_of(runners: Mapping[CheckEngine, Runner], postgres_url: str | None = None) -> dict[CheckEngine, Verifier]:
+    """Return what verifies questions, by the engine of their checks.
 
     Args:
-        runners: the engines that need nothing but this machine.
-        postgres_url: a database for checks in PostgreSQL, if there is one.
+        postgres_url: of a throw-away server for checks in PostgreSQL, if there is one.
     """
-    provers = {engine: prover(runner) for engine, runner in runners.items()}
-    return provers | ({CheckEngine.POSTGRES: postgres_prover(postgres_url)} if postgres_url else {})
+    verifiers = {engine: verifier(runner) for engine, runner in runners.items()}
+    return verifiers | ({CheckEngine.POSTGRES: verifier(partial(run_postgres, postgres_url))} if postgres_url else {})
 
 
-def check_stages(questions: Iterable[Located], provers: Mapping[CheckEngine, Prover]) -> list[Stage]:
+def check_stages(questions: Iterable[Located], verifiers: Mapping[CheckEngine, Verifier]) -> list[Stage]:
     """Return a stage for each engine, which executes its checks.
 
     Args:
         questions: those without a check are passed over.
-        provers: by engine; questions of others are passed over too.
     """
-    by_engine: dict[CheckEngine, list[Located]] = {engine: [] for engine in provers}
+    by_engine: dict[CheckEngine, list[Located]] = {engine: [] for engine in verifiers}
     for located in questions:
         if located.question.check and located.question.check.engine in by_engine:
             by_engine[located.question.check.engine].append(located)
     return [
-        Stage(ENGINE_NAMES[engine], len(mine), _prove_all(mine, provers[engine])) for engine, mine in by_engine.items()
+        Stage(ENGINE_NAMES[engine], len(mine), _verify_all(mine, verifiers[engine]))
+        for engine, mine in by_engine.items()
     ]
 
 
-def stored_stage(questions: Sequence[Located], problems: list[str], provers: Mapping[CheckEngine, Prover]) -> Stage:
+def stored_stage(questions: Sequence[Located], problems: list[str], verifiers: Mapping[CheckEngine, Verifier]) -> Stage:
     """Return the stage that executes the checks of questions that stand in no file.
 
     Args:
         questions: as stored; those without a check are passed over.
         problems: what is wrong with others, which do not even keep the bank's rules.
-        provers: by engine.
     """
     checked = [located for located in questions if located.question.check]
 
-    def prove(located: Located) -> str | None:
+    def verify(located: Located) -> str | None:
         check = located.question.check
-        return provers[check.engine](located) if check else None
+        return verifiers[check.engine](located) if check else None
 
     def steps() -> Steps:
         yield len(problems), problems
-        yield from _prove_all(checked, prove)
+        yield from _verify_all(checked, verify)
 
     return Stage("stored checks", len(checked) + len(problems), steps())
 
 
-def _prove_all(questions: Iterable[Located], prove: Prover) -> Steps:
+def _verify_all(questions: Iterable[Located], verify: Verifier) -> Steps:
     for located in questions:
-        wrong = prove(located)
+        wrong = verify(located)
         yield 1, [f"{place_of(located.path, located.line)}: {wrong}"] if wrong else []
 
 
@@ -223,16 +205,15 @@ def draws_stage(templates: Iterable[Template], draws: int) -> Stage:
     """Return the stage that draws questions of every template.
 
     Args:
-        templates: which.
         draws: seeds of each, from 0; a template is given up at the first that fails.
     """
     ours = list(templates)
 
     def steps() -> Steps:
-        with Workbench() as workbench:
+        with Executor() as executor:
             for template in ours:
                 for seed in range(draws):
-                    failure = _drawing_failure(template, seed, workbench)
+                    failure = _drawing_failure(template, seed, executor)
                     yield 1, [failure] if failure else []
                     if failure:
                         break
@@ -240,12 +221,12 @@ def draws_stage(templates: Iterable[Template], draws: int) -> Stage:
     return Stage("template draws", len(ours) * draws, steps())
 
 
-def _drawing_failure(template: Template, seed: int, workbench: Workbench) -> str | None:
+def _drawing_failure(template: Template, seed: int, executor: Executor) -> str | None:
     try:
-        template.make(seed, workbench)
+        template.make(seed, executor)
     except Exception as error:  # noqa: BLE001 - a template's own code
-        first = (str(error).splitlines() or [""])[0]
-        return f"{_place_of_template(template)}: {template.key(seed)}: {type(error).__name__}: {first}"
+        place, what = _place_of_template(template), type(error).__name__
+        return f"{place}: {template.key(seed)}: {what}: {first_line(error)}"
     return None
 
 
@@ -254,17 +235,16 @@ def answers_stage(templates: Iterable[Template], seed: int) -> Stage:
 
     Args:
         templates: which; one that cannot be drawn is passed over, since another stage names it.
-        seed: the draw that is executed.
     """
     ours = list(templates)
 
     def steps() -> Steps:
-        with Workbench() as workbench:
+        with Executor() as executor:
             for template in ours:
-                if _drawing_failure(template, seed, workbench) is None:
-                    question = template.make(seed, workbench)
+                if _drawing_failure(template, seed, executor) is None:
+                    question = template.make(seed, executor)
                     check = question.check
-                    wrong = wrong_answer(question, check, RUNNERS[check.engine]) if check else None
+                    wrong = wrong_answer(question, check, OWN_RUNNERS[check.engine]) if check else None
                     yield 1, [f"{_place_of_template(template)}: {wrong}"] if wrong else []
 
     return Stage("template answers", len(ours), steps())

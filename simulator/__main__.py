@@ -14,6 +14,7 @@ from typing import Final
 
 import uvicorn
 
+from local.cross_site import allowed_hosts
 from simulator.options import Options
 from simulator.server import SimulatorApp, create_app
 
@@ -46,6 +47,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         bot_burst=max(1, round(arguments.rate)),
         chat_rate=arguments.chat_rate,
         prefect_ui_url=os.environ.get("PREFECT_UI_URL", ""),
+        hosts=allowed_hosts(arguments.host),
     )
 
 

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from simulator import sending, settings
 from simulator.core import Simulator
 from simulator.errors import ApiError, too_many_requests
-from simulator.faults import Fault
+from simulator.faults import FOREIGN, REFUSALS, Fault
 from simulator.media import picture_type
 from simulator.model import Bot
 from simulator.params import Json, Params, parse_call
@@ -24,9 +24,8 @@ _FILE_PATH: Final = re.compile(r"/file/bot([^/]+)/\w+/(\w+)")
 _TOKEN: Final = re.compile(r"(\d{1,18}):[\w-]{20,}", re.ASCII)
 _UNAUTHORIZED: Final = ApiError(401, "Unauthorized")
 _NOT_FOUND: Final = ApiError(404, "Not Found")
-_LARGEST_BODY: Final = 55 * 1024 * 1024
+_MAX_BODY: Final = 55 * 1024 * 1024
 _NOT_IN_REPLIES: Final = frozenset({"setwebhook", "deletewebhook", "close", "logout"})
-_GATEWAY: Final = b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>502 Bad Gateway</body>\r\n</html>"
 
 Method = Callable[[Simulator, Bot, Params], Any]
 METHODS: Final[dict[str, Method]] = {
@@ -36,13 +35,6 @@ METHODS: Final[dict[str, Method]] = {
     "getwebhookinfo": settings.get_webhook_info,
     "setmycommands": settings.set_my_commands,
     "getmycommands": settings.get_my_commands,
-    "deletemycommands": settings.delete_my_commands,
-    "setmydescription": settings.set_my_description,
-    "getmydescription": settings.get_my_description,
-    "setmyshortdescription": settings.set_my_short_description,
-    "getmyshortdescription": settings.get_my_short_description,
-    "setmyname": settings.set_my_name,
-    "getmyname": settings.get_my_name,
     "sendmessage": sending.send_message,
     "sendphoto": sending.send_photo,
     "senddocument": sending.send_document,
@@ -61,11 +53,18 @@ class _Abandoned(Exception):  # noqa: N818 - not an error: the answer is withhel
     """The call gets no answer."""
 
 
+class _Foreign(Exception):  # noqa: N818 - not an error: something else than Telegram answers
+    """The call is answered by what stands before Telegram."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+
 class BotApi:
     """Answers `/bot{token}/{method}` and `/file/bot{token}/{path}`."""
 
     def __init__(self, simulator: Simulator) -> None:
-        """Serve this simulator, and execute what webhooks answer with."""
         self._simulator = simulator
         simulator.execute_reply = self.execute_reply
 
@@ -110,16 +109,18 @@ class BotApi:
         bot = simulator.bot(int(token[1]))
         bot.seen = simulator.clock.monotonic()
         params = Params({})
-        fault = simulator.faults.take(method)
         try:
             params = parse_call(query, content_type, body)
+            fault = simulator.faults.take(method, bot.id, params.text("chat_id"))
             result = await self._call(bot, method, params, fault)
         except ApiError as error:
             self._record(bot, method, params, error.code, error.description)
-            if error.code == 502:  # noqa: PLR2004 - a gateway's answer is not JSON
-                await _respond(send, 502, _GATEWAY, b"text/html")
-            else:
-                await _answer_error(send, error)
+            await _answer_error(send, error)
+            return
+        except _Foreign as foreign:
+            status, kind, content = FOREIGN[foreign.kind]
+            self._record(bot, method, params, status, foreign.kind)
+            await _respond(send, status, content, kind)
             return
         self._record(bot, method, params, 200, "")
         if isinstance(result, settings.Described):
@@ -143,10 +144,10 @@ class BotApi:
     async def _fail(self, fault: Fault, bot: Bot, method: str, params: Params) -> None:
         if fault.kind == "429":
             raise too_many_requests(fault.retry_after)
-        if fault.kind == "403":
-            raise ApiError(403, "Forbidden: bot was blocked by the user")
-        if fault.kind in {"500", "502"}:
-            raise ApiError(int(fault.kind), "Internal Server Error" if fault.kind == "500" else "Bad Gateway")
+        if fault.kind in REFUSALS:
+            raise REFUSALS[fault.kind]
+        if fault.kind in FOREIGN:
+            raise _Foreign(fault.kind)
         self._record(bot, method, params, 0, fault.kind)
         if fault.kind == "hang":
             await self._simulator.faults.hang(fault.seconds)
@@ -176,7 +177,7 @@ async def _read_body(receive: Receive) -> bytes:
         message = await receive()
         pieces.append(message.get("body", b""))
         size += len(pieces[-1])
-        if size > _LARGEST_BODY:
+        if size > _MAX_BODY:
             raise ApiError(413, "Request Entity Too Large")
     return b"".join(pieces)
 

@@ -16,7 +16,7 @@ from simulator.model import AutoAnswer, Bot, Learner
 from simulator.params import Json
 from simulator.views import bot_view, learner_view, messages_view
 
-_MOST_CROWD: Final = 100_000
+_MAX_CROWD: Final = 100_000
 _REQUESTS_SHOWN: Final = 1_000
 _LEARNERS_SHOWN: Final = 200
 
@@ -27,7 +27,6 @@ class Control:
     """The handlers of the control API for one simulator."""
 
     def __init__(self, simulator: Simulator) -> None:
-        """Control this simulator."""
         self._simulator = simulator
 
     def routes(self) -> list[Route]:
@@ -176,6 +175,8 @@ class Control:
             applied=bool(body.get("applied", kind in {"hang", "reset"})),
             retry_after=int(body.get("retry_after", 1)),
             seconds=float(body.get("seconds", 60)),
+            bot=body.get("bot"),
+            chat=body.get("chat"),
         )
         self._simulator.faults.add(fault)
         return _json({"remaining": self._simulator.faults.remaining()}, 201)
@@ -216,8 +217,8 @@ class Control:
         """Make a crowd of learners that start the bot and answer by themselves."""
         body = await _body(request)
         count = int(body["count"])
-        if not 0 < count <= _MOST_CROWD:
-            raise NotPossibleError(f"count must be from 1 to {_MOST_CROWD}")
+        if not 0 < count <= _MAX_CROWD:
+            raise NotPossibleError(f"count must be from 1 to {_MAX_CROWD}")
         least, most = body.get("delay", [0.5, 3.0])
         behaviour = AutoAnswer(float(body.get("probability", 1.0)), (float(least), float(most)))
         learners = self._simulator.crowd.gather(
@@ -261,12 +262,9 @@ class Control:
 
 
 def _guarded(handler: Handler) -> Handler:
-    """Turn refusals into answers, and refuse what another site's page sends."""
+    """Turn refusals into answers."""
 
     async def guarded(request: Request) -> Response:
-        origin = request.headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
-            return _json({"error": "requests from other sites are refused"}, 403)
         try:
             return await handler(request)
         except UnknownError as error:

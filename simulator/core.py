@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from simulator.clock import Clock, SystemClock
 from simulator.crowd import Crowd
-from simulator.delivery import Outbox
+from simulator.delivery import Outbox, open_http
 from simulator.events import Hub
 from simulator.faults import Faults
 from simulator.limits import Bucket
@@ -64,6 +64,7 @@ class Simulator:
     def start(self) -> None:
         """Begin to store and deliver; needs a running event loop."""
         self.store.start()
+        self.http = open_http(self.options.webhook_timeout)
         for outbox in self.outboxes.values():
             outbox.connect()
 
@@ -71,6 +72,7 @@ class Simulator:
         """Stop delivering, end all streams, and write what is left to be stored."""
         self.stop_streams()
         await self.crowd.close()
+        await self.http.close()
         await self.store.close()
 
     def stop_streams(self) -> None:
@@ -152,14 +154,7 @@ class Simulator:
         return chat
 
     def add_message(self, bot: Bot, chat: Chat, sender: Json, content: Json) -> Message:
-        """Put a message into a chat, with the next number.
-
-        Args:
-            bot: Whose chat it is.
-            chat: Where it goes.
-            sender: The User that wrote it.
-            content: Text, entities, picture, keyboard.
-        """
+        """Put a message into a chat, with the next number."""
         bot.last_message_id += 1
         payload = {
             "message_id": bot.last_message_id,
@@ -184,7 +179,6 @@ class Simulator:
 
     def remove_message(self, bot: Bot, message: Message) -> None:
         """Delete a message for both sides."""
-        message.deleted = True
         del bot.messages[message.id]
         del bot.chats[message.learner_id].messages[message.id]
         self.store.delete("message", bot.id, message.id)
@@ -205,6 +199,7 @@ class Simulator:
         if entities := [one.as_json() for one in find_entities(text)]:
             content["entities"] = entities
         message = self.add_message(bot, chat, chat.user, content)
+        self.stats.count_text(bot.id, learner.id, self.clock.monotonic())
         self.outboxes[bot.id].push("message", message.payload, ("chat", learner.id))
         return message
 
@@ -212,10 +207,6 @@ class Simulator:
         """A learner presses a button.
 
         Args:
-            bot: The bot whose button it is.
-            learner: Who presses.
-            message_id: The message with the button.
-            data: The button's callback data.
             forged: True to send data that no button of the message has, as a forged client could.
 
         Returns:
@@ -269,9 +260,7 @@ class Simulator:
         """Deliver any update, true to Telegram or not; returns its id.
 
         Args:
-            bot: Who receives it.
             kind: The field of the Update, `message` for one.
-            payload: Its content.
             update_id: Its number; the next one unless told.
         """
         outbox = self.outboxes[bot.id]

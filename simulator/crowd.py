@@ -17,7 +17,6 @@ class Crowd:
     """Learners that act without a developer."""
 
     def __init__(self, simulator: "Simulator") -> None:
-        """Begin with none."""
         self._simulator = simulator
         self._rng = random.Random()  # noqa: S311 - no secret
         self._tasks: set[asyncio.Task[None]] = set()
@@ -29,12 +28,8 @@ class Crowd:
         """Make learners, let each write `text`, and let them answer by themselves from then on.
 
         Args:
-            bot: Whom they use.
-            count: How many.
-            behaviour: How they answer.
             text: What each writes first; empty to be silent, as if it had started the bot before.
             per_second: How many write in a second; 0 for all at once.
-            seed: Makes their answers repeatable.
 
         Returns:
             Their ids.

@@ -7,21 +7,24 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import aiohttp
 import orjson
 
 from simulator.clock import Clock
 from simulator.errors import OTHER_GET_UPDATES, conflict
 from simulator.model import Bot, Update
 from simulator.options import Options
-from simulator.outbound import HttpClient, Response, error_text
 from simulator.params import Json
 from simulator.stats import Statistics
 from simulator.store import Store
 
-_LONGEST_DELAY: Final = 60.0
+_MAX_DELAY: Final = 60.0
 _FAST: Final = 1 / 50
-_LONGEST_RETRY_AFTER: Final = 3600.0
+_MAX_RETRY_AFTER: Final = 3600.0
 _SECRET_HEADER: Final = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - a header's name
+_ACKNOWLEDGED: Final = range(200, 300)
+_IDLE_SECONDS: Final = 3.0
+"""A server may close an idle connection just as it is used again: rather open a new one."""
 
 ReplyHandler = Callable[[Json], None]
 
@@ -33,6 +36,17 @@ class Keeper(Protocol):
     clock: Clock
     store: Store
     stats: Statistics
+    http: aiohttp.ClientSession
+
+
+def open_http(timeout: float) -> aiohttp.ClientSession:
+    """Make the client for webhooks; `timeout` is for one delivery, in seconds."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),  # each webhook has its own limit
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"Content-Type": "application/json"},
+        timeout=aiohttp.ClientTimeout(total=timeout),
+    )
 
 
 def retry_delay(failures: int, *, fast: bool = False) -> float:
@@ -40,7 +54,7 @@ def retry_delay(failures: int, *, fast: bool = False) -> float:
     if failures <= 1:
         return 0.0
     # The exponent is bounded: 2 ** 6 is past the longest delay already.
-    delay = min(_LONGEST_DELAY, 2.0 ** min(failures - 1, 6))
+    delay = min(_MAX_DELAY, 2.0 ** min(failures - 1, 6))
     return delay * _FAST if fast else delay
 
 
@@ -165,12 +179,11 @@ class WebhookSender:
     """Posts updates to a webhook: one at a time for each key, different keys in parallel."""
 
     def __init__(self, bot: Bot, outbox: Outbox, keeper: Keeper, on_reply: ReplyHandler) -> None:
-        """Begin with nothing to send."""
         self._bot = bot
         self._outbox = outbox
         self._keeper = keeper
         self._on_reply = on_reply
-        self._client = HttpClient(bot.webhook.url, keeper.options.webhook_timeout)
+        self._url = bot.webhook.url
         self._headers = {_SECRET_HEADER: bot.webhook.secret} if bot.webhook.secret else {}
         self._slots = asyncio.Semaphore(bot.webhook.max_connections)
         self._queues: dict[tuple[str, int], deque[Update]] = {}
@@ -192,7 +205,6 @@ class WebhookSender:
         for task in self._tasks:
             task.cancel()
         self._queues.clear()
-        self._client.close()
 
     async def _drain(self, key: tuple[str, int]) -> None:
         queue = self._queues[key]
@@ -224,29 +236,44 @@ class WebhookSender:
         counts = self._keeper.stats.counts
         counts["deliveries"] += 1
         async with self._slots:
+            posted_at = self._keeper.clock.monotonic()
             try:
-                response = await self._client.post(body, self._headers)
-            except (OSError, TimeoutError) as error:
-                failure, retry_after = error_text(error), 0.0
+                async with self._keeper.http.post(
+                    self._url, data=body, headers=self._headers, allow_redirects=False
+                ) as answer:
+                    content = await answer.read()
+            except (aiohttp.ClientError, OSError) as error:
+                failure, retry_after = _error_text(error), 0.0
             else:
-                if response.is_ack:
-                    self._execute(response)
+                if answer.status in _ACKNOWLEDGED:
+                    self._keeper.stats.webhook_latencies.append(self._keeper.clock.monotonic() - posted_at)
+                    self._execute(content)
                     return None
-                failure = f"Wrong response from the webhook: {response.status} {response.reason}"
-                asked = response.headers.get("retry-after", "")
-                retry_after = min(_LONGEST_RETRY_AFTER, float(asked)) if asked.isdecimal() else 0.0
+                failure = f"Wrong response from the webhook: {answer.status} {answer.reason}"
+                asked = answer.headers.get("Retry-After", "")
+                retry_after = min(_MAX_RETRY_AFTER, float(asked)) if asked.isdecimal() else 0.0
         counts["failed_deliveries"] += 1
         self._bot.webhook.last_error = failure
         self._bot.webhook.last_error_date = int(self._keeper.clock.now())
         return retry_after
 
-    def _execute(self, response: Response) -> None:
+    def _execute(self, content: bytes) -> None:
         """Carry out a method call in the answer's body; anything else in it is ignored, as Telegram does."""
-        if not response.body.lstrip().startswith(b"{"):
-            return
         try:
-            call = orjson.loads(response.body)
+            call = orjson.loads(content)
         except orjson.JSONDecodeError:
             return
         if isinstance(call, dict) and isinstance(call.get("method"), str):
             self._on_reply(call)
+
+
+def _error_text(error: Exception) -> str:
+    """How Telegram words a failed delivery in `last_error_message`."""
+    match error:
+        case TimeoutError():
+            return "Read timeout expired"
+        case aiohttp.ClientConnectorError(os_error=ConnectionRefusedError()):
+            return "Connection refused"
+        case aiohttp.ClientConnectorError(os_error=cause):
+            return f"Connection failed: {type(cause).__name__}"
+    return "Webhook connection closed"

@@ -19,7 +19,6 @@ class ApiError(Exception):
     """
 
     def __init__(self, code: int, description: str, retry_after: int | None = None) -> None:
-        """Keep what the answer needs."""
         super().__init__(description)
         self.code = code
         self.description = description

@@ -9,7 +9,7 @@ import orjson
 from simulator.params import Json
 
 _BATCH_SECONDS: Final = 0.05
-_MOST_WAITING: Final = 2_000
+_MAX_WAITING: Final = 2_000
 _HEARTBEAT_SECONDS: Final = 15.0
 
 
@@ -17,7 +17,6 @@ class Hub:
     """Hands events to every open page; with no page open it costs next to nothing."""
 
     def __init__(self) -> None:
-        """Begin with no page."""
         self._pages: set[_Page] = set()
         self._closed = False
 
@@ -53,7 +52,7 @@ class _Page:
         self._ready = asyncio.Event()
 
     def add(self, event: Json) -> None:
-        if len(self._events) >= _MOST_WAITING:
+        if len(self._events) >= _MAX_WAITING:
             # A page that cannot follow a load test is told to read everything anew.
             self._events = [{"type": "resync"}]
         self._events.append(event)

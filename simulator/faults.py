@@ -5,7 +5,28 @@ import contextlib
 from dataclasses import dataclass
 from typing import Final
 
-KINDS: Final = ("429", "403", "500", "502", "hang", "reset")
+from simulator.errors import ApiError
+
+REFUSALS: Final = {
+    "403": ApiError(403, "Forbidden: bot was blocked by the user"),
+    "401": ApiError(401, "Unauthorized"),
+    "404": ApiError(404, "Not Found"),
+    "frozen": ApiError(400, "Bad Request: FROZEN_METHOD_INVALID"),
+    "500": ApiError(500, "Internal Server Error"),
+}
+"""What Telegram itself says."""
+
+FOREIGN: Final = {
+    "502": (502, b"text/html", b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body></body>\r\n</html>"),
+    "403-page": (403, b"text/html", b"<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body></body>\r\n</html>"),
+    "403-json": (403, b"application/json", b'{"error": {"code": 403, "message": "Forbidden by policy"}}'),
+    "403-empty": (403, b"text/plain", b""),
+    "401-page": (401, b"text/html", b"<html><body>Sign in to use the network</body></html>"),
+    "200-page": (200, b"text/html", b"<html><body>Sign in to use the network</body></html>"),
+}
+"""What a proxy or a portal before Telegram says: status, content type and body."""
+
+KINDS: Final = ("429", *REFUSALS, *FOREIGN, "hang", "reset")
 
 
 @dataclass(slots=True)
@@ -13,7 +34,7 @@ class Fault:
     """One kind of failure, for so many calls."""
 
     method: str
-    """In lower case, or `*` for any."""
+    """In lower case, or `*` for any; a frozen bot may call those that only read, whatever stands here."""
     kind: str
     remaining: int
     applied: bool
@@ -21,13 +42,25 @@ class Fault:
     retry_after: int
     seconds: float
     """How long a hanging call is held."""
+    bot: int | None = None
+    """Only calls of this bot."""
+    chat: int | None = None
+    """Only calls for this chat."""
+
+    def meets(self, method: str, bot: int, chat: str) -> bool:
+        """Whether a call is one of those that fail."""
+        return (
+            self.method in {"*", method}
+            and self.bot in {None, bot}
+            and (self.chat is None or str(self.chat) == chat)
+            and not (self.kind == "frozen" and method.startswith("get"))
+        )
 
 
 class Faults:
     """The failures still to come, in the order in which they were ordered."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._faults: list[Fault] = []
         self._released = asyncio.Event()
         self._closed = False
@@ -36,12 +69,12 @@ class Faults:
         """Order a failure."""
         self._faults.append(fault)
 
-    def take(self, method: str) -> Fault | None:
-        """The failure that a call of this method (in lower case) meets now, if any."""
+    def take(self, method: str, bot: int, chat: str) -> Fault | None:
+        """The failure that a call of this method (in lower case) meets now, if any; `chat` may be empty."""
         if not self._faults:
             return None
         for fault in self._faults:
-            if fault.method in {"*", method}:
+            if fault.meets(method, bot, chat):
                 fault.remaining -= 1
                 if fault.remaining <= 0:
                     self._faults.remove(fault)

@@ -12,7 +12,7 @@ from simulator.params import Params
 TEXT_LIMIT: Final = 4096
 CAPTION_LIMIT: Final = 1024
 _SOURCE_LIMIT: Final = 1 << 15
-_MOST_ENTITIES: Final = 100
+_MAX_ENTITIES: Final = 100
 _FARTHEST: Final = 1_000_000
 _GIVEN: Final = frozenset({
     "bold", "italic", "underline", "strikethrough", "spoiler", "code", "pre", "text_link", "text_mention",
@@ -38,9 +38,7 @@ def read_formatted(params: Params, text_name: str, entities_name: str, *, may_be
     """Read a text with its parse mode or entities, and tidy it as Telegram does.
 
     Args:
-        params: The call.
         text_name: Parameter with the text, `text` or `caption`.
-        entities_name: Parameter with ready entities.
         may_be_empty: True for a caption.
 
     Raises:
@@ -57,7 +55,7 @@ def read_formatted(params: Params, text_name: str, entities_name: str, *, may_be
     text, entities = _tidy(text, entities)
     if not text and not may_be_empty:
         raise bad_request("text must be non-empty")
-    entities = merge_found(entities, find_entities(text))[:_MOST_ENTITIES]
+    entities = merge_found(entities, find_entities(text))[:_MAX_ENTITIES]
     return Formatted(text, [one.as_json() for one in entities], utf16_length(text))
 
 

@@ -22,7 +22,7 @@ _SIMPLE: Final = {
     "span": "spoiler",
 }  # fmt: skip
 _TAGS: Final = frozenset(_SIMPLE) | {"a", "tg-emoji", "pre", "code", "blockquote"}
-_LONGEST_NUMERIC: Final = 10
+_MAX_NUMERIC: Final = 10
 _LAST_CODE_POINT: Final = 0x10FFFF
 
 
@@ -41,9 +41,6 @@ class _Tag:
 
 def parse_html(source: str) -> tuple[str, list[Entity]]:
     """Parse Telegram's HTML.
-
-    Args:
-        source: Text with tags.
 
     Returns:
         The plain text, and its entities in the order in which they were closed, offsets in UTF-16 units.
@@ -108,7 +105,7 @@ class _Parser:
         if numeric := _NUMERIC.match(self._source, self._at):
             hexadecimal, decimal = numeric.groups()
             code = int(hexadecimal or "0", 16) if decimal is None else int(decimal or "0")
-            if code == 0 or code >= _LAST_CODE_POINT or len(numeric[0]) >= _LONGEST_NUMERIC:
+            if code == 0 or code >= _LAST_CODE_POINT or len(numeric[0]) >= _MAX_NUMERIC:
                 return ""
             result, end = chr(code), numeric.end()
         else:

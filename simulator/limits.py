@@ -13,7 +13,6 @@ class Bucket:
 
         Args:
             rate: Tokens a second; 0 switches the limit off.
-            burst: Tokens the bucket holds.
         """
         self._rate = rate
         self._burst = burst
@@ -26,7 +25,6 @@ class Bucket:
 
         Args:
             now: A monotonic reading.
-            least: The shortest penalty.
         """
         if not self._rate:
             return 0

@@ -6,9 +6,9 @@ from simulator.errors import bad_request
 from simulator.links import checked_link
 from simulator.params import Json, Params
 
-_MOST_BUTTONS: Final = 100
-_MOST_IN_ROW: Final = 8
-_LONGEST_DATA: Final = 64
+_MAX_BUTTONS: Final = 100
+_MAX_IN_ROW: Final = 8
+_MAX_DATA: Final = 64
 _OTHER_TYPES: Final = (
     "callback_game", "pay", "switch_inline_query", "switch_inline_query_chosen_chat",
     "switch_inline_query_current_chat", "login_url", "web_app", "copy_text",
@@ -20,7 +20,6 @@ def read_markup(params: Params, *, inline_only: bool = False) -> Json | None:
     """Read `reply_markup`.
 
     Args:
-        params: The call.
         inline_only: True for edits, which take an inline keyboard and nothing else.
 
     Returns:
@@ -82,9 +81,9 @@ def check_sizes(markup: Json | None) -> None:
     if markup is None:
         return
     rows = markup["inline_keyboard"]
-    if sum(map(len, rows)) > _MOST_BUTTONS or any(len(row) > _MOST_IN_ROW for row in rows):
+    if sum(map(len, rows)) > _MAX_BUTTONS or any(len(row) > _MAX_IN_ROW for row in rows):
         raise bad_request("reply markup is too long")
     for row in rows:
         for button in row:
-            if len(button.get("callback_data", "").encode()) > _LONGEST_DATA:
+            if len(button.get("callback_data", "").encode()) > _MAX_DATA:
                 raise bad_request("BUTTON_DATA_INVALID")

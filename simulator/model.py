@@ -52,7 +52,6 @@ class Message:
     learner_id: int
     edited: bool = False
     """Whether its text was edited: a change of buttons alone is not shown as an edit."""
-    deleted: bool = False
 
     @property
     def id(self) -> int:
@@ -170,8 +169,6 @@ class Bot:
     bucket: Bucket
     paid_bucket: Bucket
     name: str = ""
-    description: str = ""
-    short_description: str = ""
     commands: dict[str, list[Json]] = field(default_factory=dict)
     """By scope and language."""
     webhook: Webhook = field(default_factory=Webhook)
@@ -211,8 +208,6 @@ class Bot:
         """What is stored, chats and messages apart."""
         return {
             "name": self.name,
-            "description": self.description,
-            "short_description": self.short_description,
             "commands": self.commands,
             "webhook": {
                 "url": self.webhook.url,

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.cross_site import LOCAL_NAMES
+
 #: Learners made when the simulator starts with nothing stored.
 FIRST_LEARNER_ID = 1001
 
@@ -42,3 +44,5 @@ class Options:
     """Requests, updates and latencies kept in memory for questions."""
     prefect_ui_url: str = ""
     """Shown as a link in the page's header."""
+    hosts: tuple[str, ...] = LOCAL_NAMES
+    """Names by which it may be called; others can be made to lead to this machine by any web page."""

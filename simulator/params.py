@@ -86,11 +86,6 @@ class Params:
 def parse_call(query: bytes, content_type: str, body: bytes) -> Params:
     """Read the arguments of a call from its URL and body.
 
-    Args:
-        query: The raw query string.
-        content_type: The header's value, possibly with a boundary.
-        body: The raw body.
-
     Raises:
         ApiError: 400 when the body is not what the header promises.
     """

@@ -33,7 +33,7 @@ def _learner(simulator: "Simulator", row: Record) -> None:
 
 def _bot(simulator: "Simulator", row: Record) -> None:
     bot = simulator.bot(row.id)
-    for name in ("name", "description", "short_description", "commands", "last_message_id", "last_update_id"):
+    for name in ("name", "commands", "last_message_id", "last_update_id"):
         setattr(bot, name, row.body[name])
     bot.webhook = Webhook(**row.body["webhook"])
 

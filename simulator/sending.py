@@ -14,7 +14,7 @@ from simulator.media import picture_size
 from simulator.model import Bot, Chat, Message, StoredFile
 from simulator.params import Json, Params, Upload
 
-_LONGEST_ANSWER: Final = 200
+_MAX_ANSWER: Final = 200
 _DELETABLE_SECONDS: Final = 48 * 3600
 _WIDEST_PICTURE: Final = 10_000
 _FLATTEST_PICTURE: Final = 20
@@ -104,7 +104,7 @@ def answer_callback_query(simulator: Simulator, bot: Bot, params: Params) -> boo
     if tap is None or tap.expires < now:
         raise bad_request(QUERY_TOO_OLD)
     text = params.text("text")
-    if utf16_length(text) > _LONGEST_ANSWER:
+    if utf16_length(text) > _MAX_ANSWER:
         raise bad_request("MESSAGE_TOO_LONG")
     simulator.stats.counts["callback_answers"] += 1
     if not tap.answered:
@@ -172,6 +172,8 @@ def _let_through(simulator: Simulator, bot: Bot, chat: Chat, *, paid: bool = Fal
         simulator.stats.counts["too_many_requests_to_a_chat"] += 1
     if full is not None:
         raise too_many_requests(full.wait(now))
+    if not paid:
+        simulator.stats.count_let_through(bot.id, now)
     _check_open(chat)
 
 
@@ -187,6 +189,7 @@ def _send(simulator: Simulator, bot: Bot, chat: Chat, params: Params, content: J
         content["has_protected_content"] = True
     message = simulator.add_message(bot, chat, bot.user(), content)
     simulator.stats.count_sent(simulator.clock.now())
+    simulator.stats.count_reply(bot.id, chat.learner.id, simulator.clock.monotonic())
     simulator.crowd.notice(bot, chat, message)
     return message.payload
 

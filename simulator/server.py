@@ -10,12 +10,14 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
+from local.cross_site import refuse_foreign_pages
 from simulator.bot_api import BotApi
 from simulator.clock import Clock
 from simulator.control import Control
 from simulator.core import Simulator
 from simulator.options import Options
 
+_BOT_API: Final = ("/bot", "/file/bot")
 _STATIC: Final = Path(__file__).parent / "static"
 _FILES: Final = {
     "/": ("index.html", "text/html"),
@@ -40,17 +42,21 @@ class SimulatorApp:
     """
 
     def __init__(self, simulator: Simulator) -> None:
-        """Serve this simulator."""
         self.simulator = simulator
         self._bot_api = BotApi(simulator)
         pages = [Route(path, _page(*file), methods=["GET"]) for path, file in _FILES.items()]
         self._pages = Starlette(routes=[*pages, Mount("/api", routes=Control(simulator).routes())])
+        self._answer = refuse_foreign_pages(self._route, simulator.options.hosts, ("/api/", *_BOT_API))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or follow the server's start and end."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        elif scope["path"].startswith(("/bot", "/file/bot")):
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith(_BOT_API):
             await self._bot_api(scope, receive, send)
         else:
             await self._pages(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Bot API methods about the bot itself: who it is, where its updates go, its commands and descriptions."""
+"""Bot API methods about the bot itself: who it is, where its updates go, and its commands."""
 
 import ipaddress
 import re
@@ -6,18 +6,18 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from simulator.core import Simulator
-from simulator.errors import WEBHOOK_ACTIVE, ApiError, bad_request, conflict
+from simulator.errors import WEBHOOK_ACTIVE, bad_request, conflict
 from simulator.model import Bot, Webhook
 from simulator.params import Json, Params
 
-_LONGEST_POLL: Final = 50
-_LONGEST_SECRET: Final = 256
-_MOST_CONNECTIONS: Final = 100
+_MAX_POLL: Final = 50
+_MAX_SECRET: Final = 256
+_MAX_CONNECTIONS: Final = 100
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]*")
 _COMMAND: Final = re.compile(r"[a-z0-9_]{1,32}")
-_MOST_COMMANDS: Final = 100
-_LONGEST_COMMAND: Final = 32
-_LONGEST_COMMAND_DESCRIPTION: Final = 256
+_MAX_COMMANDS: Final = 100
+_MAX_COMMAND: Final = 32
+_MAX_COMMAND_DESCRIPTION: Final = 256
 _CHAT_SCOPES: Final = frozenset({"chat", "chat_administrators", "chat_member"})
 _SCOPES: Final = frozenset({"default", "all_private_chats", "all_group_chats", "all_chat_administrators"})
 
@@ -26,7 +26,6 @@ class Described:
     """A result that comes with a description, as those of setWebhook do."""
 
     def __init__(self, description: str) -> None:
-        """Describe a plain success."""
         self.description = description
 
 
@@ -59,7 +58,7 @@ async def get_updates(simulator: Simulator, bot: Bot, params: Params) -> list[Js
     updates = await simulator.outboxes[bot.id].poll(
         params.integer("offset"),
         params.integer("limit", 100, 1, 100),
-        float(params.integer("timeout", 0, 0, _LONGEST_POLL)),
+        float(params.integer("timeout", 0, 0, _MAX_POLL)),
     )
     bot.polled = simulator.clock.monotonic()
     return [update.body() for update in updates]
@@ -72,12 +71,12 @@ def set_webhook(simulator: Simulator, bot: Bot, params: Params) -> Described:
         return delete_webhook(simulator, bot, params)
     _check_url(url)
     secret = params.text("secret_token")
-    if len(secret) > _LONGEST_SECRET:
+    if len(secret) > _MAX_SECRET:
         raise bad_request("secret token is too long")
     if not _SECRET.fullmatch(secret):
         raise bad_request("secret token contains unallowed characters")
     old = bot.webhook
-    webhook = Webhook(url, secret, params.integer("max_connections", 40, 1, _MOST_CONNECTIONS), old.allowed)
+    webhook = Webhook(url, secret, params.integer("max_connections", 40, 1, _MAX_CONNECTIONS), old.allowed)
     same = (old.url, old.secret, old.max_connections) == (url, secret, webhook.max_connections)
     bot.webhook = webhook
     _set_allowed(bot, params)
@@ -127,7 +126,7 @@ def set_my_commands(simulator: Simulator, bot: Bot, params: Params) -> bool:
     if not isinstance(value or [], list):
         raise bad_request("expected an Array of BotCommand")
     commands = [_read_command(item) for item in value or []]
-    if len(commands) > _MOST_COMMANDS:
+    if len(commands) > _MAX_COMMANDS:
         raise bad_request("BOT_COMMANDS_TOO_MUCH")
     bot.commands[_scope(params)] = commands
     _keep(simulator, bot)
@@ -139,13 +138,6 @@ def get_my_commands(_simulator: Simulator, bot: Bot, params: Params) -> list[Jso
     return bot.commands.get(_scope(params), [])
 
 
-def delete_my_commands(simulator: Simulator, bot: Bot, params: Params) -> bool:
-    """`deleteMyCommands` of one scope and language."""
-    bot.commands.pop(_scope(params), None)
-    _keep(simulator, bot)
-    return True
-
-
 def commands_for(bot: Bot, learner_id: int, language: str) -> list[Json]:
     """The commands that a learner sees: the narrowest scope that has any, in the learner's language if it can be."""
     for scope in (f"chat:{learner_id}", "all_private_chats", "default"):
@@ -153,42 +145,6 @@ def commands_for(bot: Bot, learner_id: int, language: str) -> list[Json]:
             if bot.commands.get(key):
                 return bot.commands[key]
     return []
-
-
-def set_my_description(simulator: Simulator, bot: Bot, params: Params) -> bool:
-    """`setMyDescription`: shown in an empty chat."""
-    bot.description = _limited(params, "description", 512)
-    _keep(simulator, bot)
-    return True
-
-
-def set_my_short_description(simulator: Simulator, bot: Bot, params: Params) -> bool:
-    """`setMyShortDescription`: shown on the bot's profile."""
-    bot.short_description = _limited(params, "short_description", 120)
-    _keep(simulator, bot)
-    return True
-
-
-def set_my_name(simulator: Simulator, bot: Bot, params: Params) -> bool:
-    """`setMyName`."""
-    bot.name = _limited(params, "name", 64) or bot.name
-    _keep(simulator, bot)
-    return True
-
-
-def get_my_description(_simulator: Simulator, bot: Bot, _params: Params) -> Json:
-    """`getMyDescription`."""
-    return {"description": bot.description}
-
-
-def get_my_short_description(_simulator: Simulator, bot: Bot, _params: Params) -> Json:
-    """`getMyShortDescription`."""
-    return {"short_description": bot.short_description}
-
-
-def get_my_name(_simulator: Simulator, bot: Bot, _params: Params) -> Json:
-    """`getMyName`."""
-    return {"name": bot.name}
 
 
 def _keep(simulator: Simulator, bot: Bot) -> None:
@@ -245,19 +201,12 @@ def _read_command(item: object) -> Json:
     description = str(item.get("description") or "").strip()
     if not command:
         raise bad_request("command must be non-empty")
-    if len(command) > _LONGEST_COMMAND:
-        raise bad_request(f"command length must not exceed {_LONGEST_COMMAND}")
+    if len(command) > _MAX_COMMAND:
+        raise bad_request(f"command length must not exceed {_MAX_COMMAND}")
     if not description:
         raise bad_request("command description must be non-empty")
-    if len(description) > _LONGEST_COMMAND_DESCRIPTION:
-        raise bad_request(f"command description length must not exceed {_LONGEST_COMMAND_DESCRIPTION}")
+    if len(description) > _MAX_COMMAND_DESCRIPTION:
+        raise bad_request(f"command description length must not exceed {_MAX_COMMAND_DESCRIPTION}")
     if not _COMMAND.fullmatch(command):
         raise bad_request("BOT_COMMAND_INVALID")
     return {"command": command, "description": description}
-
-
-def _limited(params: Params, name: str, limit: int) -> str:
-    text = params.text(name).strip()
-    if len(text) > limit:
-        raise ApiError(400, f"Bad Request: bot {name.replace('_', ' ')} is too long")
-    return text

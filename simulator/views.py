@@ -21,8 +21,6 @@ def bot_view(simulator: Simulator, bot: Bot) -> Json:
         "id": bot.id,
         "name": bot.name,
         "username": bot.username,
-        "description": bot.description,
-        "short_description": bot.short_description,
         "mode": mode,
         "webhook_url": bot.webhook.url,
         "webhook_error": bot.webhook.last_error,
@@ -57,7 +55,7 @@ def messages_view(simulator: Simulator, bot: Bot, learner: Learner, limit: int, 
     }
 
 
-def _last_ids(chat: Chat | None, most: int = 100) -> list[int]:
+def _last_ids(chat: Chat | None, limit: int = 100) -> list[int]:
     """The newest messages of the bot, from which the page counts what is unread."""
     if chat is None:
         return []
@@ -65,6 +63,6 @@ def _last_ids(chat: Chat | None, most: int = 100) -> list[int]:
     for message in reversed(chat.messages.values()):
         if message.from_bot:
             ids.append(message.id)
-            if len(ids) == most:
+            if len(ids) == limit:
                 break
     return ids

@@ -9,33 +9,43 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import asyncpg
+import hypothesis
 import pytest
 from pydantic import SecretStr
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
+from dev.stack import ServerStack
 from domain.settings import Settings
-from local import servers
+from local import embedded_postgres, servers
+from local.supervisor import Program
 from observability.logs import QUIET, REPEATED
-from quiz_generator import sync_bank
+from question_sources.bank_sync import sync_bank
 from repository import Repository
-from simulator.options import Options
-from simulator.server import create_app
-from sql.database import Database
-from tests import pooler
-from tests.factories import TOKEN, write_small_bank
-from tests.pooler import Route, connect, is_pooled
-from tests.redis_servers import Cluster, Watched, running_cluster, running_sentinels
-from tests.serving import serving
-from tests.support import Service, running_service
+from storage import database
+from tests.support import pooler
+from tests.support.factories import TOKEN, some_id, write_small_bank
+from tests.support.pooler import Route, connect, is_pooled
+from tests.support.redis_servers import Cluster, Watched, running_cluster, running_sentinels
+from tests.support.serving import serving
+from tests.support.waiting import WAIT_SECONDS
+
+if TYPE_CHECKING:  # whoever asks for them imports them: with Prefect, they take two seconds
+    from tests.support.classroom import Classroom
+    from tests.support.service import Service
 
 ROOT = Path(__file__).parent.parent
+STACK = "tests/system/stack/"
 _numbers = itertools.count(1)
 
 
@@ -50,6 +60,18 @@ def pytest_configure(config: pytest.Config) -> None:
     """Say at once what the switch lacks."""
     if config.getoption("--pooler") and not pooler.PROGRAM:
         raise pytest.UsageError(pooler.MISSING)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Give each worker whole files, and one of them all files that share the running stack."""
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return STACK if nodeid.startswith(STACK) else nodeid.partition("::")[0]
+
+    config.option.loadscopereorder = False  # those that take long are collected first
+    return ByFile(config, log)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -67,11 +89,40 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in outside]
 
 
+hypothesis.settings.register_profile(  # a busy machine is slow, not wrong
+    "quiz", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("quiz")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patience() -> Iterator[None]:
+    """Let servers take their time to start and to be connected to on a busy machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(servers, "READY_SECONDS", WAIT_SECONDS)
+        patch.setattr(embedded_postgres, "START_SECONDS", WAIT_SECONDS)
+        patch.setattr(database, "CONNECT_SECONDS", 30.0)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test depend on the environment it is started in."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
 @pytest.fixture(autouse=True)
 def log_levels() -> Iterator[None]:
-    """Put the log levels back, which a command that runs within a test has set for its own process."""
+    """Put back what a command that runs within a test has set up of the logs for its own process."""
+    on_error = logging.Handler.handleError
+    before = logging.getLogRecordFactory(), sys.excepthook, threading.excepthook, sys.unraisablehook, sys.stderr
     levels = {name: logging.getLogger(name).level for name in ("root", *QUIET, *REPEATED)}
     yield
+    logging.setLogRecordFactory(before[0])
+    logging.Handler.handleError = on_error  # type: ignore[method-assign]
+    sys.excepthook, threading.excepthook, sys.unraisablehook, sys.stderr = before[1:]
+    logging.captureWarnings(capture=False)
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
 
@@ -84,11 +135,19 @@ def data_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(data_folder: Path) -> Iterator[Callable[[str], str]]:
-    """Yield what makes a database and returns its URL."""
-    with servers.postgres(data_folder / "postgres") as url_of:
-        run_psql(url_of("postgres"), "ALTER SYSTEM SET fsync = off; ", "SELECT pg_reload_conf();")  # nothing here lasts
-        yield url_of
+def local_servers(data_folder: Path) -> Iterator[ServerStack]:
+    """Yield what starts the servers of this session and stops them."""
+    with ExitStack() as stack:
+        yield ServerStack(data_folder, stack)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(local_servers: ServerStack) -> Callable[[str], str]:
+    """Return what makes a database and returns its URL."""
+    local_servers.start_postgres(local_servers.stack)
+    url_of = local_servers.database_url
+    run_psql(url_of("postgres"), "ALTER SYSTEM SET fsync = off; ", "SELECT pg_reload_conf();")  # nothing here lasts
+    return url_of
 
 
 def run_psql(url: str, *statements: str) -> None:
@@ -133,11 +192,24 @@ def bank_folder(data_folder: Path) -> Path:
 @pytest.fixture(scope="session")
 async def template_database(postgres_url: Callable[[str], str], bank_folder: Path) -> str:
     """Return the name of a database with the schema and a small bank, which nobody is connected to."""
-    repository = Repository(await Database.connect(postgres_url("template_quiz")))
+    repository = Repository(await database.Database.connect(postgres_url("template_quiz")))
     await repository.database.prepare_schema()
     await sync_bank(repository, bank_folder)
     await repository.close()
     return "template_quiz"
+
+
+@pytest.fixture(scope="session")
+def copy_template(postgres_url: Callable[[str], str], template_database: str) -> Callable[[str], Awaitable[str]]:
+    """Return what copies the template to a database of a name, and returns its URL."""
+
+    async def copy(name: str) -> str:
+        admin = await asyncpg.connect(postgres_url("postgres"))
+        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
+        await admin.close()
+        return postgres_url(name)
+
+    return copy
 
 
 @pytest.fixture
@@ -160,17 +232,32 @@ async def repository(database_url: str) -> AsyncIterator[Repository]:
 
 
 @pytest.fixture(scope="session")
-def valkey_url(data_folder: Path) -> Iterator[str]:
-    """Yield the URL of a Valkey of this session."""
-    port, log = servers.free_port(), data_folder / "valkey.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            servers.valkey_command(port, data_folder / "valkey"), stdout=output, stderr=subprocess.STDOUT
-        )
-    servers.wait_until_listening(port, process, log, "Valkey")
-    yield f"redis://127.0.0.1:{port}/0"
-    process.terminate()
-    process.wait(10)
+async def shared_database_url(copy_template: Callable[[str], Awaitable[str]], route: Route) -> str:
+    """Return the URL of a copy of the template for tests that need a learner of their own, not a database."""
+    return route(await copy_template(f"shared_{some_id()}"))
+
+
+@pytest.fixture(scope="session")
+async def shared_repository(shared_database_url: str) -> AsyncIterator[Repository]:
+    """Yield a repository on the shared database."""
+    repository = Repository(await connect(shared_database_url))
+    yield repository
+    await repository.close()
+
+
+@pytest.fixture
+def classroom(shared_repository: Repository) -> Classroom:
+    """Return a classroom with the defaults that a fresh clone has; its learners are its own."""
+    from tests.support.classroom import Classroom
+
+    return Classroom(shared_repository, Settings(_env_file=None))
+
+
+@pytest.fixture(scope="session")
+def valkey_url(local_servers: ServerStack) -> str:
+    """Return the URL of a Valkey of this session."""
+    local_servers.start_valkey()
+    return local_servers.environment["REDIS_URL"]
 
 
 @pytest.fixture(scope="session")
@@ -194,28 +281,27 @@ def together_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def prefect_url(data_folder: Path, postgres_url: Callable[[str], str]) -> Iterator[str]:
-    """Yield the API address of a Prefect server on Postgres, and point this process's Prefect client at it."""
-    port, log = servers.free_port(), data_folder / "prefect.log"
-    environment = servers.prefect_environment(postgres_url("prefect"), port, data_folder / "prefect")
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, env=servers.inherited(environment), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    api = f"http://127.0.0.1:{port}/api"
-    servers.wait_until_ready(f"{api}/health", process, log, "Prefect server")
+def prefect_server(local_servers: ServerStack, postgres_url: Callable[[str], str]) -> Program:
+    """Return a Prefect server on Postgres."""
+    return local_servers.start_prefect()
+
+
+@pytest.fixture(scope="session")
+def prefect_url(local_servers: ServerStack, prefect_server: Program) -> Iterator[str]:
+    """Yield the API address of the Prefect server, and point this process's Prefect client at it."""
+    api = local_servers.environment["PREFECT_API_URL"]
     from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
     with temporary_settings({PREFECT_API_URL: api, PREFECT_LOGGING_TO_API_ENABLED: False}):
         yield api
-    process.terminate()
-    process.wait(20)
 
 
 @pytest.fixture
 async def telegram_url() -> AsyncIterator[str]:
     """Yield the address of a simulator without rate limits and with quick redelivery."""
+    from simulator.options import Options
+    from simulator.server import create_app
+
     options = Options(fast_retries=True, bot_rate=0, chat_rate=0)
     async with serving(create_app(options), servers.free_port()) as url:
         yield url
@@ -225,16 +311,14 @@ async def telegram_url() -> AsyncIterator[str]:
 def settings(
     database_url: str, valkey_url: str, telegram_url: str, bank_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Settings:
-    """Return settings with every address resolved, and nothing taken from this machine's environment."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setattr("services.CHAT_RATE", 1000.0)  # learners in tests tap faster than anybody does
-    monkeypatch.setattr("webhook.LEARNER_PACE", 1000.0)
+    """Return settings with every address resolved."""
+    monkeypatch.setattr("wiring.CHAT_RATE", 1000.0)  # learners in tests tap faster than anybody does
+    monkeypatch.setattr("roles.intake.UPDATES_PER_SECOND", 1000.0)
     return Settings(
         _env_file=None,
         database_url=SecretStr(database_url),
         database_pooler=is_pooled(database_url),
-        redis_url=SecretStr(valkey_url),
+        redis_url=SecretStr(f"{valkey_url}?socket_timeout={WAIT_SECONDS}"),  # a busy machine is slow, not gone
         telegram_bot_token=SecretStr(TOKEN),
         telegram_api_base_url=telegram_url,
         webhook_port=servers.free_port(),
@@ -246,6 +330,8 @@ def settings(
 @pytest.fixture
 async def service(settings: Settings) -> AsyncIterator[Service]:
     """Yield the bot and a worker without Prefect: the logic is the same, and the test is quicker."""
+    from tests.support.service import running_service
+
     async with running_service(settings, servers.free_port()) as service:
         yield service
 
@@ -253,6 +339,9 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
 @pytest.fixture
 async def service_with_prefect(settings: Settings, prefect_url: str) -> AsyncIterator[Service]:
     """Yield the bot and a worker that runs everything as flows."""
+    from tests.support.service import running_service
+
     settings = settings.model_copy(update={"prefect_api_url": prefect_url})
     async with running_service(settings, servers.free_port()) as service:
+        await service.shown()
         yield service

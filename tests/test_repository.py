@@ -15,10 +15,10 @@ from domain.ids import LearnerId
 from domain.models import NewQuiz
 from domain.settings import Settings
 from repository import Repository
-from sql.database import Database
-from tests.factories import BOT_ID, some_id
-from tests.fundamentals.classroom import Classroom
-from tests.pooler import Route, connect, is_pooled
+from storage.database import Database
+from tests.support.classroom import Classroom
+from tests.support.factories import BOT_ID, some_id
+from tests.support.pooler import Route, connect, is_pooled
 
 pytestmark = pytest.mark.pooler
 
@@ -52,7 +52,7 @@ async def test_questions_repeat_only_when_all_of_the_level_and_topics_were_seen(
         made = await repository.create_quizzes(
             QuizKind.ON_DEMAND, [NewQuiz(learner.id, question.id, range(4))], timedelta(hours=1)
         )
-        await repository.begin_sending(made[learner.id])
+        await repository.begin_sending([made[learner.id]])
         await repository.mark_send_failed(made[learner.id], "test", for_good=True)
     assert len(set(seen)) == 6
     assert (await repository.pick_questions([learner], set(QuestionSource)))[learner.id].key in seen
@@ -78,7 +78,7 @@ async def test_statistics_are_read_from_the_replica(
     repository = await Repository.open(settings)
     learner, _ = await repository.add_learner(LearnerId(some_id()), BOT_ID, settings)
     assert await repository.export_learner(learner.id) is None  # nothing replicates in this test
-    assert (await repository.read_progress(learner, datetime.now(UTC))).answers == ()
+    assert (await repository.get_progress(learner, datetime.now(UTC))).answers == ()
     await repository.close()
     await replica.close()
 
@@ -133,7 +133,7 @@ async def test_statistics_that_a_replica_does_not_have_yet_are_read_from_the_pri
     classroom = Classroom(repository, settings)
     learner = await classroom.join()
     await classroom.answer(learner, right=True)
-    history = await repository.read_progress(await classroom.state_of(learner), datetime.now(UTC))
+    history = await repository.get_progress(await classroom.state_of(learner), datetime.now(UTC))
     assert [answer.correct for answer in history.answers] == [True]
     assert sum(score.answered for score in history.topics) == 1
     await repository.close()

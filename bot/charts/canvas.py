@@ -63,14 +63,7 @@ class Box:
         return self.top + self.height
 
     def inside(self, left: float = 0, top: float = 0, right: float = 0, bottom: float = 0) -> Box:
-        """Return the rectangle that is left within margins.
-
-        Args:
-            left: margin in pixels, as are the others.
-            top: margin.
-            right: margin.
-            bottom: margin.
-        """
+        """Return the rectangle that is left within margins."""
         return Box(self.left + left, self.top + top, self.width - left - right, self.height - top - bottom)
 
 
@@ -78,33 +71,17 @@ class Canvas:
     """What is drawn on: no window, no global state, so that threads may each have one."""
 
     def __init__(self, height: int) -> None:
-        """Begin with blank paper.
-
-        Args:
-            height: in pixels.
-        """
         self._height = height
         self.figure = Figure(figsize=(WIDTH / _DOTS_PER_INCH, height / _DOTS_PER_INCH), dpi=_DOTS_PER_INCH)
         self.figure.set_facecolor(PAPER)
         self._canvas = FigureCanvasAgg(self.figure)
 
     def card(self, box: Box) -> None:
-        """Draw the white ground of a part.
-
-        Args:
-            box: where.
-        """
+        """Draw the white ground of a part."""
         self.rounded(box, CARD, 28)
 
     def rounded(self, box: Box, colour: str, radius: float, edge: str | None = None) -> None:
-        """Draw a rectangle with round corners.
-
-        Args:
-            box: where.
-            colour: of its inside.
-            radius: of its corners, in pixels.
-            edge: colour of its outline; None draws none.
-        """
+        """Draw a rectangle with round corners, and its outline if ``edge`` names a colour."""
         radius = min(radius, box.width / 2, box.height / 2)
         patch = FancyBboxPatch(
             (box.left, self._height - box.bottom),
@@ -130,18 +107,7 @@ class Canvas:
         align: str = "left",
         valign: str = "center_baseline",
     ) -> Text:
-        """Write a line.
-
-        Args:
-            x: where, in pixels from the left.
-            y: where, in pixels from the top.
-            words: what; never read as markup.
-            size: of the letters, in pixels.
-            colour: of the letters.
-            bold: whether they are heavy.
-            align: which part of the line is at x.
-            valign: which part of the line is at y.
-        """
+        """Write a line, which is never read as markup."""
         text = Text(
             x,
             self._height - y,
@@ -157,23 +123,13 @@ class Canvas:
         return text
 
     def width_of(self, words: str, *, size: float = TEXT, bold: bool = False) -> float:
-        """Return how long a line would be, in pixels.
-
-        Args:
-            words: the line.
-            size: of its letters, in pixels.
-            bold: whether they are heavy.
-        """
+        """Return how long a line would be, in pixels."""
         renderer = self._canvas.get_renderer()  # type: ignore[no-untyped-call]  # matplotlib's stubs leave it out
         width, _, _ = renderer.get_text_width_height_descent(words, font(size, bold=bold), ismath=False)
         return float(width)
 
     def axes(self, box: Box) -> Axes:
-        """Return axes without a frame, for a part whose place depends on data.
-
-        Args:
-            box: where.
-        """
+        """Return axes without a frame, for a part whose place depends on data."""
         place = (box.left / WIDTH, 1 - box.bottom / self._height, box.width / WIDTH, box.height / self._height)
         axes = self.figure.add_axes(place)
         axes.set_facecolor("none")
@@ -191,12 +147,7 @@ class Canvas:
 
 
 def font(size: float, *, bold: bool = False) -> FontProperties:
-    """Return a font that comes with matplotlib, so that the picture looks the same on every machine.
-
-    Args:
-        size: of its letters, in pixels.
-        bold: whether they are heavy.
-    """
+    """Return a font that comes with matplotlib, so that the picture looks the same on every machine."""
     properties = (_BOLD if bold else _REGULAR).copy()
     properties.set_size(size)
     return properties

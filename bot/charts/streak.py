@@ -14,7 +14,7 @@ HEIGHT = 350
 _DAYS_A_WEEK = 7
 _CELL, _STEP = 31, 37
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_LEAST_MONTH_WEEKS = 3
+_MIN_MONTH_WEEKS = 3
 _SNOWFLAKE = "\N{SNOWFLAKE}"
 
 
@@ -28,13 +28,8 @@ class Day(Enum):
     OPEN = "today, not answered yet"
 
 
-def calendar(history: ProgressHistory, weeks: int = WEEKS) -> dict[date, Day]:
-    """Return what the days of the latest weeks were, from a Monday until today.
-
-    Args:
-        history: with at least one answer.
-        weeks: how many weeks, the present one among them.
-    """
+def calendar(history: ProgressHistory) -> dict[date, Day]:
+    """Return what the days of the latest weeks were, from a Monday until today; some day must have an answer."""
     answered, saved = history.answered_days, history.saved_days
     begin = min(answered)
 
@@ -47,19 +42,13 @@ def calendar(history: ProgressHistory, weeks: int = WEEKS) -> dict[date, Day]:
             return Day.OPEN
         return Day.BEFORE if day < begin else Day.MISSED
 
-    monday = history.today - timedelta(days=history.today.weekday() + _DAYS_A_WEEK * (weeks - 1))
+    monday = history.today - timedelta(days=history.today.weekday() + _DAYS_A_WEEK * (WEEKS - 1))
     count = (history.today - monday).days + 1
     return {day: kind(day) for day in (monday + timedelta(days=number) for number in range(count))}
 
 
 def draw_streak(canvas: Canvas, box: Box, history: ProgressHistory) -> None:
-    """Draw weeks as columns and days as rows, and the streak beside them.
-
-    Args:
-        canvas: where to draw.
-        box: its place there.
-        history: with at least one answer.
-    """
+    """Draw weeks as columns and days as rows, and the streak beside them; some day must have an answer."""
     canvas.card(box)
     days = calendar(history)
     left = box.left + 36 + canvas.width_of("Mon", size=SMALL) + 18
@@ -74,20 +63,15 @@ def draw_streak(canvas: Canvas, box: Box, history: ProgressHistory) -> None:
     _draw_numbers(canvas, box.inside(left - box.left + _STEP * WEEKS + 34, 0, 32, 0), history)
 
 
-def month_labels(monday: date, weeks: int = WEEKS) -> list[tuple[int, str]]:
-    """Return the columns over which a month's name stands: its first week, if its name has room there.
-
-    Args:
-        monday: the first day of the calendar.
-        weeks: how many columns there are.
-    """
-    months = [(monday + timedelta(weeks=week)).month for week in range(weeks)]
-    starts = [0] + [week for week in range(1, weeks) if months[week] != months[week - 1]]
-    ends = [*starts[1:], weeks]
+def month_labels(monday: date) -> list[tuple[int, str]]:
+    """Return the columns over which a month's name stands: its first week, if its name has room there."""
+    months = [(monday + timedelta(weeks=week)).month for week in range(WEEKS)]
+    starts = [0] + [week for week in range(1, WEEKS) if months[week] != months[week - 1]]
+    ends = [*starts[1:], WEEKS]
     return [
         (start, _MONTHS[months[start] - 1])
         for start, end in zip(starts, ends, strict=True)
-        if end - start >= _LEAST_MONTH_WEEKS
+        if end - start >= _MIN_MONTH_WEEKS
     ]
 
 

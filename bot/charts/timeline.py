@@ -12,16 +12,17 @@ from matplotlib.axes import Axes
 from bot.charts.canvas import AMBER, BLUE, GRID, INK, MUTED, SLATE, SMALL, TITLE, WASH, Box, Canvas, font
 from domain.catalog import Level
 from domain.history import PastAnswer, ProgressHistory
+from domain.words import plural
 
-LEAST_WINDOW = 20
+MIN_WINDOW = 20
 """Answers that one point of the curve sums up, at least: fewer would dance."""
 WINDOWS = 30
 """Windows that a long history is made of, so that its curve stays a curve."""
 FIRST_POINT = 5
 """Answers before the curve begins: fewer say nothing."""
-MOST_POINTS = 240
+MAX_POINTS = 240
 """Points of the curve that a phone can still tell apart; more only take time to draw."""
-MOST_STEPS = 24
+MAX_STEPS = 24
 """Changes of level that can be told apart."""
 
 HEIGHT = 482
@@ -40,8 +41,6 @@ def draw_timeline(canvas: Canvas, box: Box, history: ProgressHistory, aim: float
     """Draw both curves over one axis of time.
 
     Args:
-        canvas: where to draw.
-        box: its place there.
         history: with at least one answer.
         aim: the share of right answers that questions are chosen for.
     """
@@ -66,26 +65,18 @@ def draw_timeline(canvas: Canvas, box: Box, history: ProgressHistory, aim: float
 
 
 def window_of(count: int) -> int:
-    """Return how many answers one point of the curve sums up: a round number that grows with the history.
-
-    Args:
-        count: all answers.
-    """
-    return max(LEAST_WINDOW, round(count // WINDOWS, -1))
+    """Return how many answers one point of the curve sums up: a round number that grows with the history."""
+    return max(MIN_WINDOW, round(count // WINDOWS, -1))
 
 
 def _what_counts(count: int, window: int) -> str:
     if count > window:
         return f"last {window} answers"
-    return f"{count} answer{'' if count == 1 else 's'}"
+    return f"{count} {plural(count, 'answer')}"
 
 
 def positions(answers: Sequence[PastAnswer]) -> list[float]:
-    """Return when each answer was given, in days; those of one day are spread over it evenly.
-
-    Args:
-        answers: the oldest first.
-    """
+    """Return when each answer was given, in days; those of one day are spread over it evenly."""
     counts: dict[date, int] = {}
     for answer in answers:
         counts[answer.day] = counts.get(answer.day, 0) + 1
@@ -95,7 +86,7 @@ def positions(answers: Sequence[PastAnswer]) -> list[float]:
         place = seen.get(answer.day, 0)
         seen[answer.day] = place + 1
         time = answer.day.toordinal() + (place + 0.5) / counts[answer.day]
-        times.append(max(time, times[-1]) if times else time)  # whoever flies west lives a date twice
+        times.append(max(time, times[-1]) if times else time)  # a learner who flies west lives a date twice
     return times
 
 
@@ -104,7 +95,6 @@ def rolling_share(answers: Sequence[PastAnswer], times: Sequence[float], window:
 
     Args:
         answers: at least one, the oldest first.
-        times: when each was given.
         window: how many answers a point sums up, at least 2; the first points sum up all there are.
     """
     right = [0]
@@ -115,18 +105,17 @@ def rolling_share(answers: Sequence[PastAnswer], times: Sequence[float], window:
     return [(times[end - 1], (right[end] - right[max(0, end - window)]) / min(end, window)) for end in ends]
 
 
-def thin_out(curve: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
+def thin_out(curve: Sequence[Point], limit: int = MAX_POINTS) -> list[Point]:
     """Return a curve of fewer points over the same time: the first, and the last of each stretch.
 
     Args:
         curve: in order of time.
-        most: how many points may remain.
     """
-    if len(curve) <= most:
+    if len(curve) <= limit:
         return list(curve)
     begin, end = curve[0][0], curve[-1][0]
-    scale = (most - 1) / (end - begin) if end > begin else 0
-    kept = {-1: curve[0]} | {min(most - 2, int((x - begin) * scale)): (x, y) for x, y in curve}
+    scale = (limit - 1) / (end - begin) if end > begin else 0
+    kept = {-1: curve[0]} | {min(limit - 2, int((x - begin) * scale)): (x, y) for x, y in curve}
     return [kept[place] for place in sorted(kept)]
 
 
@@ -137,7 +126,6 @@ def level_steps(answers: Sequence[PastAnswer], times: Sequence[float], span: tup
 
     Args:
         answers: at least one, the oldest first.
-        times: when each was given.
         span: the first day's number, and that of the day after the last.
     """
     steps = [(float(span[0]), answers[0].level)]
@@ -146,7 +134,7 @@ def level_steps(answers: Sequence[PastAnswer], times: Sequence[float], span: tup
         for (before, answer), time in zip(pairwise(answers), times[1:], strict=True)
         if answer.level != before.level
     ]
-    if len(steps) > MOST_STEPS:
+    if len(steps) > MAX_STEPS:
         steps = _usual_levels(answers, times, span)
     return [*((time, float(level)) for time, level in steps), (float(span[1]), float(answers[-1].level))]
 
@@ -154,7 +142,7 @@ def level_steps(answers: Sequence[PastAnswer], times: Sequence[float], span: tup
 def _usual_levels(
     answers: Sequence[PastAnswer], times: Sequence[float], span: tuple[int, int]
 ) -> list[tuple[float, Level]]:
-    width = (span[1] - span[0]) / MOST_STEPS
+    width = (span[1] - span[0]) / MAX_STEPS
     stretches: dict[int, Counter[Level]] = {}
     for answer, time in zip(answers, times, strict=True):
         stretches.setdefault(int((time - span[0]) / width), Counter())[answer.level] += 1
@@ -168,7 +156,6 @@ def time_labels(begin: int, end: int) -> list[tuple[float, str, str]]:
     """Return the words under the axis of time: where, from 0 to 1, what, and which part of the word is there.
 
     Args:
-        begin: the first day's number.
         end: the number of the day after today.
     """
     days = end - 1 - begin

@@ -12,32 +12,18 @@ _BAR = 20
 
 
 def topics_height(topics: Sequence[TopicScore]) -> int:
-    """Return how much room the part takes, in pixels.
-
-    Args:
-        topics: as given to `draw_topics`.
-    """
+    """Return the height of what `draw_topics` draws, in pixels."""
     return _HEAD + _ROW * len(topics) + _FOOT
 
 
 def ranked(topics: Sequence[TopicScore]) -> list[TopicScore]:
-    """Return the topics that were answered, the largest share of right answers first.
-
-    Args:
-        topics: in any order.
-    """
+    """Return the topics that were answered, the largest share of right answers first."""
     answered = [score for score in topics if score.answered]
     return sorted(answered, key=lambda score: (-score.correct / score.answered, -score.answered, score.topic))
 
 
 def draw_topics(canvas: Canvas, box: Box, topics: Sequence[TopicScore]) -> None:
-    """Draw a row for each topic: its name, a bar of the share right, the share and the counts.
-
-    Args:
-        canvas: where to draw.
-        box: its place there.
-        topics: in the order to draw.
-    """
+    """Draw a row for each topic: its name, a bar of the share right, the share and the counts."""
     canvas.card(box)
     inner = box.inside(36, 0, 36, 0)
     canvas.write(inner.left, box.top + 44, "Topics", size=TITLE, bold=True)

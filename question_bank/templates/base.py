@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from domain.catalog import OPTION_COUNT, CheckEngine, Level, QuestionForm, Topic
-from question_bank.format import Check, Option, Question, Reference
-from question_bank.workbench import Workbench
+from question_bank.executor import Executor
+from question_bank.format import BankQuestion, Check, Option, Reference
 
 MAX_ATTEMPTS = 200
 """Draws for one seed before the template counts as broken."""
@@ -87,12 +87,11 @@ class Template:
         """
         return f"computed-{self.name}-{seed}"
 
-    def make(self, seed: int, workbench: Workbench) -> Question:
+    def make(self, seed: int, executor: Executor) -> BankQuestion:
         """Make the question of a seed.
 
         Args:
             seed: from 0; the same one gives the same question everywhere.
-            workbench: where answers are found out.
 
         Returns:
             A question that keeps every rule of the bank and carries its own check.
@@ -103,16 +102,16 @@ class Template:
         for attempt in range(MAX_ATTEMPTS):
             rng = random.Random(f"{self.name}:{seed}:{attempt}")  # noqa: S311 - to be repeated, not to be secret
             draft = self.draft(rng)
-            options = self._options(draft, workbench)
+            options = self._options(draft, executor)
             if options:
                 rng.shuffle(options)
                 return self._question(seed, draft, options)
         msg = f"template {self.name!r}: seed {seed} gave no four different answers in {MAX_ATTEMPTS} attempts"
         raise ValueError(msg)
 
-    def _options(self, draft: Draft, workbench: Workbench) -> list[Option]:
+    def _options(self, draft: Draft, executor: Executor) -> list[Option]:
         """Find out the right answer and the first three different wrong ones; nothing when there are not three."""
-        with workbench.prepared(self.engine, draft.setup) as run:
+        with executor.prepared(self.engine, draft.setup) as run:
             right = run(draft.run)
             options = [Option(text=draft.option.format(right), value=right, why=draft.why, correct=True)]
             for mistake in draft.misconceptions:
@@ -123,8 +122,8 @@ class Template:
                     return options
         return []
 
-    def _question(self, seed: int, draft: Draft, options: list[Option]) -> Question:
-        return Question(
+    def _question(self, seed: int, draft: Draft, options: list[Option]) -> BankQuestion:
+        return BankQuestion(
             id=self.key(seed),
             level=self.level,
             form=QuestionForm.PRACTICAL,
@@ -156,12 +155,6 @@ def template(
 
     Args:
         name: in kebab-case; never changes, since learners' history hangs on it.
-        topic: where it belongs.
-        level: who can answer it.
-        engine: what finds out its answers.
-        tags: one to six.
-        title: of the primary documentation, with the section.
-        url: of that documentation.
 
     Raises:
         ValueError: the name is taken.

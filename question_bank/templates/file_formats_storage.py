@@ -1,4 +1,4 @@
-"""Templates on file formats: folders, CSV, compaction and sort order; ``file_formats_storage_more`` has byte ranges."""
+"""Templates on file formats: folders, CSV, compaction and sort order."""
 
 from __future__ import annotations
 

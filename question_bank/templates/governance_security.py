@@ -1,4 +1,4 @@
-"""Templates on governance: rights through roles, row filters, erasure; ``governance_security_more`` has policies."""
+"""Templates on governance: rights through roles, row filters, erasure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Templates on observability: fresh tables, volume checks and percentiles; ``observability_more`` has alert rules."""
+"""Templates on observability: fresh tables, volume checks and percentiles."""
 
 from __future__ import annotations
 

@@ -177,9 +177,7 @@ function drawMessages() {
   state.nodes.clear();
   $("messages").replaceChildren();
   if (!messages.length) {
-    const bot = state.bot;
-    const about = bot?.description ? node("div", { class: "intro" }, node("strong", {}, "What can this bot do?"), bot.description) : node("div", { class: "notice" }, "No messages here yet. Press START to begin.");
-    $("messages").append(bot ? about : node("div", { class: "notice", "data-testid": "no-bot" }, `No bot is here yet. It appears as soon as one calls ${location.origin}`));
+    $("messages").append(state.bot ? node("div", { class: "notice" }, "No messages here yet. Press START to begin.") : node("div", { class: "notice", "data-testid": "no-bot" }, `No bot is here yet. It appears as soon as one calls ${location.origin}`));
   }
   for (const message of messages) addMessage(message, false);
 }
@@ -416,7 +414,7 @@ async function fetching(work) {
 function listen() {
   const source = new EventSource("api/events");
   source.onopen = () => attempt(load());
-  source.onerror = () => { $("bot-dot").className = "dot warn"; $("bot-state").textContent = "The simulator is away; waiting for it…"; };
+  source.onerror = () => { $("bot-dot").className = "dot warn"; $("bot-state").textContent = "The simulator is unavailable; waiting for it…"; };
   source.onmessage = (incoming) => receive(JSON.parse(incoming.data));
 }
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.callbacks import (
+from domain.callbacks import (
     MAX_BYTES,
     AnswerTap,
     Callback,
@@ -23,10 +23,11 @@ from bot.callbacks import (
     ReportQuestion,
     ToggleTopic,
     quiz_of,
+    read_callback,
     unpack,
 )
 from domain.errors import ForgedCallbackError
-from tests import strategies
+from tests.support import strategies
 
 callbacks = strategies.callbacks
 pieces = st.sampled_from(
@@ -217,16 +218,16 @@ def test_data_that_does_not_fit_is_never_sent() -> None:
 
 
 @given(strategies.quiz_ids, st.integers(0, 3))
-def test_an_answers_data_names_its_quiz(quiz_id: int, place: int) -> None:
-    assert quiz_of(AnswerTap(quiz_id, place).pack()) == quiz_id
+def test_an_answer_names_its_quiz(quiz_id: int, place: int) -> None:
+    assert quiz_of(AnswerTap(quiz_id, place)) == quiz_id
 
 
 @given(strategies.quiz_ids, strategies.reasons)
-def test_a_reports_data_names_its_quiz(quiz_id: int, reason: str) -> None:
+def test_a_report_names_its_quiz(quiz_id: int, reason: str) -> None:
     for button in (OpenReport(quiz_id, ""), CloseReport(quiz_id, reason), ReportQuestion(quiz_id, reason)):
-        assert quiz_of(button.pack()) == quiz_id
+        assert quiz_of(button) == quiz_id
 
 
 @pytest.mark.parametrize("data", [NextQuestion().pack(), ChooseHour(7).pack(), "a:x:1", "", "nonsense"])
 def test_other_data_names_no_quiz(data: str) -> None:
-    assert quiz_of(data) is None
+    assert quiz_of(read_callback(data)) is None

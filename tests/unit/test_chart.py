@@ -7,9 +7,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from itertools import pairwise
+from functools import cache
+from itertools import pairwise, repeat
 from pathlib import Path
 
 import pytest
@@ -19,19 +20,22 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from bot import chart
-from bot.chart import draw_progress
+from bot.charts import picture as chart
 from bot.charts import streak, timeline
 from bot.charts.canvas import BLUE, WIDTH, Canvas
+from bot.charts.picture import draw_progress
 from bot.charts.streak import Day, calendar, month_labels
 from bot.charts.topics import ranked
 from domain.catalog import Level, Topic
 from domain.history import PastAnswer, ProgressHistory
 from domain.models import TopicScore
 from tests.conftest import ROOT
-from tests.histories import TODAY, histories, history_of, student
+from tests.support.histories import TODAY, histories, history_of, student
 
-MOST_BYTES = 300_000
+pytestmark = pytest.mark.slow
+
+MAX_BYTES = 300_000
+AIM = 0.775
 TALLEST = 1500
 """Three to four, about: beyond it Telegram would show the picture smaller than a phone is wide."""
 
@@ -64,16 +68,49 @@ def image_of(picture: bytes) -> Image.Image:
     return image.convert("RGB")
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A picture, and everything that is written in it with its place."""
+
+    picture: bytes
+    words: list[tuple[str, Bbox]]
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Callable[[str], Drawn]:
+    """Return what draws each of the histories once."""
+    made: list[Canvas] = []
+
+    class Kept(Canvas):
+        def __init__(self, height: int) -> None:
+            super().__init__(height)
+            made.append(self)
+
+    @cache
+    def draw(name: str) -> Drawn:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(chart, "Canvas", Kept)
+            picture = draw_progress(HISTORIES[name], AIM)
+        written = [part for part in made.pop().figure.findobj(Text) if isinstance(part, Text)]
+        return Drawn(picture, [(text.get_text(), text.get_window_extent()) for text in written if is_shown(text)])
+
+    return draw
+
+
+def is_shown(text: Text) -> bool:
+    """Say whether there is something to read."""
+    return bool(text.get_visible() and text.get_text())
+
+
 # ---------------------------------------------------------------- the picture
 
 
 @pytest.mark.parametrize("name", HISTORIES)
-def test_a_picture_is_a_png_that_a_phone_shows_well(name: str) -> None:
-    history = HISTORIES[name]
-    picture = draw_progress(history)
+def test_a_picture_is_a_png_that_a_phone_shows_well(name: str, drawn: Callable[[str], Drawn]) -> None:
+    picture = drawn(name).picture
     image = image_of(picture)
     assert picture.startswith(b"\x89PNG")
-    assert len(picture) < MOST_BYTES
+    assert len(picture) < MAX_BYTES
     assert image.width == WIDTH
     assert 900 < image.height <= TALLEST
     colours = image.getcolors(1 << 24)
@@ -87,51 +124,44 @@ def test_a_picture_is_a_png_that_a_phone_shows_well(name: str) -> None:
 def test_each_topic_makes_it_higher_by_a_row() -> None:
     scores = [TopicScore(topic, 4, 3) for topic in Topic]
     history = student(5, 2)
-    heights = [image_of(draw_progress(replace(history, topics=tuple(scores[:count])))).height for count in range(1, 13)]
-    assert {after - before for before, after in pairwise(heights)} == {40}
+    counts = (1, 2, 3, 12)
+    heights = [image_of(draw_progress(replace(history, topics=tuple(scores[:count])), AIM)).height for count in counts]
+    assert [height - heights[0] for height in heights] == [40 * (count - 1) for count in counts]
 
 
-def changed(**fields: object) -> Callable[[ProgressHistory], ProgressHistory]:
-    """Return what changes some fields of a history."""
-    return lambda history: replace(history, **fields)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        changed(today=TODAY + timedelta(days=1)),
-        changed(level=Level.EXPERT),
-        changed(streak=1),
-        changed(best_streak=1000),
-        changed(freezes=0),
-        lambda history: replace(history, topics=(*history.topics[1:], replace(history.topics[0], answered=99))),
-        lambda history: replace(
-            history,
-            answers=(*history.answers[:-1], replace(history.answers[-1], correct=not history.answers[-1].correct)),
-        ),
-    ],
-)
-def test_another_history_is_another_picture(change: Callable[[ProgressHistory], ProgressHistory]) -> None:
+def test_another_history_is_another_picture() -> None:
     history = student(40, 2)
-    assert draw_progress(history) != draw_progress(change(history))
+    first, last = history.topics[0], history.answers[-1]
+    others = [
+        replace(history, today=TODAY + timedelta(days=1)),
+        replace(history, level=Level.EXPERT),
+        replace(history, streak=1),
+        replace(history, best_streak=1000),
+        replace(history, freezes=0),
+        replace(history, topics=(*history.topics[1:], replace(first, answered=99))),
+        replace(history, answers=(*history.answers[:-1], replace(last, correct=not last.correct))),
+    ]
+    picture = draw_progress(history, AIM)
+    assert [other for other in others if draw_progress(other, AIM) == picture] == []
+    assert draw_progress(history, 0.6) != picture
 
 
 def test_the_same_history_is_the_same_picture_even_when_threads_draw_together() -> None:
     drawn = [student(20, 2, seed=seed) for seed in (1, 2)] * 3
     with ThreadPoolExecutor(3) as pool:
-        pictures = list(pool.map(draw_progress, drawn))
+        pictures = list(pool.map(draw_progress, drawn, repeat(AIM)))
     assert len(set(pictures)) == 2
-    assert pictures[:2] == [draw_progress(history) for history in drawn[:2]]
+    assert pictures[:2] == [draw_progress(history, AIM) for history in drawn[:2]]
 
 
 def test_there_is_no_picture_of_nothing() -> None:
     with pytest.raises(ValueError, match="nothing was answered"):
-        draw_progress(history_of([]))
+        draw_progress(history_of([]), AIM)
 
 
 @pytest.mark.parametrize("name", HISTORIES)
-def test_no_words_overlap_or_leave_the_picture(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    places = places_of_words(HISTORIES[name], monkeypatch)
+def test_no_words_overlap_or_leave_the_picture(name: str, drawn: Callable[[str], Drawn]) -> None:
+    places = drawn(name).words
     assert len(places) > 20
     for index, (words, place) in enumerate(places):
         assert place.x0 >= 24, words
@@ -141,26 +171,10 @@ def test_no_words_overlap_or_leave_the_picture(name: str, monkeypatch: pytest.Mo
             assert common is None or min(common.width, common.height) < 4, (words, others)
 
 
-def places_of_words(history: ProgressHistory, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Bbox]]:
-    """Return everything that is written in a picture, and where."""
-    made: list[Canvas] = []
-
-    class Kept(Canvas):
-        def __init__(self, height: int) -> None:
-            super().__init__(height)
-            made.append(self)
-
-    monkeypatch.setattr(chart, "Canvas", Kept)
-    draw_progress(history)
-    (canvas,) = made
-    written = [part for part in canvas.figure.findobj(Text) if isinstance(part, Text)]
-    return [(text.get_text(), text.get_window_extent()) for text in written if text.get_visible() and text.get_text()]
-
-
 @settings(max_examples=15)
 @given(histories.filter(lambda history: bool(history.answers)))
 def test_whatever_the_history_there_is_a_picture(history: ProgressHistory) -> None:
-    assert image_of(draw_progress(history)).width == WIDTH
+    assert image_of(draw_progress(history, AIM)).width == WIDTH
 
 
 # ---------------------------------------------------------------- its curves
@@ -211,7 +225,7 @@ def test_levels_go_from_the_first_to_the_present_one(history: ProgressHistory) -
     steps = timeline.level_steps(history.answers, timeline.positions(history.answers), span)
     assert steps == sorted(steps, key=lambda step: step[0])
     assert (steps[0][0], steps[-1]) == (span[0], (span[1], history.level))
-    assert len(steps) <= timeline.MOST_STEPS + 1
+    assert len(steps) <= timeline.MAX_STEPS + 1
     assert {level for _, level in steps} <= {answer.level for answer in history.answers}
 
 
@@ -274,9 +288,9 @@ def test_names_of_months_never_touch(day: date) -> None:
 
 _DRAW = """
 import os, sys
-from tests.histories import student
-from bot.chart import draw_progress
-print(len(draw_progress(student(3, 1))), os.environ["MPLCONFIGDIR"])
+from tests.support.histories import student
+from bot.charts.picture import draw_progress
+print(len(draw_progress(student(3, 1), 0.8)), os.environ["MPLCONFIGDIR"])
 """
 
 

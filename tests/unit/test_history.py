@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from domain.catalog import Level, Topic
 from domain.history import PastAnswer, ProgressHistory, Tally
-from tests.histories import TODAY, histories, history_of
+from tests.support.histories import TODAY, histories, history_of
 
 
 def on_days(*ago: int, right: bool = True) -> ProgressHistory:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from telegram import InlineKeyboardMarkup
 
 from bot import keyboards
-from bot.callbacks import (
+from bot.texts import REASONS
+from bot.zones import city
+from domain.callbacks import (
     AnswerTap,
     ChooseHour,
     ChooseOffset,
@@ -24,16 +26,15 @@ from bot.callbacks import (
     ToggleTopic,
     unpack,
 )
-from bot.messages import REASONS
-from bot.zones import ZONES, city
 from domain.catalog import ReportReason, Topic
 from domain.ids import QuizId
+from domain.time_zones import ZONES
 from simulator.markup import read_markup
 from simulator.params import Params
-from tests.factories import make_learner
-from tests.strategies import moments
+from tests.support.factories import make_learner
+from tests.support.strategies import moments
 
-MOST_BUTTONS, MOST_IN_ROW, MOST_BYTES = 100, 8, 64
+MAX_BUTTONS, MAX_IN_ROW, MAX_BYTES = 100, 8, 64
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 _KEPT = [ZoneInfo(zone) for zone in ZONES]  # else ZoneInfo, which keeps eight, reads them again and again
@@ -43,9 +44,9 @@ def data_of(keyboard: InlineKeyboardMarkup) -> list[str]:
     """Return the data of all buttons, after checking Telegram's limits."""
     rows = keyboard.inline_keyboard
     data = [str(button.callback_data) for row in rows for button in row]
-    assert 1 <= len(data) <= MOST_BUTTONS
-    assert all(1 <= len(row) <= MOST_IN_ROW for row in rows)
-    assert all(1 <= len(text.encode()) <= MOST_BYTES for text in data)
+    assert 1 <= len(data) <= MAX_BUTTONS
+    assert all(1 <= len(row) <= MAX_IN_ROW for row in rows)
+    assert all(1 <= len(text.encode()) <= MAX_BYTES for text in data)
     assert len(set(data)) == len(data)
     labels = [button.text for row in rows for button in row]
     assert all(label.strip() for label in labels)

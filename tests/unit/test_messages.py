@@ -11,21 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot import messages
-from difficulty_adapter import Answer, Progress, Rules, calculate_adaptation
+from bot import texts
+from difficulty_adapter import Answer, Rules, calculate_adaptation
 from domain.catalog import Experience, Level, QuizKind, ReportReason, Topic
 from domain.learning import WaitingReviews
-from domain.models import Grade, Question, StoredOption
+from domain.models import Grade, Progress, StoredOption, StoredQuestion, Streak
 from question_bank.loader import Located, load_bank
 from simulator.formatting import TEXT_LIMIT, Formatted, read_formatted
 from simulator.html_parser import parse_html
 from simulator.params import Params
-from tests.factories import make_grade, make_learner, make_question, make_quiz
-from tests.markup import assert_tags_balance
-from tests.strategies import hostile_texts, levels, rules_of_any_size, zones
+from tests.support.factories import make_grade, make_learner, make_question, make_quiz
+from tests.support.markup import assert_tags_balance
+from tests.support.strategies import hostile_texts, levels, rules_of_any_size, zones
 
 SOURCE_LIMIT = 2**15
-MOST_ENTITIES = 100
+MAX_ENTITIES = 100
 """Telegram drops what is marked beyond these."""
 
 
@@ -35,7 +35,7 @@ def as_shown(html: str) -> Formatted:
     assert len(html.encode()) < SOURCE_LIMIT
     shown = read_formatted(Params({"text": html, "parse_mode": "HTML"}), "text", "entities", may_be_empty=False)
     assert shown.length <= TEXT_LIMIT
-    assert len(shown.entities) < MOST_ENTITIES
+    assert len(shown.entities) < MAX_ENTITIES
     return shown
 
 
@@ -50,7 +50,7 @@ def bank() -> tuple[Located, ...]:
     return tuple(load_bank().questions)
 
 
-def stored(located: Located) -> Question:
+def stored(located: Located) -> StoredQuestion:
     """Return a question of the bank as the storage would."""
     question = located.question
     return make_question(
@@ -77,9 +77,9 @@ def test_every_question_of_the_bank_fits_and_shows_all_of_it(topic: Topic) -> No
     assert asked
     for question in asked:
         quiz = make_quiz(question=question, kind=QuizKind.DAILY)
-        shown = as_shown(messages.question_text(quiz))
+        shown = as_shown(texts.question_text(quiz))
         assert plain(question.prompt) in shown.text
-        for letter, index in zip(messages.LETTERS, quiz.option_order, strict=True):
+        for letter, index in zip(texts.LETTERS, quiz.option_order, strict=True):
             assert f"{letter}  {plain(question.options[index].text)}" in shown.text
         if question.code:
             assert question.code.rstrip() in shown.text
@@ -90,7 +90,7 @@ def test_every_feedback_of_the_bank_fits_and_explains_whatever_was_chosen(topic:
     for question in (stored(located) for located in bank() if located.topic is topic):
         for chosen, option in enumerate(question.options):
             quiz = make_quiz(question=question, chosen=chosen)
-            shown = as_shown(messages.feedback_text(quiz, make_grade(correct=quiz.is_correct)))
+            shown = as_shown(texts.feedback_text(quiz, make_grade(correct=quiz.is_correct)))
             assert plain(question.explanation) in shown.text
             assert plain(option.why) in shown.text
             links = [entity["url"] for entity in shown.entities if entity["type"] == "text_link"]
@@ -102,7 +102,7 @@ def test_every_feedback_of_the_bank_fits_and_explains_whatever_was_chosen(topic:
 
 @given(hostile_texts)
 def test_a_text_is_shown_as_it_is_whatever_stands_in_it(text: str) -> None:
-    shown, entities = parse_html(messages.rich(text))
+    shown, entities = parse_html(texts.rich(text))
     assert shown == plain(text)
     assert {entity.type for entity in entities} <= {"code"}
 
@@ -121,9 +121,9 @@ def test_a_hostile_question_stays_inside_its_message(
         reference_url='https://example.org/?a="><b>&amp;',
     )
     quiz = make_quiz(question=question, chosen=chosen)
-    _, question_entities = parse_html(messages.question_text(quiz))
+    _, question_entities = parse_html(texts.question_text(quiz))
     assert "text_link" not in {entity.type for entity in question_entities}
-    shown, entities = parse_html(messages.feedback_text(quiz, make_grade(correct=quiz.is_correct)))
+    shown, entities = parse_html(texts.feedback_text(quiz, make_grade(correct=quiz.is_correct)))
     assert [entity.argument for entity in entities if entity.type == "text_link"] == [question.reference_url]
     assert plain(prompt) in shown
     assert code in shown
@@ -142,12 +142,12 @@ def test_a_hostile_question_stays_inside_its_message(
     ],
 )
 def test_words_in_backticks_are_set_in_monospace(text: str, html: str) -> None:
-    assert messages.rich(text) == html
+    assert texts.rich(text) == html
 
 
 def test_code_is_shown_in_its_language_with_its_spaces() -> None:
     quiz = make_quiz(question=make_question(code="if a < b:\n    pass", language="python"))
-    shown = as_shown(messages.question_text(quiz))
+    shown = as_shown(texts.question_text(quiz))
     (block,) = [entity for entity in shown.entities if entity["type"] == "pre"]
     assert block["language"] == "python"
     assert "if a < b:\n    pass" in shown.text
@@ -158,13 +158,13 @@ def test_code_is_shown_in_its_language_with_its_spaces() -> None:
 
 def test_options_stand_in_the_order_of_the_quiz() -> None:
     quiz = make_quiz(option_order=(2, 0, 3, 1))
-    lines = as_shown(messages.question_text(quiz)).text.splitlines()
+    lines = as_shown(texts.question_text(quiz)).text.splitlines()
     assert lines[-4:] == ["A  option 2", "B  option 0", "C  option 3", "D  option 1"]
 
 
 def test_a_question_tells_its_topic_and_level_but_not_its_answer() -> None:
     question = make_question(topic=Topic.STREAMING, level=Level.EXPERT)
-    text = messages.question_text(make_quiz(question=question))
+    text = texts.question_text(make_quiz(question=question))
     assert "Streaming" in text
     assert "Expert" in text
     for secret in ("because", question.explanation, question.reference_url, "✅"):
@@ -173,13 +173,13 @@ def test_a_question_tells_its_topic_and_level_but_not_its_answer() -> None:
 
 def test_only_a_daily_quiz_says_so() -> None:
     quiz = make_quiz(kind=QuizKind.DAILY)
-    assert "Daily quiz" in messages.question_text(quiz)
-    assert "Daily quiz" not in messages.question_text(replace(quiz, kind=QuizKind.ON_DEMAND))
+    assert "Daily quiz" in texts.question_text(quiz)
+    assert "Daily quiz" not in texts.question_text(replace(quiz, kind=QuizKind.ON_DEMAND))
 
 
 def test_a_right_answer_is_called_right() -> None:
     quiz = make_quiz(question=make_question(correct_index=1), option_order=(3, 1, 0, 2), chosen=1)
-    text = as_shown(messages.feedback_text(quiz, make_grade(correct=True))).text
+    text = as_shown(texts.feedback_text(quiz, make_grade(correct=True))).text
     assert "Right!" in text
     assert "✅ B  option 1" in text
     assert "❌" not in text
@@ -189,8 +189,8 @@ def test_a_right_answer_is_called_right() -> None:
 def test_a_wrong_answer_names_the_letter_that_was_right(order: list[int], correct: int, step: int) -> None:
     chosen = (correct + step) % 4
     quiz = make_quiz(question=make_question(correct_index=correct), option_order=tuple(order), chosen=chosen)
-    text = as_shown(messages.feedback_text(quiz, make_grade(correct=False))).text
-    right, tapped = (messages.LETTERS[order.index(index)] for index in (correct, chosen))
+    text = as_shown(texts.feedback_text(quiz, make_grade(correct=False))).text
+    right, tapped = (texts.LETTERS[order.index(index)] for index in (correct, chosen))
     assert f"Not quite: it is {right}." in text
     assert f"✅ {right}  option {correct}" in text
     assert f"❌ {tapped}  option {chosen}" in text
@@ -209,38 +209,47 @@ def test_a_wrong_answer_names_the_letter_that_was_right(order: list[int], correc
     ],
 )
 def test_feedback_tells_what_became_of_the_level(before: Level, after: Level, words: str) -> None:
-    grade = make_grade(level_before=before, level_after=after, points_after=0 if before is not after else 1)
-    assert words in as_shown(messages.progress_text(grade)).text
+    points = 0 if before is not after else 1
+    grade = make_grade(before=Progress(before), after=Progress(after, points))
+    assert words in as_shown(texts.progress_text(grade)).text
 
 
 @pytest.mark.parametrize(("days", "words"), [(0, "0 days"), (1, "1 day"), (2, "2 days"), (365, "365 days")])
 def test_a_streak_is_told_in_days(days: int, words: str) -> None:
-    assert as_shown(messages.progress_text(make_grade(streak_after=days))).text.startswith(f"🔥 Streak: {words}\n")
+    assert as_shown(
+        texts.progress_text(make_grade(after=Progress(Level.BEGINNER, streak=Streak(days))))
+    ).text.startswith(f"🔥 Streak: {words}\n")
 
 
 @pytest.mark.parametrize(
     ("grade", "words"),
     [
-        (make_grade(level_after=Level.ADVANCED, run_before=5, run_after=0), "Up to Advanced! Six right in a row."),
-        (make_grade(level_after=Level.ADVANCED, run_before=1, run_after=0), "6 points from your answers here."),
         (
-            make_grade(correct=False, level_after=Level.BEGINNER, run_before=-1, run_after=0),
+            make_grade(before=Progress(Level.INTERMEDIATE, run=5), after=Progress(Level.ADVANCED)),
+            "Up to Advanced! Six right in a row.",
+        ),
+        (
+            make_grade(before=Progress(Level.INTERMEDIATE, run=1), after=Progress(Level.ADVANCED)),
+            "6 points from your answers here.",
+        ),
+        (
+            make_grade(correct=False, before=Progress(Level.INTERMEDIATE, run=-1), after=Progress(Level.BEGINNER)),
             "Back to Beginner for now. Two wrong in a row; 6 points lead up again.",
         ),
         (
-            make_grade(correct=False, level_after=Level.BEGINNER, run_before=2, run_after=0),
+            make_grade(correct=False, before=Progress(Level.INTERMEDIATE, run=2), after=Progress(Level.BEGINNER)),
             "More misses than right answers make good",
         ),
-        (make_grade(points_after=6), "keep it up for Advanced"),
-        (make_grade(placement_left=2), "Finding your level: 4 of 6"),
+        (make_grade(after=Progress(Level.INTERMEDIATE, points=6)), "keep it up for Advanced"),
+        (make_grade(after=Progress(Level.INTERMEDIATE, placement_left=2)), "Finding your level: 4 of 6"),
         (
-            make_grade(was_placed=True, level_after=Level.EXPERT),
+            make_grade(before=Progress(Level.INTERMEDIATE, placement_left=1), after=Progress(Level.EXPERT)),
             "Your first 6 answers place you at Expert.",
         ),
     ],
 )
 def test_feedback_gives_the_reason_for_a_change_of_level_in_one_line(grade: Grade, words: str) -> None:
-    lines = as_shown(messages.progress_text(grade)).text.splitlines()
+    lines = as_shown(texts.progress_text(grade)).text.splitlines()
     assert len([line for line in lines if words in line]) == 1
 
 
@@ -249,14 +258,15 @@ def test_feedback_gives_the_reason_for_a_change_of_level_in_one_line(grade: Grad
     [(0, 1, "You earned a freeze"), (2, 1, "A freeze saved your streak (1 left)"), (1, 1, None), (0, 0, None)],
 )
 def test_feedback_tells_what_became_of_the_freezes(before: int, after: int, words: str | None) -> None:
-    text = as_shown(messages.progress_text(make_grade(freezes_before=before, freezes_after=after))).text
+    stood, stands = (Progress(Level.BEGINNER, streak=Streak(8, freezes=freezes)) for freezes in (before, after))
+    text = as_shown(texts.progress_text(make_grade(before=stood, after=stands))).text
     assert ("❄️" in text) is (words is not None)
     assert (words or "") in text
 
 
 @given(rules_of_any_size)
 def test_help_tells_the_rules_as_they_are(rules: Rules) -> None:
-    text = as_shown(messages.help_text(rules)).text
+    text = as_shown(texts.help_text(rules)).text
     path, wrong = [Progress(Level.INTERMEDIATE)], [Progress(Level.INTERMEDIATE)]
     while path[-1].level is Level.INTERMEDIATE:
         path.append(calculate_adaptation(path[-1], Answer.RIGHT, date(2026, 3, 2), rules).after)
@@ -268,8 +278,8 @@ def test_help_tells_the_rules_as_they_are(rules: Rules) -> None:
         "one wrong answer lowers it" if wrong_in_a_row == 1 else f"{number(wrong_in_a_row)} wrong in a row lower it"
     )
     assert lowers in text
-    assert ("make good one wrong" in text) is (rules.penalty > 1)
-    assert ("earn a freeze" in text) is (rules.most_freezes > 0)
+    assert ("make up for one wrong" in text) is (rules.penalty > 1)
+    assert ("earn a freeze" in text) is (rules.max_freezes > 0)
 
 
 def number(count: int) -> str:
@@ -280,9 +290,9 @@ def number(count: int) -> str:
 
 @pytest.mark.parametrize("experience", list(Experience))
 def test_what_a_new_learner_says_is_repeated_to_them(experience: Experience) -> None:
-    text = as_shown(messages.experience_text(experience)).text
+    text = as_shown(texts.experience_text(experience)).text
     assert "Your first six answers find your level." in text
-    assert "find your level" not in messages.experience_text(experience, Rules(placement_answers=0))
+    assert "find your level" not in texts.experience_text(experience, Rules(placement_answers=0))
 
 
 @pytest.mark.parametrize(
@@ -301,11 +311,11 @@ def test_what_a_new_learner_says_is_repeated_to_them(experience: Experience) -> 
 )
 def test_who_has_nothing_to_review_is_told_when_they_will(waiting: WaitingReviews, words: str) -> None:
     learner = make_learner(timezone="Europe/Berlin")
-    assert words in as_shown(messages.no_review_text(waiting, learner)).text
+    assert words in as_shown(texts.no_review_text(waiting, learner)).text
 
 
 def test_a_question_that_was_missed_says_so() -> None:
-    for html in (messages.question_text, lambda quiz: messages.feedback_text(quiz, make_grade())):
+    for html in (texts.question_text, lambda quiz: texts.feedback_text(quiz, make_grade())):
         assert "you missed it before" in html(make_quiz(is_review=True, chosen=0))
         assert "you missed it before" not in html(make_quiz(is_review=False, chosen=0))
 
@@ -326,49 +336,45 @@ def test_every_page_about_a_learner_is_well_formed(
 ) -> None:
     learner = make_learner(level=level, daily_at=time(hour), timezone=zone, daily_enabled=enabled, topics=tuple(topics))
     for html in (
-        messages.welcome_text(learner, is_new=is_new),
-        messages.resumed_text(learner),
-        messages.settings_text(learner),
+        texts.welcome_text(learner, is_new=is_new),
+        texts.resumed_text(learner),
+        texts.settings_text(learner),
     ):
         assert f"{hour:02}:00" in as_shown(html).text
-    settings = as_shown(messages.settings_text(learner)).text
+    settings = as_shown(texts.settings_text(learner)).text
     assert zone in settings
     assert all(topic.label in settings for topic in topics)
 
 
 @pytest.mark.parametrize(
     "name",
-    [
-        name
-        for name in dir(messages)
-        if name.isupper() and isinstance(getattr(messages, name), str) and name != "LETTERS"
-    ],
+    [name for name in dir(texts) if name.isupper() and isinstance(getattr(texts, name), str) and name != "LETTERS"],
 )
 def test_every_fixed_text_is_well_formed(name: str) -> None:
-    assert as_shown(getattr(messages, name)).text
+    assert as_shown(getattr(texts, name)).text
 
 
 @pytest.mark.parametrize("name", ["REPORT_THANKS", "REPORT_AGAIN", "REPORT_TOO_EARLY"])
 def test_a_toast_is_short_and_plain(name: str) -> None:
     """A toast has no markup, at most 200 characters, and goes away before anybody has read more than a line or two."""
-    toast = getattr(messages, name)
+    toast = getattr(texts, name)
     assert toast == as_shown(toast).text
     assert len(toast) <= 60
 
 
 def test_every_reason_of_a_report_has_words_of_its_own() -> None:
-    assert set(messages.REASONS) == set(ReportReason)
-    assert len(set(messages.REASONS.values())) == len(ReportReason)
+    assert set(texts.REASONS) == set(ReportReason)
+    assert len(set(texts.REASONS.values())) == len(ReportReason)
 
 
 def test_privacy_names_everything_that_is_stored() -> None:
-    text = as_shown(messages.PRIVACY_TEXT).text
+    text = as_shown(texts.PRIVACY_TEXT).text
     for stored_thing in ("user id", "settings", "level", "questions", "answers", "missed", "reported", "logs"):
         assert stored_thing in text
 
 
 def test_every_command_is_explained_in_help() -> None:
-    text = messages.help_text()
-    for name, about in messages.COMMANDS:
+    text = texts.help_text()
+    for name, about in texts.COMMANDS:
         assert re.fullmatch(r"[a-z0-9_]{1,32}", name)
         assert f"/{name} – {about}" in text

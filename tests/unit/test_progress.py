@@ -18,11 +18,12 @@ from domain.history import ProgressHistory
 from domain.models import TopicScore
 from simulator.formatting import CAPTION_LIMIT, Formatted, read_formatted
 from simulator.params import Params
-from tests.histories import TODAY, Answered, histories, history_of, student
-from tests.markup import assert_tags_balance
-from tests.strategies import levels
+from tests.support.histories import TODAY, Answered, histories, history_of, student
+from tests.support.markup import assert_tags_balance
+from tests.support.strategies import levels
 
-rules_of_all_kinds = st.builds(Rules, limit=st.integers(1, 20), reward=st.integers(1, 5), penalty=st.integers(1, 20))
+one_to_twenty = st.integers(1, 20)
+rules_of_all_kinds = st.builds(Rules, threshold=one_to_twenty, reward=st.integers(1, 5), penalty=one_to_twenty)
 
 
 def as_shown(html: str) -> Formatted:
@@ -97,8 +98,8 @@ def test_a_level_line_says_how_far_it_is_to_a_change(level: Level, points: int, 
     elif level is Level.EXPERT:
         assert text.endswith("the top")
     else:
-        assert text.count("▰") == min(points, rules.limit)
-        assert text.count("▰") + text.count("▱") == rules.limit
+        assert text.count("▰") == min(points, rules.threshold)
+        assert text.count("▰") + text.count("▱") == rules.threshold
         assert text.endswith(Level(level + 1).label)
 
 

@@ -7,13 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from domain.catalog import OPTION_COUNT, Level, QuestionForm, QuestionSource, Topic
+from domain.catalog import OPTION_COUNT, Level, QuestionForm, Topic
 from question_bank.lint import lint
 from question_bank.loader import BANK_FOLDER, Bank, load_bank
-from question_bank.rows import question_columns
 from question_bank.templates import TEMPLATES
-from quiz_generator import sync_bank
-from repository import Repository
 from tests.conftest import ROOT
 
 PER_TOPIC, PER_CELL = 60, 15
@@ -83,17 +80,6 @@ def test_every_topic_has_questions_whose_answer_was_executed(bank: Bank) -> None
 def test_references_lead_to_documents_not_to_front_pages(bank: Bank) -> None:
     bare = [located.question.id for located in bank.questions if located.question.reference.url.count("/") < 3]
     assert bare == []
-
-
-async def test_loading_the_bank_twice_changes_nothing(bank: Bank, repository: Repository) -> None:
-    await sync_bank(repository, BANK_FOLDER)
-    counts = await repository.count_questions()
-    assert counts == {(topic, level): PER_CELL for topic in Topic for level in Level}
-    columns = {
-        located.question.id: question_columns(located.question, located.topic, QuestionSource.STATIC)
-        for located in bank.questions
-    }
-    assert await repository.sync_static_questions(columns, ()) == (0, 0)
 
 
 def test_the_readme_counts_what_is_there(bank: Bank) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
-import time
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,14 +13,26 @@ import pytest
 from domain.catalog import CheckEngine, QuestionForm, Topic
 from question_bank import __main__ as command
 from question_bank import checks
-from question_bank.checks import RUNNERS, render_rows, run_duckdb, run_guarded_python, run_python, wrong_answer
-from question_bank.format import Check, Option, Question, Reference
+from question_bank.checks import (
+    OWN_RUNNERS,
+    REFUSALS,
+    UNTRUSTED_RUNNERS,
+    Result,
+    Runner,
+    render_rows,
+    run_cpython,
+    run_untrusted_python,
+    wrong_answer,
+)
+from question_bank.format import BankQuestion, Check, Option, Reference
 from question_bank.lint import MIN_LENGTH_THAT_SHOWS, MIN_LENGTH_THAT_SPREADS, lint, near_duplicates
-from question_bank.loader import Located
-from tests.factories import make_bank_question
+from question_bank.loader import BANK_FOLDER, Located, load_bank
+from question_bank.verification import BankPython
+from sandbox.results import Failed, OutOfMemory, Printed, TimedOut, Unsupported
+from tests.support.factories import make_bank_question
 
 
-def make_checked(engine: CheckEngine, run: str, right: str, setup: str = "") -> Question:
+def make_checked(engine: CheckEngine, run: str, right: str, setup: str = "") -> BankQuestion:
     """Return a question whose marked option is `right`."""
     texts = [right, f"{right} and one", f"{right} and two", f"{right} and three"]
     return make_bank_question(
@@ -29,10 +41,10 @@ def make_checked(engine: CheckEngine, run: str, right: str, setup: str = "") -> 
     )
 
 
-def verdict(question: Question) -> str | None:
+def verdict(question: BankQuestion, runners: Mapping[CheckEngine, Runner] = OWN_RUNNERS) -> str | None:
     """Return what executing a question's check finds wrong."""
     assert question.check
-    return wrong_answer(question, question.check, RUNNERS[question.check.engine])
+    return wrong_answer(question, question.check, runners[question.check.engine])
 
 
 # ---------------------------------------------------------------- results as text
@@ -54,83 +66,90 @@ def test_rows_are_written_as_options_are(rows: list[tuple[object, ...]], text: s
     assert render_rows(rows) == text
 
 
-# ---------------------------------------------------------------- DuckDB
+# ---------------------------------------------------------------- the bank's Python
 
 
-def test_duckdb_runs_the_question_after_its_setup() -> None:
-    assert (
-        run_duckdb("CREATE TABLE t (a INT); INSERT INTO t VALUES (1), (NULL);", "SELECT count(a), count(*) FROM t")
-        == "1, 2"
+def test_the_banks_python_is_proved_in_the_sandbox_or_else_in_cpython() -> None:
+    verify = BankPython()
+    (simple,) = locate(make_checked(CheckEngine.PYTHON, "print(sorted([3, 1]))", "[1, 3]"))
+    assert verify(simple) is None
+    assert (verify.sandboxed, verify.in_cpython) == (1, 0)
+    lazy = "late = (print(n) for n in 'ab')\nprint('c')"  # the sandbox has no lazy generators
+    for number, (run, right) in enumerate([("import zlib\nprint(zlib.crc32(b''))", "0"), (lazy, "c")], 1):
+        (located,) = locate(make_checked(CheckEngine.PYTHON, run, right))
+        assert verify(located) is None
+        assert (verify.sandboxed, verify.in_cpython) == (1, number)
+    (wrong,) = locate(make_checked(CheckEngine.PYTHON, "print(1)", "2"))
+    assert verify(wrong) == f"{wrong.question.id}: marked '2', but running it gives '1'"
+
+
+def test_every_check_of_the_bank_that_the_sandbox_runs_gives_its_key() -> None:
+    """What CPython gives is the key as well, which `questions verify` shows for all of them."""
+    ran = 0
+    for located in load_bank(BANK_FOLDER).questions:
+        question, check = located.question, located.question.check
+        if not check or check.engine is not CheckEngine.PYTHON:
+            continue
+        if isinstance(run_untrusted_python(check.setup, check.run or question.code or ""), Printed):
+            assert wrong_answer(question, check, run_untrusted_python) is None
+            ran += 1
+    assert ran > 200
+
+
+def test_cpython_gives_what_is_printed() -> None:
+    assert run_cpython("", "print(sorted([3, 1]))") == Printed("[1, 3]\n")
+
+
+def test_cpython_names_the_class_of_an_error() -> None:
+    assert run_cpython("", "print('before')\n{}['key']") == Failed("KeyError", "'key'")
+    assert isinstance(failed := run_cpython("", "print("), Failed)
+    assert failed.error == "SyntaxError"
+    assert run_cpython("", "import json; json.loads('')") == Failed(
+        "json.decoder.JSONDecodeError", "Expecting value: line 1 column 1 (char 0)"
     )
-
-
-def test_duckdb_starts_empty_each_time() -> None:
-    run_duckdb("CREATE TABLE t (a INT)", "SELECT * FROM t")
-    assert run_duckdb("", "SELECT * FROM t") == "error: CatalogException"
-
-
-def test_duckdb_names_the_class_of_an_error() -> None:
-    assert run_duckdb("", "SELECT CAST('x' AS INT)") == "error: ConversionException"
-
-
-def test_duckdb_reads_no_files_of_this_machine(tmp_path: Path) -> None:
-    (tmp_path / "secret.csv").write_text("a\n1\n", encoding="utf-8")
-    assert run_duckdb("", f"FROM '{tmp_path}/secret.csv'").startswith("error: ")
-    assert run_duckdb("", f"COPY (SELECT 1) TO '{tmp_path}/out.csv'").startswith("error: ")
-    assert not (tmp_path / "out.csv").exists()
-
-
-def test_duckdb_keeps_utc() -> None:
-    assert run_duckdb("", "SELECT current_setting('TimeZone')") == "UTC"
-
-
-# ---------------------------------------------------------------- Python
-
-
-def test_python_prints_its_answer() -> None:
-    assert run_python("x = [3, 1]", "print(sorted(x))\nprint(len(x))") == "[1, 3] / 2"
-
-
-def test_python_that_prints_nothing_says_so() -> None:
-    assert run_python("", "x = 1") == "(nothing)"
-
-
-def test_python_names_the_class_of_an_error() -> None:
-    assert run_python("", "print('before')\n{}['key']") == "error: KeyError"
-    assert run_python("", "print(") == "error: SyntaxError"
+    assert run_cpython("", "raise SystemExit(3)") == Failed("exit status 3", "")
+    assert run_cpython("", "raise KeyError") == Failed("KeyError", "")
 
 
 @pytest.mark.parametrize("run", ["while True: pass", "import time; time.sleep(60)"], ids=["busy", "asleep"])
-def test_python_without_an_end_is_ended(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpython_without_an_end_is_ended(run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "PYTHON_SECONDS", 1)
-    began = time.monotonic()
-    assert run_python("", run) in {"error: timeout", "error: killed"}
-    assert time.monotonic() - began < 10
+    assert run_cpython("", run) == TimedOut()
 
 
-def test_python_gets_so_much_memory_and_no_more() -> None:
-    assert run_python("", f"x = bytearray({checks.PYTHON_BYTES})\nprint(len(x))") == "error: MemoryError"
-    assert run_python("", f"x = bytearray({checks.PYTHON_BYTES // 4})\nprint('fits')") == "fits"
+def test_cpython_gets_so_much_memory_and_no_more() -> None:
+    assert run_cpython("", f"x = bytearray({checks.PYTHON_BYTES})\nprint(len(x))") == OutOfMemory()
+    assert run_cpython("", f"x = bytearray({checks.PYTHON_BYTES // 4})\nprint('fits')") == Printed("fits\n")
 
 
-def test_python_writes_small_files_and_only_for_the_moment(tmp_path: Path) -> None:
+def test_cpython_writes_small_files_and_only_for_the_moment() -> None:
     run = textwrap.dedent("""\
         import os, pathlib
         pathlib.Path("small").write_bytes(b"x" * 1000)
         print(os.path.getsize("small"), os.listdir())
         print(os.getcwd())
     """)
-    sizes, folder = run_python("", run).split(" / ")
+    result = run_cpython("", run)
+    assert isinstance(result, Printed)
+    sizes, folder = result.text.splitlines()
     assert sizes == "1000 ['small']"
     assert not Path(folder).exists()
-    assert run_python("", "open('big', 'wb').write(b'x' * (2 << 20))") == "error: OSError"
+    assert run_cpython("", "open('big', 'wb').write(b'x' * (2 << 20))") == Failed(
+        "OSError", "[Errno 27] File too large"
+    )
+    assert isinstance(run_cpython("", "for _ in range(100): print('x' * 10**6)"), Failed)
 
 
-def test_python_sees_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpython_sees_nothing_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TELEGRAM_BOT_TOKEN", "424242:secret")
-    assert run_python("", "import os; print(os.environ.get('TELEGRAM_BOT_TOKEN'))") == "None"
-    assert run_python("", "import question_bank") == "error: ModuleNotFoundError"
+    assert run_cpython("", "import os; print(os.environ.get('TELEGRAM_BOT_TOKEN'))") == Printed("None\n")
+    assert isinstance(run_cpython("", "import question_bank"), Failed)
     assert os.environ["TELEGRAM_BOT_TOKEN"] == "424242:secret"
+
+
+def test_what_is_printed_may_be_any_bytes() -> None:
+    code = r"import sys; sys.stdout.buffer.write(b'\xff')"
+    assert run_cpython("", code) == Printed("\N{REPLACEMENT CHARACTER}")
 
 
 # ---------------------------------------------------------------- wrong keys
@@ -156,8 +175,50 @@ def test_the_value_counts_where_the_text_is_for_readers() -> None:
     assert verdict(question) is None
 
 
-def test_an_error_can_be_the_answer() -> None:
-    assert verdict(make_checked(CheckEngine.PYTHON, "[][0]", "error: IndexError")) is None
+@pytest.mark.parametrize("runners", [OWN_RUNNERS, UNTRUSTED_RUNNERS], ids=["own", "strangers"])
+@pytest.mark.parametrize(
+    ("engine", "run", "right"),
+    [
+        (CheckEngine.PYTHON, "[][0]", "error: IndexError"),
+        (CheckEngine.PYTHON, "print(", "error: SyntaxError"),
+        (CheckEngine.PYTHON, "1 / 0", "error: ZeroDivisionError"),
+        (CheckEngine.PYTHON, "import json\njson.loads('')", "error: json.decoder.JSONDecodeError"),
+        (CheckEngine.PYTHON, "x = 1", "(nothing)"),
+        (CheckEngine.DUCKDB, "SELECT CAST('x' AS INT)", "error: ConversionException"),
+        (CheckEngine.DUCKDB, "SELECT * FROM nowhere", "error: CatalogException"),
+        (CheckEngine.DUCKDB, "SELECT current_setting('TimeZone')", "UTC"),
+    ],
+)
+def test_an_error_or_nothing_can_be_the_answer(
+    engine: CheckEngine, run: str, right: str, runners: Mapping[CheckEngine, Runner]
+) -> None:
+    assert verdict(make_checked(engine, run, right), runners) is None
+
+
+@pytest.mark.parametrize(
+    ("result", "key", "reason"),
+    [
+        (TimedOut(), "error: timeout", "running it takes too long"),
+        (OutOfMemory(), "error: MemoryError", "running it takes too much memory"),
+        (Unsupported("module 'zlib'"), "error: ModuleNotFoundError", "the sandbox cannot run it: module 'zlib'"),
+        (
+            Failed("ParserException", "no table", in_setup=True),
+            "error: ParserException",
+            "error in the setup: no table",
+        ),
+        *((Failed(name, "no"), f"error: {name}", f"the sandbox refuses it: {name}: no") for name in sorted(REFUSALS)),
+    ],
+)
+def test_what_tells_of_the_sandbox_is_no_answer(result: Result, key: str, reason: str) -> None:
+    question = make_checked(CheckEngine.PYTHON, "print(1)", key)
+    assert question.check
+    assert wrong_answer(question, question.check, lambda _, __: result) == f"{question.id}: {reason}"
+
+
+def test_duckdb_runs_the_question_after_its_setup_and_starts_empty_each_time() -> None:
+    setup = "CREATE TABLE t (a INT); INSERT INTO t VALUES (1), (NULL);"
+    assert verdict(make_checked(CheckEngine.DUCKDB, "SELECT count(a), count(*) FROM t", "1, 2", setup)) is None
+    assert verdict(make_checked(CheckEngine.DUCKDB, "FROM t", "error: CatalogException")) is None
 
 
 # ---------------------------------------------------------------- the command
@@ -207,12 +268,12 @@ def test_the_command_names_a_setup_that_fails(tmp_path: Path, capsys: pytest.Cap
 # ---------------------------------------------------------------- rules over many questions
 
 
-def locate(*questions: Question, path: str = "streaming/2-intermediate.yaml") -> list[Located]:
+def locate(*questions: BankQuestion, path: str = "streaming/2-intermediate.yaml") -> list[Located]:
     """Return questions as if they were read from a file, ten lines each."""
     return [Located(question, Topic.STREAMING, Path(path), 3 + 10 * place) for place, question in enumerate(questions)]
 
 
-def make_lengths(right: int, wrong: tuple[int, int, int]) -> Question:
+def make_lengths(right: int, wrong: tuple[int, int, int]) -> BankQuestion:
     """Return a question whose options have these lengths."""
     lengths = (right, *wrong)
     options = [
@@ -251,7 +312,7 @@ def test_lengths_that_differ_as_computed_lists_do_pass(right: int, wrong: tuple[
     assert lint(locate(make_lengths(right, wrong))) == []
 
 
-def refer(title: str, url: str = "https://example.org/docs/", **fields: str) -> Question:
+def refer(title: str, url: str = "https://example.org/docs/", **fields: str) -> BankQuestion:
     """Return a question with this reference."""
     return make_bank_question(reference=Reference(title=title, url=url), **fields)
 
@@ -314,36 +375,6 @@ def test_a_definition_that_stands_alone_is_no_share_of_anything() -> None:
 def test_two_questions_that_ask_the_same_are_told_at_the_later_one() -> None:
     prompt = "A topic has six partitions and the group has eight consumers. How many of them stand idle all day?"
     one = make_bank_question(prompt=prompt)
-    twin = one.model_copy(update={"id": "twin", "prompt": prompt.replace("all day", "now")})
-    (problem,) = near_duplicates(locate(one, make_bank_question(), twin))
+    duplicate = one.model_copy(update={"id": "twin", "prompt": prompt.replace("all day", "now")})
+    (problem,) = near_duplicates(locate(one, make_bank_question(), duplicate))
     assert (problem.line, problem.reason) == (23, f"twin: asks the same as {one.id}")
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import sys; open(sys.prefix + '/stray.pth', 'w')",
-        "import os; os.open(bytearray(b'/etc/passwd'), os.O_RDONLY)",
-        "import os; os.mkdir('folder')",
-        "import os; os.chmod('.', 0)",
-        "import sqlite3; sqlite3.connect('/tmp/stray.db')",
-        "print(open('/proc/self/environ').read())",
-        "import subprocess; subprocess.run(['true'])",
-        "import socket; socket.socket()",
-    ],
-)
-def test_a_strangers_python_stays_in_its_folder(code: str) -> None:
-    assert run_guarded_python("", code) == "error: PermissionError"
-
-
-def test_a_strangers_python_may_use_its_own_folder() -> None:
-    code = "with open('a.csv', 'w') as f: f.write('1,2')\nprint(open('a.csv').read())"
-    assert run_guarded_python("", code) == "1,2"
-
-
-def test_what_is_printed_is_bounded() -> None:
-    assert run_python("", "for _ in range(100): print('x' * 10**6)") == "error: OSError"
-
-
-def test_what_is_printed_may_be_any_bytes() -> None:
-    assert run_python("", r"import sys; sys.stdout.buffer.write(b'\xff\n')") == "\N{REPLACEMENT CHARACTER}"

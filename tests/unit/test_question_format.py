@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from domain.catalog import Level, Topic
 from question_bank.format import MAX_CODE_COLUMNS, MAX_CODE_LINES, Option
 from question_bank.loader import load_bank, read_file
-from tests.factories import make_bank_question
+from tests.support.factories import make_bank_question
 
 GOOD = textwrap.dedent("""\
     topic: streaming
@@ -53,8 +53,9 @@ def write(folder: Path, text: str, name: str = "streaming/2-intermediate.yaml") 
 
 def problems_of(folder: Path, text: str) -> list[tuple[int, str]]:
     """Return line and reason of each problem of a file."""
-    questions, problems = read_file(write(folder, text))
-    assert all(str(problem).startswith("streaming/2-intermediate.yaml:") for problem in problems)
+    path = write(folder, text)
+    questions, problems = read_file(path)
+    assert all(str(problem).startswith(f"{path}:{problem.line}: ") for problem in problems)
     assert not problems or len(questions) <= 1
     return [(problem.line, problem.reason) for problem in problems]
 
@@ -152,8 +153,8 @@ FILES: dict[str, tuple[str, int, str]] = {
     "a tab": ("topic: streaming\nquestions:\n\t- id: x\n", 3, "not YAML"),
     "a colon too many": (GOOD.replace("One is one.", "one: is one: two"), 20, "not YAML"),
     "two documents": (f"{GOOD}---\n{GOOD}", 27, "not YAML"),
-    "an unknown anchor": (GOOD.replace("One is one.", "*one"), 20, "not YAML"),
-    "a call of Python": (GOOD.replace("One is one.", "!!python/object/apply:os.getcwd []"), 20, "not YAML"),
+    "an unknown anchor": (GOOD.replace("One is one.", "*one"), 20, "anchors and aliases"),
+    "a call of Python": (GOOD.replace("One is one.", "!!python/object/apply:os.getcwd []"), 20, "tags"),
     "a date that no calendar has": (GOOD.replace('"two"', "2026-02-30"), 14, ""),
     "a tag that does not fit": (GOOD.replace("level: 2", "level: !!int two"), 4, ""),
 }
@@ -198,7 +199,7 @@ def test_one_wrong_file_leaves_the_rest(tmp_path: Path) -> None:
     bank = load_bank(tmp_path)
     assert [located.question.id for located in bank.questions] == ["stream-one", "stream-three"]
     assert [str(problem) for problem in bank.problems] == [
-        "streaming/2-intermediate.yaml:4: stream-two: level: Input should be 1, 2, 3 or 4"
+        f"{tmp_path}/streaming/2-intermediate.yaml:4: stream-two: level: Input should be 1, 2, 3 or 4"
     ]
 
 
@@ -216,7 +217,7 @@ def test_an_id_that_stands_twice_is_told_at_its_second_place(tmp_path: Path) -> 
     bank = load_bank(tmp_path)
     assert [located.path.name for located in bank.questions] == ["1-beginner.yaml"]
     assert [str(problem) for problem in bank.problems] == [
-        "streaming/2-intermediate.yaml:3: id 'stream-one' stands also in 1-beginner.yaml:3"
+        f"{tmp_path}/streaming/2-intermediate.yaml:3: id 'stream-one' stands also in 1-beginner.yaml:3"
     ]
 
 

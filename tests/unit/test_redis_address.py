@@ -9,7 +9,7 @@ from redis.asyncio.sentinel import SentinelManagedSSLConnection
 
 from domain.errors import StartupError
 from domain.redis_address import RedisAddress, RedisKind, read_redis_address
-from redis_store import open_redis
+from storage.redis_client import open_redis
 
 ONE, CLUSTER, SENTINEL = RedisKind.ONE, RedisKind.CLUSTER, RedisKind.SENTINEL
 
@@ -37,22 +37,26 @@ def test_an_address_says(url: str) -> None:
 
 
 WRONG = {
-    "http://:s3cret@host": r"begins with redis://, rediss://, unix://, redis\+cluster://",
-    "host:6379": "begins with",
-    "redis-sentinel://host/quiz": "begins with",
-    "": "begins with",
-    "redis://": "a host or port of Redis is missing or none",
-    "redis://:s3cret@a:1,b:2": "a host or port",
-    "redis://host:s3cret": "a host or port",
-    "redis://host:70000": "a host or port",
-    "redis://:s3cret/with@host": "a host or port",
-    "redis+cluster://a,,b": "a host or port",
-    "redis+cluster://:s3cret@a:": "a host or port",
-    "redis+cluster://a/1": "a cluster of Redis has database 0 alone",
-    "redis+cluster://a/quiz": "the database of Redis is a number",
+    "http://:s3cret@host": r"begin with redis://, rediss://, unix://, redis\+cluster://",
+    "host:6379": "begin with",
+    "redis-sentinel://host/quiz": "begin with",
+    "": "begin with",
+    "redis://": "a Redis host or port is missing or invalid",
+    "redis://:s3cret@a:1,b:2": "host or port",
+    "redis://host:s3cret": "host or port",
+    "redis://host:70000": "host or port",
+    "redis://:s3cret/with@host": "the password of Redis holds a character that must be percent-encoded",
+    "redis://:s3cret#with@host": "the password of Redis",
+    "redis://:s3cret@with@host": "the password of Redis",
+    "redis://me:12?s3cret=1@host/0": "the password of Redis",
+    "redis+cluster://:s3cret%with@a,b": "the password of Redis",
+    "redis+cluster://a,,b": "host or port",
+    "redis+cluster://:s3cret@a:": "host or port",
+    "redis+cluster://a/1": "a Redis cluster has only database 0",
+    "redis+cluster://a/quiz": "the database of Redis must be a number",
     "redis+sentinel://:s3cret@a,b": "the name of the service",
-    "redis+sentinel://a/quiz/zero": "the database of Redis is a number",
-    "redis+sentinel://a/quiz/0/1": "the database of Redis is a number",
+    "redis+sentinel://a/quiz/zero": "the database of Redis must be a number",
+    "redis+sentinel://a/quiz/0/1": "the database of Redis must be a number",
 }
 
 
@@ -65,10 +69,13 @@ def test_what_is_wrong_is_one_line_without_a_secret(url: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["redis://host", "redis+cluster://host", "redis+sentinel://host/quiz"])
-@pytest.mark.parametrize("option", ["sockettimeout=1", "socket_timeout=soon"])
-def test_an_option_that_the_library_does_not_know_is_told_before_anything_connects(scheme: str, option: str) -> None:
-    with pytest.raises(StartupError, match=f"REDIS_URL: .*{option.partition('=')[0]}") as wrong:
+@pytest.mark.parametrize("option", ["s3cret=1", "socket_timeout=s3cret"])
+def test_an_option_that_the_library_does_not_know_is_told_before_anything_connects_and_not_shown(
+    scheme: str, option: str
+) -> None:
+    with pytest.raises(StartupError, match=r"REDIS_URL: an option behind its \?") as wrong:
         open_redis(f"{scheme}?{option}")
+    assert "s3cret" not in str(wrong.value)
     assert "\n" not in str(wrong.value)
 
 

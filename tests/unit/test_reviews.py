@@ -10,7 +10,7 @@ from fsrs import Card
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptation.reviews import LONGEST_DAYS, remember
+from adaptation.reviews import MAX_REVIEW_DAYS, remember
 from domain.learning import Memory
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -60,7 +60,7 @@ def test_intervals_grow_with_each_right_answer_up_to_half_a_year() -> None:
         intervals.append((memory.due_at - memory.reviewed_at).days)
     assert intervals == sorted(intervals)
     assert intervals[0] > 1
-    assert intervals[-1] == LONGEST_DAYS
+    assert intervals[-1] == MAX_REVIEW_DAYS
 
 
 def test_a_wrong_answer_shrinks_the_interval() -> None:
@@ -74,7 +74,7 @@ def test_a_wrong_answer_shrinks_the_interval() -> None:
 @given(histories)
 def test_no_interval_is_shorter_than_a_day_or_longer_than_half_a_year(history: list[tuple[timedelta, bool]]) -> None:
     for memory in filter(None, play(history)):
-        assert DAY <= memory.due_at - memory.reviewed_at <= LONGEST_DAYS * DAY
+        assert DAY <= memory.due_at - memory.reviewed_at <= MAX_REVIEW_DAYS * DAY
         assert memory.stability > 0
         assert 1 <= memory.difficulty <= 10
 

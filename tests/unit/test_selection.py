@@ -13,21 +13,20 @@ from adaptation.ratings import LEVEL_DIFFICULTY, expected_success
 from adaptation.selection import (
     DEFAULT_SELECTION,
     LEVELS_AROUND,
-    Candidate,
     Chooser,
     SelectionRules,
     choose_question,
     topic_weight,
-    worn_levels,
 )
 from domain.catalog import Level, Topic
 from domain.ids import QuestionId
+from domain.learning import Candidate
 
 levels = st.sampled_from(list(Level))
 topics = st.sampled_from(list(Topic))
-banks = st.lists(st.tuples(topics, levels, st.floats(-4, 4), st.frozensets(levels, max_size=2)), max_size=20).map(
-    lambda rows: [Candidate(QuestionId(place), *row) for place, row in enumerate(rows)]
-)
+banks = st.lists(
+    st.tuples(topics, levels, st.floats(-4, 4), st.dictionaries(levels, st.integers(1, 9), max_size=2)), max_size=20
+).map(lambda rows: [Candidate(QuestionId(place), *row) for place, row in enumerate(rows)])
 seen_ids = st.sets(st.integers(0, 19).map(QuestionId))
 answered = st.integers(0, 30).flatmap(lambda count: st.tuples(st.just(count), st.integers(0, count)))
 choosers = st.builds(
@@ -37,6 +36,7 @@ choosers = st.builds(
     topics=st.lists(topics, max_size=3, unique=True).map(tuple),
     being_placed=st.booleans(),
     scores=st.dictionaries(topics, answered, max_size=4),
+    max_shown=st.floats(0, 10),
 )
 seeds = st.integers(0, 2**32)
 
@@ -51,7 +51,7 @@ def rank(candidate: Candidate, chooser: Chooser) -> int:
     """Return how well a candidate suits apart from its difficulty: 0 fitting, 1 worn, 2 distant."""
     if not chooser.being_placed and abs(candidate.level - chooser.level) > LEVELS_AROUND:
         return 2
-    return int(chooser.level in candidate.worn)
+    return int(chooser.level in candidate.shown and candidate.shown[chooser.level] + 1 > chooser.max_shown)
 
 
 @given(banks, seen_ids, choosers, seeds)
@@ -104,9 +104,9 @@ def test_the_same_chance_chooses_the_same_question(
 
 
 def test_tier_by_tier_the_whole_bank_is_had() -> None:
-    fitting, worn = make(0), make(1, worn=frozenset({Level.INTERMEDIATE}))
+    fitting, worn = make(0), make(1, shown={Level.INTERMEDIATE: 3})
     distant = make(2, Level.EXPERT)
-    chooser = Chooser(Level.INTERMEDIATE, ability=0.5)
+    chooser = Chooser(Level.INTERMEDIATE, ability=0.5, max_shown=3)
     seen: set[QuestionId] = set()
     had = []
     while found := choose_question([distant, worn, fitting], seen, chooser, random.Random(1)):
@@ -116,11 +116,11 @@ def test_tier_by_tier_the_whole_bank_is_had() -> None:
 
 
 def test_what_others_have_worn_is_fresh_on_another_level() -> None:
-    worn = make(0, worn=frozenset({Level.BEGINNER}))
+    worn = make(0, shown={Level.BEGINNER: 3})
     fresh = make(1, difficulty=3.0)
     rules = SelectionRules(choose_among=1)
     chosen = {
-        level: choose_question([worn, fresh], set(), Chooser(level, 0.5), random.Random(1), rules)
+        level: choose_question([worn, fresh], set(), Chooser(level, 0.5, max_shown=3), random.Random(1), rules)
         for level in (Level.BEGINNER, Level.INTERMEDIATE)
     }
     assert chosen == {Level.BEGINNER: fresh, Level.INTERMEDIATE: worn}
@@ -163,14 +163,15 @@ def test_a_topics_weight_is_a_share_and_grows_with_each_miss(score: tuple[int, i
     assert topic_weight(count + 1, right) > topic_weight(count, right) > topic_weight(count + 1, right + 1)
 
 
-@given(st.dictionaries(levels, st.integers(0, 50)), st.dictionaries(levels, st.integers(0, 50)), st.floats(0.05, 1))
+@given(levels, st.integers(0, 50), st.integers(0, 50), st.floats(0.05, 1))
 def test_a_question_is_worn_where_one_learner_more_would_pass_the_limit(
-    shown: dict[Level, int], learners: dict[Level, int], limit: float
+    level: Level, shown: int, learners: int, share: float
 ) -> None:
-    worn = worn_levels(shown, learners, limit)
-    for level, count in shown.items():
-        assert (level in worn) == (count + 1 > limit * learners.get(level, 0))
-    assert worn <= set(shown)
+    question, other = make(0, level, shown={level: shown}), make(1, level)
+    rules = SelectionRules(choose_among=1)
+    chooser = Chooser(level, 0.5, max_shown=share * learners)
+    chosen = {choose_question([question, other], set(), chooser, random.Random(seed), rules) for seed in range(20)}
+    assert (question in chosen) == (shown + 1 <= share * learners)
 
 
 def test_the_default_draws_among_several() -> None:

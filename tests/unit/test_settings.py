@@ -12,8 +12,9 @@ from pydantic import SecretStr, ValidationError
 
 from domain.catalog import Level, Topic
 from domain.errors import StartupError
-from domain.settings import LogFormat, Settings, TelegramMode, load_settings
+from domain.settings import LogFormat, Settings, TelegramMode, find_foreign_ports, load_settings
 from question_bank.loader import BANK_FOLDER
+from tests.support.factories import TOKEN
 
 DEFAULTS: dict[str, object] = {
     "telegram_bot_token": None,
@@ -23,6 +24,7 @@ DEFAULTS: dict[str, object] = {
     "webhook_url": None,
     "webhook_host": "127.0.0.1",
     "webhook_port": 8080,
+    "webhook_keep_alive_seconds": 150,
     "telegram_webhook_secret": None,
     "telegram_rate_per_second": None,
     "telegram_paid_broadcast": False,
@@ -34,14 +36,16 @@ DEFAULTS: dict[str, object] = {
     "redis_url": None,
     "data_dir": Path(".data"),
     "prefect_api_url": None,
+    "prefect_api_auth_string": None,
     "prefect_port": 4200,
     "prefect_work_pool": "quiz",
     "max_flow_runs_per_distribution": 50,
     "prefect_workers": 1,
     "min_cohort_size": 300,
     "distribution_interval_minutes": 15,
+    "daily_overdue_minutes": 60,
     "openai_api_key": None,
-    "openai_base_url": None,
+    "openai_base_url": "https://api.openai.com/v1",
     "openai_model": "gpt-5-mini",
     "openai_review_model": None,
     "openai_blind_answers": 3,
@@ -69,6 +73,8 @@ DEFAULTS: dict[str, object] = {
     "quiz_expires_after_hours": 48,
     "reports_to_quarantine": 3,
     "updates_kept_days": 7,
+    "secrets_dir": Path("/run/secrets"),
+    "aws_secret_id": None,
     "question_bank_dir": BANK_FOLDER,
     "simulator_port": 8081,
     "worker_metrics_port": 9108,
@@ -186,10 +192,52 @@ def test_every_kind_of_value_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.data_dir == Path("/tmp/elsewhere")  # noqa: S108
 
 
-@pytest.mark.parametrize("name", ["TELEGRAM_API_BASE_URL", "WEBHOOK_URL", "PREFECT_API_URL"])
+@pytest.mark.parametrize("name", ["TELEGRAM_API_BASE_URL", "WEBHOOK_URL", "PREFECT_API_URL", "OPENAI_BASE_URL"])
 def test_a_slash_at_the_end_of_an_address_does_no_harm(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    set_variables(monkeypatch, **{name: "https://quiz.example.org/"})
-    assert getattr(load_settings(), name.lower()) == "https://quiz.example.org"
+    set_variables(monkeypatch, **{name: "https://quiz.example.org/api/"})
+    assert getattr(load_settings(), name.lower()) == "https://quiz.example.org/api"
+
+
+@pytest.mark.parametrize("around", [("  ", "\t"), ('"', '"'), ("'", "'"), ("", "\r\n"), ('" ', ' "')])
+def test_blanks_and_quotes_around_a_pasted_value_are_no_part_of_it(
+    around: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pasted = {
+        "TELEGRAM_BOT_TOKEN": TOKEN,
+        "DATABASE_URL": "postgresql://quiz:pw@host/quiz",
+        "REDIS_URL": "redis://host",
+        "OPENAI_API_KEY": "sk-test",
+        "QUIZ_TIMEZONE": "Europe/Berlin",
+        "WEBHOOK_PORT": "8001",
+        "LOG_FORMAT": "json",
+    }
+    set_variables(monkeypatch, **{name: value.join(around) for name, value in pasted.items()})
+    settings = load_settings()
+    for name, value in pasted.items():
+        read = getattr(settings, name.lower())
+        assert str(read.get_secret_value() if isinstance(read, SecretStr) else read) == value
+
+
+@pytest.mark.parametrize("empty", [" ", '""', "''", "\r"])
+def test_a_value_that_is_empty_without_what_is_around_it_counts_as_absent(
+    empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_variables(monkeypatch, **{name.upper(): empty for name in DEFAULTS})
+    assert {name: getattr(load_settings(), name) for name in DEFAULTS} == DEFAULTS
+
+
+def test_a_file_of_windows_is_read(folder: Path) -> None:
+    (folder / ".env").write_bytes(b"\xef\xbb\xbfWEBHOOK_PORT=8001\r\nLOG_LEVEL=DEBUG\r\n")
+    settings = load_settings()
+    assert (settings.webhook_port, settings.log_level) == (8001, "DEBUG")
+
+
+@pytest.mark.parametrize("name", ["WEBHOOK_PORT", "PREFECT_PORT", "SIMULATOR_PORT", "WORKER_METRICS_PORT"])
+@pytest.mark.parametrize("value", ["tcp://10.96.4.7:4200", "udp://10.96.4.7:53"])
+def test_a_port_of_kubernetes_counts_as_absent(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, **{name: value, "POSTGRES_PORT": value})
+    assert getattr(load_settings(), name.lower()) == DEFAULTS[name.lower()]
+    assert find_foreign_ports() == [name]
 
 
 @pytest.mark.parametrize(
@@ -197,7 +245,8 @@ def test_a_slash_at_the_end_of_an_address_does_no_harm(name: str, monkeypatch: p
     [
         ({}, TelegramMode.POLLING),
         ({"WEBHOOK_URL": "https://quiz.example.org"}, TelegramMode.WEBHOOK),
-        ({"TELEGRAM_API_BASE_URL": "http://127.0.0.1:8081"}, TelegramMode.WEBHOOK),
+        ({"TELEGRAM_API_BASE_URL": "http://127.0.0.1:8081"}, TelegramMode.POLLING),
+        ({"TELEGRAM_API_BASE_URL": "https://bot-api.example.org"}, TelegramMode.POLLING),
         ({"TELEGRAM_MODE": "polling", "WEBHOOK_URL": "https://quiz.example.org"}, TelegramMode.POLLING),
         ({"TELEGRAM_MODE": "webhook"}, TelegramMode.WEBHOOK),
     ],
@@ -232,20 +281,29 @@ def test_the_rate_is_what_telegram_allows_unless_another_is_set(
 WRONG: dict[str, list[str]] = {
     "TELEGRAM_MODE": ["carrier pigeon", "WEBHOOK!"],
     "WEBHOOK_PORT": ["0", "65536", "-1", "http", "80.5"],
+    "WEBHOOK_KEEP_ALIVE_SECONDS": ["4", "3601", "-1", "long"],
     "PREFECT_PORT": ["0", "x"],
     "SIMULATOR_PORT": ["0", "x"],
     "WORKER_METRICS_PORT": ["-1", "65536"],
     "TELEGRAM_RATE_PER_SECOND": ["0", "-1", "1001", "nan", "inf", "fast"],
     "TELEGRAM_PAID_BROADCAST": ["perhaps", "0.1"],
-    "TELEGRAM_WEBHOOK_SECRET": ["two words", "geheimnisträger", "x" * 257],
+    "TELEGRAM_WEBHOOK_SECRET": ["two words", "geheimnisträger_3000", "x_-4" * 3 + "xyz", "x" * 257],
     "TELEGRAM_TIMEOUT_SECONDS": ["0", "61"],
     "DATABASE_POOLER": ["perhaps"],
+    "TELEGRAM_BOT_TOKEN": ["123456:abc", "nonsense"],
+    "TELEGRAM_API_BASE_URL": ["api.telegram.org", f"https://api.telegram.org/bot{TOKEN}"],
+    "WEBHOOK_URL": ["quiz.example.org", "https://"],
+    "PREFECT_API_URL": ["127.0.0.1:4200", "http://127.0.0.1:4200"],
+    "OPENAI_BASE_URL": ["localhost:11434/v1"],
+    "DATABASE_URL": ["localhost:5432", "mysql://localhost/quiz", "postgresql://quiz:p#w@host/quiz"],
+    "DATABASE_REPLICA_URL": ["postgresql://quiz:p@w@host/quiz"],
     "REDIS_URL": ["localhost:6379", "http://localhost", "redis+cluster://a/1", "redis+sentinel://a,b"],
     "DATABASE_POOL_SIZE": ["1", "101"],
     "MAX_FLOW_RUNS_PER_DISTRIBUTION": ["0", "501"],
     "PREFECT_WORKERS": ["0", "51", "many"],
     "MIN_COHORT_SIZE": ["0", "10001"],
     "DISTRIBUTION_INTERVAL_MINUTES": ["0", "61"],
+    "DAILY_OVERDUE_MINUTES": ["1", "1441"],
     "OPENAI_TIMEOUT_SECONDS": ["0", "601"],
     "OPENAI_BLIND_ANSWERS": ["0", "10"],
     "OPENAI_LIVE_SECONDS": ["-1", "11"],
@@ -314,28 +372,33 @@ def test_a_bad_value_in_the_file_is_told_as_well(folder: Path) -> None:
 
 # ---------------------------------------------------------------- bots
 
+ONE, TWO, THREE = (f"{number}:{letter * 35}" for number, letter in ((10001, "o"), (20002, "t"), (30003, "h")))
+
 
 def test_several_bots_stand_in_the_order_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_variables(monkeypatch, TELEGRAM_BOT_TOKENS="20002:two, 30003:three,", TELEGRAM_BOT_TOKEN="10001:one")
+    set_variables(monkeypatch, TELEGRAM_BOT_TOKENS=f"{TWO}, {THREE},", TELEGRAM_BOT_TOKEN=ONE)
     assert {bot: token.get_secret_value() for bot, token in load_settings().bots.items()} == {
-        10001: "10001:one",
-        20002: "20002:two",
-        30003: "30003:three",
+        10001: ONE,
+        20002: TWO,
+        30003: THREE,
     }
     monkeypatch.delenv("TELEGRAM_BOT_TOKEN")
     assert list(load_settings().bots) == [20002, 30003]
-    set_variables(monkeypatch, TELEGRAM_BOT_TOKEN="20002:two")  # named twice is no harm
+    set_variables(monkeypatch, TELEGRAM_BOT_TOKEN=TWO)  # named twice is no harm
     assert list(load_settings().bots) == [20002, 30003]
 
 
 @pytest.mark.parametrize(
     ("tokens", "problem"),
     [
-        ("20002:two,20002:other", "TELEGRAM_BOT_TOKENS: two different tokens of the same bot"),
-        ("20002:two,nonsense", "TELEGRAM_BOT_TOKENS: that is not a bot token"),
-        ("20002:two 30003:three", "TELEGRAM_BOT_TOKENS: that is not a bot token"),
-        ("0:zero", "TELEGRAM_BOT_TOKENS: that is not a bot token"),
-        (f"{10**18}:long", "TELEGRAM_BOT_TOKENS: that is not a bot token"),
+        (f"{TWO},20002:{'o' * 35}", "TELEGRAM_BOT_TOKENS: two different tokens of the same bot"),
+        (f"{TWO},nonsense", "TELEGRAM_BOT_TOKENS: that is not a bot token"),
+        (f"{TWO} {THREE}", "TELEGRAM_BOT_TOKENS: that is not a bot token"),
+        (f"{TWO},123456:abc", "TELEGRAM_BOT_TOKENS: that is not a bot token"),
+        (TWO[:-6], "TELEGRAM_BOT_TOKENS: that is not a bot token"),
+        (f"bot{TWO}", "TELEGRAM_BOT_TOKENS: that is not a bot token"),
+        (f"0:{'z' * 35}", "TELEGRAM_BOT_TOKENS: that is not a bot token"),
+        (f"{10**18}:{'l' * 35}", "TELEGRAM_BOT_TOKENS: that is not a bot token"),
     ],
 )
 def test_tokens_that_are_none_are_refused_without_being_shown(
@@ -345,7 +408,7 @@ def test_tokens_that_are_none_are_refused_without_being_shown(
     with pytest.raises(StartupError) as caught:
         load_settings()
     assert problem in str(caught.value)
-    assert "two," not in str(caught.value)
+    assert "tttt" not in str(caught.value)
 
 
 # ---------------------------------------------------------------- secrets
@@ -353,12 +416,13 @@ def test_tokens_that_are_none_are_refused_without_being_shown(
 
 def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     secret_names = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
-    assert len(secret_names) == 7
+    assert len(secret_names) == 8
     shown = {
-        name: f"{number}:hidden-{name}" if "token" in name else f"hidden-{name}"
+        name: f"{number}:hidden-{name}-{'x' * 20}" if "token" in name or "auth" in name else f"hidden-{name}"
         for number, name in enumerate(secret_names, 1)
     }
     shown["redis_url"] = "redis://hidden-host"
+    shown["database_url"] = shown["database_replica_url"] = "postgresql://hidden-user:hidden-password@hidden-host/quiz"
     set_variables(monkeypatch, **{name.upper(): value for name, value in shown.items()})
     settings = load_settings()
     for name in secret_names:

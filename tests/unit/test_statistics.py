@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from dev.tools import bank_report, bank_statistics
 from domain.bank import BankEntry
 from domain.catalog import CheckEngine, Level, QuestionForm, QuestionSource, QuestionState, Topic
 from question_bank import statistics
-from question_bank.format import Check, Option, Question
+from question_bank.format import BankQuestion, Check, Option
 from question_bank.loader import Bank, Located
-from tests.factories import make_bank_question, make_question
-from tools import bank_report
+from tests.support.factories import make_bank_question, make_question
 
 
 def make_options(*lengths: int, right: int = 0) -> list[Option]:
@@ -25,7 +25,7 @@ def make_options(*lengths: int, right: int = 0) -> list[Option]:
     ]
 
 
-def locate(question: Question, topic: Topic = Topic.STREAMING) -> Located:
+def locate(question: BankQuestion, topic: Topic = Topic.STREAMING) -> Located:
     """Return a question as if it were read from a file."""
     return Located(question, topic, Path("streaming/1-beginner.yaml"), 3)
 
@@ -58,12 +58,12 @@ def test_cells_forms_and_engines_are_counted() -> None:
         locate(make_bank_question(level=1, check=check)),
         locate(make_bank_question(level=3), Topic.DATA_QUALITY),
     ]
-    assert statistics.count_cells(questions) == {
+    assert bank_statistics.count_cells(questions) == {
         (Topic.STREAMING, Level.BEGINNER): 2,
         (Topic.DATA_QUALITY, Level.ADVANCED): 1,
     }
-    assert statistics.count_forms(questions)[Level.BEGINNER, QuestionForm.DEFINITION] == 1
-    assert statistics.count_engines(questions) == {
+    assert bank_statistics.count_forms(questions)[Level.BEGINNER, QuestionForm.DEFINITION] == 1
+    assert bank_statistics.count_engines(questions) == {
         (Topic.STREAMING, CheckEngine.PYTHON): 1,
         (Topic.STREAMING, None): 1,
         (Topic.DATA_QUALITY, None): 1,
@@ -72,7 +72,7 @@ def test_cells_forms_and_engines_are_counted() -> None:
 
 def test_tags_come_by_use_and_then_by_name() -> None:
     questions = [locate(make_bank_question(tags=tags)) for tags in (["b", "a"], ["b"], ["c", "a"], ["d"])]
-    assert statistics.count_tags(questions) == [("a", 2), ("b", 2), ("c", 1), ("d", 1)]
+    assert bank_statistics.count_tags(questions) == [("a", 2), ("b", 2), ("c", 1), ("d", 1)]
 
 
 @pytest.mark.parametrize(
@@ -89,24 +89,24 @@ def test_tags_come_by_use_and_then_by_name() -> None:
 def test_whoever_taps_by_length_shares_ties(
     lengths: tuple[int, ...], right: int, longest: float, shortest: float
 ) -> None:
-    bias = statistics.measure_lengths([make_bank_question(options=make_options(*lengths, right=right))])
+    bias = bank_statistics.measure_lengths([make_bank_question(options=make_options(*lengths, right=right))])
     assert (bias.longest, bias.shortest) == pytest.approx((longest, shortest))
 
 
 def test_mean_lengths_are_those_of_right_and_of_wrong_options() -> None:
     questions = [make_bank_question(options=make_options(*lengths)) for lengths in ((10, 1, 2, 3), (20, 4, 5, 9))]
-    bias = statistics.measure_lengths(questions)
+    bias = bank_statistics.measure_lengths(questions)
     assert (bias.questions, bias.right, bias.wrong) == (2, 15, 4)
 
 
 def test_nothing_is_measured_of_no_questions() -> None:
     with pytest.raises(ValueError, match="no questions"):
-        statistics.measure_lengths([])
+        bank_statistics.measure_lengths([])
 
 
 def test_places_of_right_options_are_counted() -> None:
     questions = [make_bank_question(options=make_options(1, 2, 3, 4, right=right)) for right in (0, 2, 2, 3)]
-    assert statistics.count_places(questions) == (1, 0, 2, 1)
+    assert bank_statistics.count_places(questions) == (1, 0, 2, 1)
 
 
 # ---------------------------------------------------------------- what is stored
@@ -137,7 +137,7 @@ def test_hard_questions_come_first_and_those_with_few_answers_not_at_all() -> No
     )
     few = make_entry(answered=4, correct=0)
     assert statistics.rank_by_difficulty([easy, few, middle, surer, hard]) == [hard, surer, middle, easy]
-    assert statistics.rank_by_difficulty([few], fewest=4) == [few]
+    assert statistics.rank_by_difficulty([few], min_answers=4) == [few]
 
 
 # ---------------------------------------------------------------- the page
@@ -148,7 +148,7 @@ def test_the_page_counts_what_the_files_hold() -> None:
     questions = [locate(make_bank_question(options=make_options(9, 1, 2, 3), check=check, level=4)) for _ in range(3)]
     questions.append(locate(make_bank_question(options=make_options(9, 1, 2, 3, right=3), level=4, form="definition")))
     lines = bank_report.render(Bank(questions), {}).splitlines()
-    assert "4 questions stand in files; 3 of them (75%) have an answer that is found by" in lines
+    assert "4 questions are in files; 3 of them (75%) have an answer that is found by" in lines
     assert "| Streaming | 0 | 0 | 0 | 4 | 4 |" in lines
     assert "| Expert | 3 | 1 | 25% |" in lines
     assert "| Streaming | 3 | 0 | 0 | 75% |" in lines
@@ -167,4 +167,4 @@ def test_a_page_that_is_not_current_is_told(
     assert bank_report.main(["--check"]) == 0
     bank.questions.append(locate(make_bank_question()))
     assert bank_report.main(["--check"]) == 1
-    assert "run `python -m tools.bank_report`" in capsys.readouterr().out
+    assert "run `python -m dev.tools.bank_report`" in capsys.readouterr().out

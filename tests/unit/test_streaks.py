@@ -10,19 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difficulty_adapter import Rules, Streak, advance_streak
+from difficulty_adapter import Rules, advance_streak
 from domain.catalog import Level
-from domain.models import Learner
-from quiz_grading import grade_answer
-from tests.factories import make_learner, make_quiz
-from tests.strategies import days, moments, zones
+from domain.models import Learner, Streak
+from quizzes.grading import grade_answer
+from tests.support.factories import make_learner, make_quiz
+from tests.support.strategies import days, moments, zones
 
 YEAR = 2026
 A_DAY = timedelta(days=1)
 TIMES = (time(0), time(2, 30), time(12), time(23, 59, 59))
 
 
-NO_FREEZES = Rules(most_freezes=0)
+NO_FREEZES = Rules(max_freezes=0)
 
 
 def streak_after(answer_days: list[date], rules: Rules = NO_FREEZES) -> tuple[int, date | None]:
@@ -180,7 +180,7 @@ def test_the_day_that_completes_a_week_may_use_one_freeze_and_earn_another() -> 
 
 @given(st.lists(st.integers(1, 4), max_size=60), st.integers(1, 30), st.integers(0, 5))
 def test_freezes_stay_within_their_bounds_and_never_make_up_an_answer(gaps: list[int], every: int, most: int) -> None:
-    rules, day, streak, answered = Rules(freeze_days=every, most_freezes=most), MONDAY, Streak(1, MONDAY), 1
+    rules, day, streak, answered = Rules(freeze_days=every, max_freezes=most), MONDAY, Streak(1, MONDAY), 1
     for gap in gaps:
         day, before, answered = day + gap * A_DAY, streak, answered + 1
         streak = advance_streak(streak, day, rules)
@@ -211,7 +211,7 @@ def answer_at(learner: Learner, moment: datetime) -> Learner:
         id=learner.id,
         timezone=learner.timezone,
         level=Level.INTERMEDIATE,
-        streak_days=grade.streak_after,
+        streak_days=grade.after.streak.days,
         last_answer_day=max(grade.local_day, learner.last_day_here or grade.local_day),
         last_answer_at=moment,
     )

@@ -7,16 +7,14 @@ import os
 import signal
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from local import supervisor as module
 from local.supervisor import Program, Supervisor
-
-WAIT = 20.0
+from tests.support.waiting import WAIT_SECONDS, wait_for
 
 PATIENT = """
 import signal, sys, time
@@ -37,14 +35,6 @@ def make_program(name: str, code: str, log: Path) -> Program:
     return Program(name, [sys.executable, "-c", code.replace("{name}", name)], dict(os.environ), log)
 
 
-def wait_for(happened: Callable[[], bool]) -> None:
-    """Return once something happened."""
-    end = time.monotonic() + WAIT
-    while not happened():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-
-
 def lines(log: Path) -> list[str]:
     """Return what was written so far."""
     return log.read_text(encoding="utf-8").splitlines() if log.exists() else []
@@ -58,7 +48,7 @@ def watched() -> Iterator[Supervisor]:
     thread.start()
     yield supervisor
     supervisor.ask_to_stop()
-    thread.join(WAIT)
+    thread.join(WAIT_SECONDS)
     supervisor.stop()
 
 
@@ -98,7 +88,7 @@ def test_a_long_life_forgives_earlier_deaths(
 def test_a_program_that_has_ended_is_not_started_again_after_the_stop(tmp_path: Path) -> None:
     supervisor = Supervisor()
     program = make_program("bot", "pass", tmp_path / "log")
-    supervisor.start(program).wait(WAIT)
+    supervisor.start(program).wait(WAIT_SECONDS)
     supervisor.ask_to_stop()
     supervisor.watch()
     supervisor.stop()
@@ -107,12 +97,14 @@ def test_a_program_that_has_ended_is_not_started_again_after_the_stop(tmp_path: 
 
 
 def test_programs_stop_in_the_opposite_order(tmp_path: Path) -> None:
-    supervisor, log = Supervisor(), tmp_path / "log"
+    announced: list[str] = []
+    supervisor, log = Supervisor(announced.append), tmp_path / "log"
     for name in ("database", "webhook", "worker"):
         supervisor.start(make_program(name, PATIENT, log))
         wait_for(lambda name=name: f"{name} runs" in lines(log))  # type: ignore[misc]
     supervisor.stop()
     assert lines(log)[3:] == ["worker ends", "webhook ends", "database ends"]
+    assert announced == ["Stopping the worker…", "Stopping the webhook…", "Stopping the database…"]
 
 
 def test_what_does_not_end_is_killed(
@@ -140,12 +132,27 @@ def test_stopping_twice_does_no_harm(tmp_path: Path) -> None:
 def test_a_program_runs_in_a_session_of_its_own_and_reads_no_keys(tmp_path: Path) -> None:
     supervisor, log = Supervisor(), tmp_path / "log"
     code = "import os, sys; print(os.getsid(0) == os.getpid(), repr(sys.stdin.read()), flush=True)"
-    supervisor.start(make_program("worker", code, log)).wait(WAIT)
+    supervisor.start(make_program("worker", code, log)).wait(WAIT_SECONDS)
     assert lines(log) == ["True ''"]
 
 
 def test_the_log_of_an_earlier_life_is_kept(tmp_path: Path) -> None:
     log = tmp_path / "log"
     for _ in range(2):
-        Supervisor().start(make_program("worker", "print('hello')", log)).wait(WAIT)
+        Supervisor().start(make_program("worker", "print('hello')", log)).wait(WAIT_SECONDS)
     assert lines(log) == ["hello", "hello"]
+
+
+def test_what_cannot_be_started_again_at_once_is_started_later(
+    watched: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "RESTART_PAUSES", (0.05,))
+    log = tmp_path / "log"
+    program = make_program("patient", PATIENT, log)
+    process = watched.start(program)
+    wait_for(lambda: bool(lines(log)))
+    python, program.command[0] = program.command[0], str(tmp_path)  # no program, as little as without memory
+    process.kill()
+    wait_for(lambda: "cannot be started (Permission denied)" in caplog.text)
+    program.command[0] = python
+    wait_for(lambda: lines(log).count("patient runs") == 2)

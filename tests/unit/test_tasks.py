@@ -8,14 +8,14 @@ import pytest
 from prefect import Task
 
 import prefect_flows
-import refill_flow
+from flows import refill
 
-PAID = {"write and prove a question"}
+PAID = {"write and verify a question"}
 """A retry would cost money; the next run makes up for what was not made."""
 
 TASKS = {
     found.name: found
-    for module in (prefect_flows, refill_flow)
+    for module in (prefect_flows, refill)
     for found in vars(module).values()
     if isinstance(found, Task)
 }

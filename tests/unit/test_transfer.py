@@ -15,18 +15,19 @@ from domain.catalog import CheckEngine, QuestionForm, QuestionSource, QuestionSt
 from domain.models import StoredOption
 from question_bank import __main__ as command
 from question_bank.admission import Admission, admit
-from question_bank.checks import GUARDED_RUNNERS
-from question_bank.format import Check, Option, Question
+from question_bank.checks import UNTRUSTED_RUNNERS
+from question_bank.csv_files import COLUMNS, OPTIONAL_COLUMNS, write_csv
+from question_bank.format import BankQuestion, Check, Option
 from question_bank.loader import Bank, Located
-from question_bank.transfer import COLUMNS, OPTIONAL_COLUMNS, question_of, read_files, write_csv, write_yaml
-from question_bank.verification import provers_of, text_of
-from tests.factories import make_bank_question, make_question
+from question_bank.transfer import question_of, read_files, write_yaml
+from question_bank.verification import text_of, verifiers_of
+from tests.support.factories import make_bank_question, make_question
 from tests.unit.test_statistics import make_entry
 
 WRITERS = {"yaml": write_yaml, "csv": write_csv}
 
 
-def locate(question: Question, topic: Topic = Topic.STREAMING) -> Located:
+def locate(question: BankQuestion, topic: Topic = Topic.STREAMING) -> Located:
     """Return a question as if it were read from a file."""
     return Located(question, topic, Path("some/file.yaml"), 3)
 
@@ -38,7 +39,7 @@ def read(folder: Path, text: str, name: str = "questions.csv") -> Bank:
     return read_files([path])
 
 
-def cells_of(question: Question, **changes: str) -> dict[str, str]:
+def cells_of(question: BankQuestion, **changes: str) -> dict[str, str]:
     """Return a question's row, with some cells changed."""
     [row] = csv.DictReader(io.StringIO(write_csv([locate(question)])))
     return {**row, **changes}
@@ -58,7 +59,7 @@ def reasons_of(bank: Bank) -> list[str]:
     return [f"{problem.line}: {problem.reason}" for problem in bank.problems]
 
 
-def make_rich_question() -> Question:
+def make_rich_question() -> BankQuestion:
     """Return a question that uses every field."""
     return make_bank_question(
         prompt="First line,\nand a second: one?",
@@ -281,7 +282,7 @@ def test_text_in_another_encoding_is_refused_with_its_line(tmp_path: Path) -> No
 # ---------------------------------------------------------------- stored questions
 
 
-def store(question: Question, source: QuestionSource = QuestionSource.IMPORTED) -> BankEntry:
+def store(question: BankQuestion, source: QuestionSource = QuestionSource.IMPORTED) -> BankEntry:
     """Return what the database would say of a question."""
     check = question.check
     return make_entry(
@@ -311,18 +312,18 @@ def test_a_stored_question_comes_back_in_the_banks_form() -> None:
         assert question_of(store(question)) == question
 
 
-def take(*questions: Question, stored: tuple[BankEntry, ...] = ()) -> Admission:
+def take(*questions: BankQuestion, stored: tuple[BankEntry, ...] = ()) -> Admission:
     """Import questions beside others."""
     entries = {entry.question.key: entry for entry in stored}
     known = [text_of(question_of(entry)) for entry in stored]
-    provers = provers_of(GUARDED_RUNNERS)
+    verifiers = verifiers_of(UNTRUSTED_RUNNERS)
 
-    def prove(located: Located) -> str | None:
+    def verify(located: Located) -> str | None:
         check = located.question.check
-        return provers[check.engine](located) if check else None
+        return verifiers[check.engine](located) if check else None
 
     outcome = Admission()
-    for outcome in admit(map(locate, questions), entries, known, prove):  # noqa: B007 - the last one counts
+    for outcome in admit(map(locate, questions), entries, known, verify):  # noqa: B007 - the last one counts
         pass
     return outcome
 
@@ -378,7 +379,14 @@ def test_a_right_option_that_shows_by_its_length_is_refused() -> None:
     assert problem.reason == "long: the right option has 90 characters, the wrong ones [9, 9, 9]"
 
 
-def test_python_of_a_stranger_runs_under_guard() -> None:
-    check = Check(engine=CheckEngine.PYTHON, run="print(open('/etc/hostname').read())")
-    [problem] = take(make_bank_question(id="nosy", check=check)).problems
-    assert "running it gives 'error: PermissionError'" in problem.reason
+@pytest.mark.parametrize(
+    ("engine", "run", "reason"),
+    [
+        (CheckEngine.PYTHON, "print(open('/etc/hostname').read())", "the sandbox cannot run it: Permission denied"),
+        (CheckEngine.PYTHON, "import zlib", "the sandbox cannot run it: No module named 'zlib'"),
+        (CheckEngine.DUCKDB, "FROM read_csv('/etc/hostname')", "the sandbox refuses it: PermissionException"),
+    ],
+)
+def test_what_the_sandbox_does_not_run_is_refused_with_the_reason(engine: CheckEngine, run: str, reason: str) -> None:
+    [problem] = take(make_bank_question(id="nosy", check=Check(engine=engine, run=run))).problems
+    assert problem.reason.startswith(f"nosy: {reason}")

@@ -23,8 +23,8 @@ from telegram.error import (
 
 from bot import transport
 from local import servers
-from tests.raw_server import Seen, answers, drips, raw_server, redirects, resets, says, stalls
-from tests.transports import (
+from tests.support.raw_server import Seen, answers, drips, raw_server, redirects, resets, says, stalls
+from tests.support.transports import (
     HALF,
     NEVER_IN_TIME,
     OK,
@@ -36,6 +36,7 @@ from tests.transports import (
     failure_of,
     make_certificate,
     no_surroundings,
+    ours,
 )
 
 _surroundings = pytest.fixture(autouse=True)(no_surroundings)
@@ -44,40 +45,94 @@ certificate = pytest.fixture(scope="module")(make_certificate)
 
 # ---------------------------------------------------------------- what Telegram says
 
-REFUSALS: list[tuple[int, dict[str, object] | bytes, type[TelegramError], str]] = [
-    (400, {"description": "Bad Request: chat not found"}, BadRequest, "Chat not found"),
-    (400, b"", BadRequest, "Bad Request (400). Parsing the server response b'' failed"),
-    (400, {"description": "moved", "parameters": {"migrate_to_chat_id": -5}}, ChatMigrated, "Group migrated"),
-    (401, {"description": "Unauthorized"}, InvalidToken, "Unauthorized"),
-    (403, {"description": "Forbidden: bot was blocked by the user"}, Forbidden, "Forbidden: bot was blocked"),
-    (403, b"<html>", Forbidden, "Forbidden (403). Parsing the server response b'<html>' failed"),
-    (404, b"", InvalidToken, "Not Found (404)"),
-    (409, {"description": "Conflict: other getUpdates"}, Conflict, "Conflict: other getUpdates"),
-    (413, b"<html>", NetworkError, "(413)"),
-    (429, {"description": "x", "parameters": {"retry_after": 17}}, RetryAfter, "Flood control exceeded"),
-    (429, b"<html>", NetworkError, "Too Many Requests (429)"),
-    (500, {"description": "Internal Server Error"}, NetworkError, "Internal Server Error"),
-    (502, {"description": "Bad Gateway"}, NetworkError, "Bad Gateway"),
-    (502, b"<html>", NetworkError, "Bad Gateway (502). Parsing the server response b'<html>' failed"),
-    (599, b"<html>", NetworkError, "Unknown HTTPError (599)"),
+REFUSALS: list[tuple[int, str, dict[str, object], type[TelegramError], str]] = [
+    (400, "Bad Request: chat not found", {}, BadRequest, "Chat not found"),
+    (400, "moved", {"migrate_to_chat_id": -5}, ChatMigrated, "Group migrated"),
+    (401, "Unauthorized", {}, InvalidToken, "Unauthorized"),
+    (403, "Forbidden: bot was blocked by the user", {}, Forbidden, "Forbidden: bot was blocked"),
+    (404, "Not Found", {}, InvalidToken, "Not Found"),
+    (409, "Conflict: other getUpdates", {}, Conflict, "Conflict: other getUpdates"),
+    (429, "x", {"retry_after": 17}, RetryAfter, "Flood control exceeded"),
+    (500, "Internal Server Error", {}, NetworkError, "Internal Server Error"),
+    (502, "Bad Gateway", {}, NetworkError, "Bad Gateway"),
 ]
 
 
-@pytest.mark.parametrize(("status", "body", "kind", "words"), REFUSALS)
+def refusal(status: int, description: str, parameters: dict[str, object]) -> dict[str, object]:
+    """Return a refusal in Telegram's form."""
+    answer: dict[str, object] = {"ok": False, "error_code": status, "description": description}
+    return answer | ({"parameters": parameters} if parameters else {})
+
+
+@pytest.mark.parametrize(("status", "description", "parameters", "kind", "words"), REFUSALS)
 @both
 async def test_a_refusal_is_the_librarys_error(
-    make: MakeRequest, status: int, body: dict[str, object] | bytes, kind: type[TelegramError], words: str
+    make: MakeRequest,
+    status: int,
+    description: str,
+    parameters: dict[str, object],
+    kind: type[TelegramError],
+    words: str,
 ) -> None:
-    async with raw_server(answers(body, status)) as server:
+    async with raw_server(answers(refusal(status, description, parameters), status)) as server:
         error = await failure_of(server.url, make())
     assert type(error) is kind
     assert words in error.message
 
 
+FOREIGN: list[tuple[int, dict[str, object] | bytes]] = [
+    *((status, b"<html>") for status in (302, 400, 401, 403, 404, 407, 409, 413, 429, 502, 599)),
+    (400, b""),
+    (403, b""),
+    (403, b"[]"),
+    (403, b'"Forbidden"'),
+    (403, {"description": "Forbidden: bot was blocked by the user"}),
+    (403, {"ok": False, "description": "Forbidden: bot was blocked by the user"}),
+    (403, {"ok": False, "error_code": 403, "description": None}),
+    (403, {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"}),
+    (403, {"ok": True, "error_code": 403, "description": "Forbidden: bot was blocked by the user"}),
+    (401, {"error": {"code": 401, "message": "Unauthorized"}}),
+    (429, {"parameters": {"retry_after": 60}}),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), FOREIGN)
+async def test_a_refusal_that_is_not_telegrams_is_a_network_error(status: int, body: dict[str, object] | bytes) -> None:
+    async with raw_server(answers(body, status)) as server:
+        error = await failure_of(server.url, ours())
+    assert type(error) is NetworkError
+    assert f"({status}), which is not an answer of Telegram" in error.message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        {"status": "ok"},
+        {"result": {"message_id": 1}},
+        {"ok": False, "result": {"message_id": 1}},
+        {"ok": False, "error_code": 403, "description": "Forbidden: bot was blocked by the user"},
+    ],
+)
+async def test_a_page_that_says_200_is_no_answer(body: dict[str, object] | bytes) -> None:
+    async with raw_server(answers(body)) as server:
+        error = await failure_of(server.url, ours())
+    assert type(error) is TelegramError
+    assert error.message == "Invalid server response"
+
+
+@pytest.mark.parametrize("status", [402, 413, 420, 421])
+async def test_a_status_that_the_library_does_not_know_is_a_bad_request(status: int) -> None:
+    async with raw_server(answers(refusal(status, "FLOOD_OF_WORDS", {}), status)) as server:
+        error = await failure_of(server.url, ours())
+    assert (type(error), error.message) == (BadRequest, "FLOOD_OF_WORDS")
+
+
 @both
 async def test_retry_after_is_kept(make: MakeRequest) -> None:
-    refusal = answers({"description": "x", "parameters": {"retry_after": 17}}, 429)
-    async with raw_server(refusal) as server:
+    async with raw_server(answers(refusal(429, "x", {"retry_after": 17}), 429)) as server:
         error = await failure_of(server.url, make())
     assert isinstance(error, RetryAfter)
     assert str(error.retry_after) == "0:00:17"
@@ -155,7 +210,7 @@ async def test_silence_is_a_timeout(make: MakeRequest, said: bytes) -> None:
 @both
 async def test_a_slow_answer_is_none_as_long_as_something_comes(make: MakeRequest) -> None:
     whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(OK_BYTES) + OK_BYTES
-    async with raw_server(drips(whole, 0.03)) as server, make(read_timeout=0.8) as request:  # 1.3 seconds in all
+    async with raw_server(drips(whole, 0.06)) as server, make(read_timeout=2) as request:  # 2.6 seconds in all
         assert (await bot_of(server.url, request).send_message(1, "hello")).text == "hello"
 
 
@@ -258,7 +313,7 @@ async def test_a_connection_serves_again(make: MakeRequest) -> None:
 
 @both
 async def test_a_connection_serves_again_after_a_refusal(make: MakeRequest) -> None:
-    async with raw_server(answers({"description": "no"}, 400)) as server, make() as request:
+    async with raw_server(answers(refusal(400, "no", {}), 400)) as server, make() as request:
         for _ in range(3):
             with pytest.raises(BadRequest):
                 await bot_of(server.url, request).send_message(1, "hello")
@@ -284,7 +339,7 @@ async def test_there_are_never_more_connections_than_the_pool_holds(make: MakeRe
     async with raw_server(slow) as server, make(pool_size=3, pool_timeout=None) as request:
         bot = bot_of(server.url, request)
         await asyncio.gather(*(bot.send_message(1, "hello") for _ in range(20)))
-        assert (len(server.seen), server.most_open) == (20, 3)
+        assert (len(server.seen), server.max_open) == (20, 3)
 
 
 @both

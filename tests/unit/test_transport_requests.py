@@ -22,15 +22,17 @@ from pydantic import SecretStr
 from telegram import Bot, InlineKeyboardButton, InlineKeyboardMarkup, InputFile
 from telegram.error import InvalidToken, NetworkError, TelegramError, TimedOut
 
-from bot.gateway import TelegramGateway, make_bot
-from bot.limiter import RateLimiter
-from domain.errors import StartupError, TelegramUnavailableError
-from domain.ids import LearnerId
+from bot.breaker import BotBreaker
+from bot.client import TelegramGateway, make_bot
+from bot.rate_limiter import RateLimiter
+from domain.errors import TelegramUnavailableError
+from domain.ids import BotId, LearnerId
 from domain.settings import Settings
 from local import servers
 from simulator.server import create_app
-from tests.factories import TOKEN, some_id
-from tests.raw_server import (
+from tests.integration.simulator.support import ALICE, UNLIMITED, served
+from tests.support.factories import TOKEN, some_id
+from tests.support.raw_server import (
     Behaviour,
     RawServer,
     Seen,
@@ -43,8 +45,7 @@ from tests.raw_server import (
     says,
     stalls,
 )
-from tests.simulator.support import ALICE, UNLIMITED, served
-from tests.transports import (
+from tests.support.transports import (
     HALF,
     NEVER_IN_TIME,
     OK,
@@ -232,12 +233,6 @@ async def test_a_proxy_that_is_away_is_a_network_error(make: MakeRequest, monkey
     assert type(caught.value) is NetworkError
 
 
-async def test_a_proxy_that_is_none_of_http_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
-    with pytest.raises(StartupError, match="SOCKS5 proxy"):
-        ours()
-
-
 # ---------------------------------------------------------------- the token
 
 SECRET = TOKEN.partition(":")[2]
@@ -286,8 +281,8 @@ def told_by(error: BaseException) -> str:
 
 def service_bot(url: str) -> Bot:
     """Return the bot as the service makes it."""
-    settings = Settings(_env_file=None, telegram_bot_token=SecretStr(TOKEN), telegram_api_base_url=url)
-    return make_bot(settings, SecretStr(TOKEN))
+    settings = Settings(_env_file=None, telegram_bot_token=SecretStr(TOKEN))
+    return make_bot(settings.model_copy(update={"telegram_api_base_url": url}), SecretStr(TOKEN))
 
 
 async def failure_at(url: str) -> TelegramError:
@@ -323,11 +318,20 @@ async def test_an_answer_that_cannot_be_read_is_repeated_nowhere_but_in_a_refusa
         assert "Zq7x" not in told_by(error)
 
 
+@pytest.mark.parametrize("part", ["entities", "reply_markup", "from"])
+async def test_a_part_of_a_message_that_nobody_reads_is_not_read(part: str) -> None:
+    result = {"message_id": 7, "date": 0, "chat": {"id": 1, "type": "private"}, part: "a new form"}
+    async with raw_server(answers({"ok": True, "result": result})) as server:
+        bot = service_bot(server.url)
+        async with bot.request:
+            assert (await bot.send_message(1, "hello")).message_id == 7
+
+
 async def test_whether_telegram_acted_is_not_known_if_its_answer_cannot_be_read() -> None:
     async with raw_server(answers(b'{"ok": true, "res')) as server:
         bot = service_bot(server.url)
         async with bot.request:
-            gateway = TelegramGateway(bot, RateLimiter(None, some_id(), 1000))
+            gateway = TelegramGateway(bot, RateLimiter(None, some_id(), 1000), BotBreaker(BotId(some_id())))
             with pytest.raises(TelegramUnavailableError):
                 await gateway.send(LearnerId(1), "hello")
 

@@ -1,0 +1,324 @@
+"""What the bot says: pure functions from domain types to Telegram's HTML."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+from bot.progress import LEVEL_MARK, level_line
+from bot.zones import city
+from difficulty_adapter import DEFAULT_RULES, Rules
+from domain.catalog import Experience, QuizKind, ReportReason
+from domain.learning import WaitingReviews
+from domain.models import Grade, Learner, Quiz, StoredQuestion
+from domain.updates import TapVerdict
+from domain.words import plural
+
+LETTERS = "ABCD"
+
+COMMANDS = (
+    ("quiz", "Get a question now"),
+    ("review", "A question that you missed"),
+    ("stats", "Your level, streak and topics"),
+    ("settings", "Hour, time zone and topics"),
+    ("stop", "No more daily quizzes"),
+    ("resume", "Daily quizzes again"),
+    ("help", "What this bot does"),
+    ("privacy", "What is stored about you"),
+    ("export", "Get all of it as a file"),
+    ("erase", "Delete all of it"),
+)
+"""The commands menu, most used first."""
+
+_CODE_WORD = re.compile(r"`([^`\n]+)`")
+
+
+def rich(text: str) -> str:
+    """Escape a text for Telegram's HTML and set its words in `backticks` in monospace."""
+    return _CODE_WORD.sub(r"<code>\1</code>", escape(" ".join(text.split()), quote=False))
+
+
+def _code_block(question: StoredQuestion) -> str:
+    if not question.code:
+        return ""
+    language = re.sub(r"[^a-z0-9+-]", "", question.language.lower())
+    body = escape(question.code, quote=False)
+    return f'<pre><code class="language-{language}">{body}</code></pre>\n' if language else f"<pre>{body}</pre>\n"
+
+
+def _heading(quiz: Quiz) -> str:
+    question = quiz.question
+    daily = "Daily quiz · " if quiz.kind is QuizKind.DAILY else ""
+    review = " · 🔁 you missed it before" if quiz.is_review else ""
+    return f"{LEVEL_MARK[question.level]} <b>{daily}{escape(question.topic.label)}</b> · {question.level.label}{review}"
+
+
+def _body(quiz: Quiz) -> str:
+    return f"{_heading(quiz)}\n\n{rich(quiz.question.prompt)}\n{_code_block(quiz.question)}"
+
+
+def question_text(quiz: Quiz) -> str:
+    """Return the message that puts a question, its options in the quiz's own order."""
+    options = [
+        f"<b>{letter}</b>  {rich(quiz.question.options[index].text)}"
+        for letter, index in zip(LETTERS, quiz.option_order, strict=True)
+    ]
+    return f"{_body(quiz)}\n" + "\n".join(options)
+
+
+def feedback_text(quiz: Quiz, grade: Grade, rules: Rules = DEFAULT_RULES) -> str:
+    """Return the message that a question's message becomes once it is answered."""
+    question = quiz.question
+    parts = [f"{_body(quiz)}\n" + "\n".join(_marked_options(quiz)), _verdict(quiz)]
+    parts.append(f"<blockquote expandable>{_reasons(quiz)}</blockquote>")
+    parts.append(f'📖 <a href="{escape(question.reference_url)}">{escape(question.reference_title, quote=False)}</a>')
+    parts.append(progress_text(grade, rules))
+    return "\n\n".join(parts)
+
+
+def _marked_options(quiz: Quiz) -> list[str]:
+    lines = []
+    for letter, index in zip(LETTERS, quiz.option_order, strict=True):
+        text = rich(quiz.question.options[index].text)
+        if index == quiz.question.correct_index:
+            lines.append(f"✅ <b>{letter}</b>  <b>{text}</b>")
+        elif index == quiz.chosen:
+            lines.append(f"❌ <b>{letter}</b>  <s>{text}</s>")
+        else:
+            lines.append(f"▫️ <b>{letter}</b>  {text}")
+    return lines
+
+
+def _verdict(quiz: Quiz) -> str:
+    question = quiz.question
+    explanation = rich(question.explanation)
+    if quiz.is_correct:
+        return f"<b>Right!</b> {explanation}"
+    right = LETTERS[quiz.option_order.index(question.correct_index)]
+    chosen = question.options[quiz.chosen if quiz.chosen is not None else 0]
+    return f"<b>Not quite: it is {right}.</b> {explanation}\n\n<b>Your answer:</b> {rich(chosen.why)}"
+
+
+def _reasons(quiz: Quiz) -> str:
+    return "\n".join(
+        f"<b>{letter}</b>  {rich(quiz.question.options[index].why)}"
+        for letter, index in zip(LETTERS, quiz.option_order, strict=True)
+    )
+
+
+def progress_text(grade: Grade, rules: Rules = DEFAULT_RULES) -> str:
+    """Return a learner's streak and level after an answer, in two or three lines."""
+    return "\n".join([_streak_line(grade), *_freeze_lines(grade), _level_change(grade, rules)])
+
+
+def _streak_line(grade: Grade) -> str:
+    days = grade.after.streak.days
+    return f"🔥 Streak: <b>{days} {plural(days, 'day')}</b>"
+
+
+def _freeze_lines(grade: Grade) -> list[str]:
+    before, after = grade.before.streak.freezes, grade.after.streak.freezes
+    if after > before:
+        return ["❄️ You earned a freeze: it saves your streak on a day that you miss."]
+    if after < before:
+        return [f"❄️ A freeze saved your streak ({after} left)."]
+    return []
+
+
+def _level_change(grade: Grade, rules: Rules) -> str:
+    before, after = grade.before, grade.after
+    level = f"<b>{after.level.label}</b>"
+    if after.placement_left:
+        done = rules.placement_answers - after.placement_left
+        return f"🧭 Finding your level: {done} of {rules.placement_answers}"
+    if grade.was_placed:
+        return f"🧭 Your first {rules.placement_answers} answers place you at {level}."
+    if after.level > before.level:
+        return f"🎉 Up to {level}! {_reason(grade, rules)} Harder questions from now on."
+    if after.level < before.level:
+        return f"🪜 Back to {level} for now. {_reason(grade, rules)}"
+    return level_line(after.level, after.points, rules=rules)
+
+
+def _reason(grade: Grade, rules: Rules) -> str:
+    """Return in one line why a level changed."""
+    if grade.after.level > grade.before.level:
+        run = max(grade.before.run, 0) + 1
+        if run * rules.reward >= rules.threshold:
+            return f"{_number(run).capitalize()} right in a row."
+        return f"{rules.threshold} points from your answers here."
+    run = max(-grade.before.run, 0) + 1
+    if run > 1:
+        return f"{_number(run).capitalize()} wrong in a row; {rules.threshold} points lead up again."
+    return f"More misses than right answers make good; {rules.threshold} points lead up again."
+
+
+def clock_name(learner: Learner) -> str:
+    """Return whose clock a time is meant on, such as ``Berlin time``."""
+    return "UTC" if learner.timezone == "UTC" else f"{escape(city(learner.timezone))} time"
+
+
+def elsewhere_text(name: str | None) -> str:
+    """Return what a learner reads who asks a bot for questions that another one sends.
+
+    Args:
+        name: how that other one is found, such as @quiz_bot; None if that is not known just now.
+    """
+    home = escape(name) if name else "another bot"
+    return f"You are learning with {home} already: your questions come there. They can come here instead."
+
+
+def welcome_text(learner: Learner, *, is_new: bool) -> str:
+    """Return the answer to /start, to a new learner or to one who comes back."""
+    hour = learner.daily_at.strftime("%H:%M")
+    if not is_new:
+        return (
+            "<b>Welcome back!</b>\n\n"
+            f"Your daily quiz comes at {hour} ({clock_name(learner)})"
+            f"{'' if learner.daily_enabled else ', once you /resume it'}. Ready for a question?"
+        )
+    return (
+        "<b>Welcome to the daily quiz for data engineers!</b>\n\n"
+        "One question a day on SQL, streaming, orchestration, lakehouses and more, with an explanation of why the "
+        "answer is right and the tempting ones are wrong.\n\n"
+        "• Questions adapt to your answers: most you will get right, and each teaches you something.\n"
+        f"• Your quiz comes every day at <b>{hour}</b> ({clock_name(learner)}); /settings changes it.\n"
+        "• Answer on days in a row to grow your streak 🔥\n\n"
+        "How long have you worked with data pipelines?"
+    )
+
+
+EXPERIENCES = {
+    Experience.NEW: "I am new to it",
+    Experience.SOME: "1-2 years",
+    Experience.SOLID: "3-5 years",
+    Experience.DEEP: "More than 5",
+}
+"""What a new learner may say about themselves, in their own words."""
+
+
+def experience_text(experience: Experience, rules: Rules = DEFAULT_RULES) -> str:
+    """Return what the welcome becomes once a new learner has said how experienced they are."""
+    placing = (
+        f"Your first {_number(rules.placement_answers)} answers find your level. " if rules.placement_answers else ""
+    )
+    return f"<b>Noted: {EXPERIENCES[experience].lower().replace('i am', 'you are')}.</b>\n\n{placing}Shall we begin?"
+
+
+def help_text(rules: Rules = DEFAULT_RULES) -> str:
+    """Return the answer to /help."""
+    commands = "\n".join(f"/{name} – {about}" for name, about in COMMANDS)
+    return (
+        "<b>How it works</b>\n\n"
+        "Tap A, B, C or D under a question; the first tap counts. "
+        f"{_rule_in_words(rules)} Your level changes only when your results at it are clear enough.\n"
+        "A question that you missed comes back after a while, sooner if it was hard for you.\n"
+        f"Your streak counts the days on which you answered, right or wrong. {_freezes_in_words(rules)}\n\n"
+        f"{commands}"
+    )
+
+
+def _rule_in_words(rules: Rules) -> str:
+    rise, fall = -(-rules.threshold // rules.reward), -(-rules.threshold // rules.penalty)
+    falls = "one wrong answer lowers it" if fall == 1 else f"{_number(fall)} wrong in a row lower it"
+    made_good = f", and {_number(rules.penalty)} right answers make up for one wrong" if rules.penalty > 1 else ""
+    return f"{_number(rise).capitalize()} right in a row from zero raise your level, {falls}{made_good}."
+
+
+def _freezes_in_words(rules: Rules) -> str:
+    if not rules.max_freezes:
+        return ""
+    return f"Every {_number(rules.freeze_days)} days of it earn a freeze, which saves one missed day."
+
+
+_NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def _number(count: int) -> str:
+    """Return a small number as a word."""
+    return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+
+
+PRIVACY_TEXT = (
+    "<b>What is stored about you</b>\n\n"
+    "• Your Telegram user id, a number. No name, no username, nothing that you write.\n"
+    "• Your settings, your level, the questions you got, your answers to them, and when those you missed come back.\n"
+    "• Which questions you reported, and why.\n"
+    "• The logs of the service's runs name your number for a few days.\n\n"
+    "It serves to choose your questions and is shared with nobody. /export gives you all of it as a file, "
+    "/erase deletes all of it, /stop only ends the daily quizzes."
+)
+
+ERASE_QUESTION = (
+    "<b>Erase everything?</b>\n\n"
+    "Your level, streak, settings and all answers will be deleted for good. You will get no more quizzes."
+)
+ERASED_TEXT = "Everything about you is deleted. /start begins anew whenever you like."
+ERASE_CANCELLED = "Nothing was deleted."
+STOPPED_TEXT = (
+    "Daily quizzes are off. /quiz still gets you a question whenever you like; /resume brings the daily ones back."
+)
+UNKNOWN_TEXT = "I only understand buttons and commands. Try /quiz for a question or /help for everything else."
+NOT_REGISTERED = "I don't know you yet, or you erased everything. /start begins."
+MOVED_TEXT = "Done: your questions come here from now on. Level, streak and settings have come along."
+NOTHING_TO_REVIEW = "Nothing to review: you have missed no question so far. Try /quiz."
+NO_QUESTION = "There is no question for your topics just now. Choose more topics in /settings."
+TRY_AGAIN_TEXT = "That took too long on our side, sorry. Please try again in a minute."
+EXPORT_CAPTION = "Everything that is stored about you. /privacy explains it."
+
+TOO_QUICK = "That was too quick for me. Please wait a moment and tap again."
+
+CALLBACK_ANSWERS: dict[TapVerdict, str | None] = {
+    TapVerdict.FRESH: "Got it, checking…",
+    TapVerdict.NOT_A_QUIZ: None,
+    TapVerdict.FOREIGN: "This question belongs to somebody else. /quiz gets you one of your own.",
+    TapVerdict.ANSWERED: "You have answered this one already: the first answer counts.",
+    TapVerdict.EXPIRED: "This question has expired. /quiz gets you a new one.",
+    TapVerdict.UNKNOWN: "This button does not work any more. /quiz gets you a new question.",
+}
+"""Text of the notification that Telegram shows at a tap."""
+
+REPORT_THANKS = "Thank you! Your report is noted."
+REPORT_AGAIN = "You reported this one. Another reason?"
+REPORT_TOO_EARLY = "Answer this question first, then you can report it."
+
+REASONS = {
+    ReportReason.WRONG: "The answer is wrong",
+    ReportReason.UNCLEAR: "It is unclear",
+    ReportReason.OUTDATED: "It is outdated",
+}
+"""What a learner may find wrong with a question, in their own words."""
+
+
+def no_review_text(waiting: WaitingReviews, learner: Learner) -> str:
+    """Return the answer to /review when nothing is due."""
+    if waiting.next_at is None:
+        return NOTHING_TO_REVIEW
+    day = learner.local_day(waiting.next_at)
+    what = (
+        "1 question that you missed comes" if waiting.later == 1 else f"{waiting.later} questions that you missed come"
+    )
+    return f"Nothing to review just now. {what} back from <b>{day:%A, %-d %B}</b> on; until then, /quiz has new ones."
+
+
+def resumed_text(learner: Learner) -> str:
+    """Return the answer to /resume."""
+    return f"Daily quizzes are on: every day at {learner.daily_at:%H:%M} ({clock_name(learner)})."
+
+
+HOUR_PAGE = "<b>Hour of the daily quiz</b>\n\nOn your own clock."
+OFFSET_PAGE = "<b>Time zone</b>\n\nWhat does your clock show now?"
+ZONE_PAGE = "<b>Time zone</b>\n\nWhich of these is nearest to you?"
+TOPICS_PAGE = "<b>Topics</b>\n\nTap to choose; nothing chosen means all of them."
+
+
+def settings_text(learner: Learner) -> str:
+    """Return the settings page's text."""
+    topics = ", ".join(topic.label for topic in learner.topics) or "all"
+    return (
+        "<b>Settings</b>\n\n"
+        f"📬 Daily quiz: <b>{'on' if learner.daily_enabled else 'off'}</b>\n"
+        f"🕙 Hour: <b>{learner.daily_at:%H:%M}</b>\n"
+        f"🌍 Time zone: <b>{escape(learner.timezone)}</b>\n"
+        f"📚 Topics: <b>{escape(topics)}</b>"
+    )

@@ -1,0 +1,1 @@
+"""Nothing that ships: benchmarks, drills, fuzzing and the tools of the documents."""

@@ -1,0 +1,1 @@
+"""The sources of questions: stored ones, computed ones, and a language model."""

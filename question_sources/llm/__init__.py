@@ -1,0 +1,1 @@
+"""Questions from a language model: how they are asked for, verified, paid for, and kept from making anybody wait."""

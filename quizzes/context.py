@@ -1,0 +1,58 @@
+"""The dependencies of the use cases."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from domain.catalog import Priority
+from domain.ids import BotId, LearnerId
+from domain.models import Grade, Quiz
+from domain.settings import Settings
+from quiz_generator import QuestionGenerator
+from repository import Repository
+
+
+class Messenger(Protocol):
+    """What puts quizzes and feedback into a learner's chat."""
+
+    def refused(self) -> Mapping[BotId, str]:
+        """Return the bots that Telegram is known to refuse as a whole, with its words: nothing can be sent there."""
+
+    async def send_question(self, quiz: Quiz, priority: Priority) -> int:
+        """Send a question and return its message's id.
+
+        Raises:
+            BotRefusedError: Telegram refuses the learner's bot.
+            LearnerUnreachableError: the learner blocked the bot or is gone.
+            RateLimitedError: the chat takes no message for a while.
+            TelegramUnavailableError: no answer came.
+            TelegramError: Telegram refused it for good.
+        """
+
+    async def send_feedback(self, quiz: Quiz, grade: Grade) -> None:
+        """Show what was right, why, and what the answer changed.
+
+        Raises:
+            LearnerUnreachableError: the learner blocked the bot or is gone.
+            MessageGoneError: there is no message to show it in.
+            TelegramUnavailableError: no answer came.
+            TelegramError: Telegram refused it for good.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class QuizContext:
+    """Everything that the use cases depend on, clock and randomness included."""
+
+    settings: Settings
+    repository: Repository
+    generator: QuestionGenerator
+    messenger: Messenger
+    forget_runs: Callable[[LearnerId], Awaitable[None]] | None = None
+    """Deletes the run records that are named after a learner; None without Prefect."""
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    rng: random.Random = field(default_factory=random.SystemRandom)

@@ -1,0 +1,1 @@
+"""What `python main.py ROLE` runs: webhook and polling, worker, the operators' commands."""

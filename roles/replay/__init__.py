@@ -1,0 +1,1 @@
+"""`python main.py replay`: works every stored answer out again and compares."""

@@ -1,0 +1,1 @@
+"""`python main.py status` and `doctor`: the service's status, and whether it can start."""

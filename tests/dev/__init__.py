@@ -1,0 +1,1 @@
+"""Tests of the benchmarks, the chaos drills, the fuzzer and the tools."""

@@ -1,0 +1,175 @@
+"""What learners type and tap besides answers, through the real webhook."""
+
+from __future__ import annotations
+
+import json
+from datetime import time
+
+import pytest
+
+from domain import models
+from domain.catalog import Level, Topic
+from domain.ids import LearnerId
+from tests.support.service import Learner, Service, is_question, rows
+
+
+async def state(service: Service, learner: Learner) -> models.Learner:
+    """Return what is stored about a learner."""
+    return (await service.runtime.repository.get_user_states([LearnerId(learner.id)]))[LearnerId(learner.id)]
+
+
+async def test_start_greets_explains_and_offers_a_question(service: Service) -> None:
+    learner = await service.new_learner(registered=False)
+    welcome = await learner.ask("/start", "Welcome to the daily quiz")
+    assert "10:00" in welcome["text"]
+    assert rows(welcome)[-1][0]["text"] == "Skip: give me a question ›"
+
+
+@pytest.mark.parametrize(("label", "level"), [("I am new to it", Level.BEGINNER), ("More than 5", Level.INTERMEDIATE)])
+async def test_a_new_learner_says_in_one_tap_how_experienced_they_are(
+    service: Service, label: str, level: Level
+) -> None:
+    learner = await service.new_learner()
+    stranger = await state(service, learner)
+    await learner.press_labelled((await learner.messages())[1], label)
+    page = await learner.wait_for(lambda message: "Your first six answers find your level" in message["text"])
+    assert [button["text"] for row in rows(page) for button in row] == ["Give me a question ›"]
+    after = await state(service, learner)
+    assert after.level is level
+    assert (after.ability > stranger.ability) is (label == "More than 5")
+    assert after.ability_variance < stranger.ability_variance
+
+
+async def test_what_a_learner_says_of_themselves_counts_only_before_the_first_answer(service: Service) -> None:
+    learner = await service.new_learner()
+    welcome = (await learner.messages())[1]
+    await learner.answer(await learner.get_question(), 0)
+    before = await state(service, learner)
+    await learner.press_labelled(welcome, "More than 5")
+    await service.settled()
+    assert (await state(service, learner)).ability == before.ability
+
+
+async def test_a_missed_question_comes_back_on_demand(service: Service) -> None:
+    learner = await service.new_learner()
+    assert "you have missed no question so far" in (await learner.ask("/review", "Nothing to review"))["text"]
+    question = await learner.get_question()
+    (quiz,) = (await service.runtime.repository.find_open_quizzes([LearnerId(learner.id)])).values()
+    wrong = next(place for place, index in enumerate(quiz.option_order) if index != quiz.question.correct_index)
+    await learner.answer(question, wrong)
+    assert "1 question that you missed comes back from" in (await learner.ask("/review", "Nothing to review"))["text"]
+    pool = service.runtime.repository.database._pool  # noqa: SLF001 - lets a day go by
+    await pool.execute("UPDATE reviews SET due_at = now() WHERE learner_id = $1", learner.id)
+    again = await learner.ask("/review", quiz.question.prompt)
+    assert "you missed it before" in again["text"]
+    assert is_question(again)
+
+
+async def test_plain_text_gets_a_helpful_line(service: Service) -> None:
+    learner = await service.new_learner()
+    assert "/help" in (await learner.ask("hello there", "only understand"))["text"]
+    assert "/help" in (await learner.ask("/nonsense", "only understand"))["text"]
+
+
+async def test_help_privacy_and_stats_answer(service: Service) -> None:
+    learner = await service.new_learner()
+    assert "/settings" in (await learner.ask("/help", "How it works"))["text"]
+    assert "user id" in (await learner.ask("/privacy", "What is stored"))["text"]
+    assert "No answers yet" in (await learner.ask("/stats", "Your progress"))["text"]
+    await learner.answer(await learner.get_question(), 2)
+    stats = await learner.ask("/stats", "of 1")
+    assert "Streak: 1 day" in stats["caption"]
+    assert stats["photo"]
+    again = await learner.ask("/stats", "of 1")
+    assert again["photo"][-1]["file_id"] == stats["photo"][-1]["file_id"]  # not drawn a second time
+
+
+async def test_the_hour_is_chosen_by_buttons(service: Service) -> None:
+    learner = await service.new_learner()
+    page = await learner.ask("/settings", "Settings")
+    await learner.press_labelled(page, "Hour")
+    page = await learner.wait_for(lambda message: "On your own clock" in message["text"])
+    await learner.press_labelled(page, "18:00")
+    await learner.wait_for(lambda message: "Hour: 18:00" in message["text"])
+    assert (await state(service, learner)).daily_at == time(18)
+
+
+async def test_the_time_zone_is_chosen_by_clock_and_city(service: Service) -> None:
+    learner = await service.new_learner()
+    page = await learner.ask("/settings", "Settings")
+    await learner.press_labelled(page, "Time zone")
+    page = await learner.wait_for(lambda message: "What does your clock show" in message["text"])
+    offset = next(button for row in rows(page) for button in row if button["callback_data"] == "o:330")
+    await learner.press_labelled(page, offset["text"])
+    page = await learner.wait_for(lambda message: "nearest to you" in message["text"])
+    await learner.press_labelled(page, "Kolkata")
+    await learner.wait_for(lambda message: "Asia/Kolkata" in message["text"])
+    assert (await state(service, learner)).timezone == "Asia/Kolkata"
+
+
+async def test_topics_are_switched_one_by_one(service: Service) -> None:
+    learner = await service.new_learner()
+    page = await learner.ask("/settings", "Settings")
+    await learner.press_labelled(page, "Topics")
+    page = await learner.wait_for(lambda message: "Tap to choose" in message["text"])
+    await learner.press_labelled(page, "Streaming")
+    await learner.wait_for(lambda message: any("✅ Streaming" in b["text"] for row in rows(message) for b in row))
+    assert (await state(service, learner)).topics == (Topic.STREAMING,)
+    assert "Streaming" in (await learner.get_question())["text"]
+
+
+async def test_stop_and_resume_switch_daily_quizzes(service: Service) -> None:
+    learner = await service.new_learner()
+    await learner.ask("/stop", "Daily quizzes are off")
+    assert not (await state(service, learner)).daily_enabled
+    await learner.ask("/resume", "Daily quizzes are on")
+    assert (await state(service, learner)).daily_enabled
+
+
+async def test_export_sends_everything_that_is_stored_as_a_file(service: Service) -> None:
+    learner = await service.new_learner()
+    await learner.answer(await learner.get_question(), 1)
+    message = await learner.ask("/export", "Everything that is stored")
+    reply = await service.telegram.get(f"/api/files/{message['document']['file_id']}")
+    document = json.loads(reply.content)
+    assert document["learner"]["id"] == learner.id
+    assert len(document["answers"]) == 1
+
+
+async def test_erase_asks_once_more_and_then_leaves_nothing(service: Service) -> None:
+    learner = await service.new_learner()
+    await learner.answer(await learner.get_question(), 1)
+    page = await learner.ask("/erase", "Erase everything?")
+    await learner.press_labelled(page, "No, keep it")
+    await learner.wait_for(lambda message: "Nothing was deleted" in message["text"])
+    assert (await state(service, learner)).id == learner.id
+    page = await learner.ask("/erase", "Erase everything?")
+    await learner.press_labelled(page, "Yes, erase")
+    await learner.wait_for(lambda message: "is deleted" in message["text"])
+    await service.settled()
+    assert await traces(service, learner) == []
+
+
+async def traces(service: Service, learner: Learner) -> list[str]:
+    """Return every table and column that still holds the learner's id."""
+    pool = service.runtime.repository.database._pool  # noqa: SLF001 - a look behind the scenes
+    columns = await pool.fetch(
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' "
+        "AND data_type = 'bigint'"
+    )
+    found = []
+    for table, column in columns:
+        query = f'SELECT count(*) FROM "{table}" WHERE "{column}" = $1'  # noqa: S608 - names from the catalog
+        if await pool.fetchval(query, learner.id):
+            found.append(f"{table}.{column}")
+    return found
+
+
+async def test_blocking_and_coming_back_are_noticed(service: Service) -> None:
+    learner = await service.new_learner()
+    await service.telegram.post(f"/api/learners/{learner.id}/block")
+    await service.settled()
+    assert (await state(service, learner)).blocked
+    await service.telegram.post(f"/api/learners/{learner.id}/unblock")
+    await service.settled()
+    assert not (await state(service, learner)).blocked

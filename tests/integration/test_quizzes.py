@@ -1,0 +1,170 @@
+"""How quizzes come, and what a tap does."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from bot.texts import question_text
+from domain.catalog import Level, QuizKind, QuizState, Topic
+from domain.models import Learner, Outcome, Quiz
+from domain.updates import Tap
+from tests.support.classroom import Classroom, button_of
+from tests.support.factories import QUESTIONS_PER_CELL
+
+pytestmark = pytest.mark.pooler
+
+
+async def test_a_daily_quiz_comes_once_a_local_day(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    await classroom.ask(learner, QuizKind.DAILY)
+    (again,) = await classroom.serve(learner, QuizKind.DAILY)
+    assert (again.outcome, again.reason) == (Outcome.SKIPPED, "had today's quiz already")
+    assert len(classroom.messenger.questions) == 1
+
+
+async def test_another_hour_gives_no_second_daily_quiz_on_the_same_day(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    await classroom.ask(learner, QuizKind.DAILY)
+    await classroom.repository.set_daily_at(learner.id, time(23, 59))
+    (again,) = await classroom.serve(learner, QuizKind.DAILY)
+    assert again.outcome is Outcome.SKIPPED
+
+
+async def test_a_learner_is_due_at_their_own_hour(classroom: Classroom) -> None:
+    learner = await classroom.join(quiz_timezone="Asia/Tokyo", quiz_schedule_time=time(8))
+    now = datetime.now(UTC)
+    eight_in_tokyo = datetime.combine(learner.local_day(now), time(8), ZoneInfo("Asia/Tokyo"))
+    due_at = eight_in_tokyo if eight_in_tokyo > now else eight_in_tokyo + timedelta(days=1)
+    find = classroom.repository.find_due_learners
+    assert await find(due_at - timedelta(seconds=1), [learner.id], None) == []
+    assert await find(due_at, [learner.id], None) == [learner.id]
+
+
+async def test_a_learner_who_got_todays_quiz_is_due_no_more(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    assert await classroom.repository.find_due_learners(tomorrow, [learner.id], None) == [learner.id]
+    await classroom.ask(learner, QuizKind.DAILY)
+    assert await classroom.repository.find_due_learners(datetime.now(UTC), [learner.id], None) == []
+
+
+async def test_who_opts_out_gets_no_daily_quiz_but_may_ask_for_one(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    await classroom.repository.set_daily_enabled(learner.id, enabled=False)
+    (daily,) = await classroom.serve(learner, QuizKind.DAILY)
+    assert (daily.outcome, daily.reason) == (Outcome.SKIPPED, "opted out of daily quizzes")
+    assert (await classroom.ask(learner)).kind is QuizKind.ON_DEMAND
+
+
+async def test_a_question_never_repeats_before_the_bank_is_exhausted(classroom: Classroom) -> None:
+    learner = await classroom.join(preferred_topics=(Topic.STREAMING,))
+    bank = len(Level) * QUESTIONS_PER_CELL
+    keys = []
+    for _ in range(bank + 1):
+        await classroom.answer(learner, right=True)
+        keys.append(classroom.messenger.questions[-1][0].question.key)
+    assert len(set(keys[:bank])) == bank
+    assert keys[bank] in keys[:bank]
+
+
+async def test_only_chosen_topics_are_asked(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    await classroom.repository.set_topics(learner.id, [Topic.DATA_QUALITY])
+    for right in (True, True, True):
+        await classroom.answer(learner, right=right)
+    assert {quiz.question.topic for quiz, _ in classroom.messenger.questions} == {Topic.DATA_QUALITY}
+
+
+async def test_asking_twice_shows_the_same_open_question(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    first, second = await classroom.ask(learner), await classroom.ask(learner)
+    assert first.id == second.id
+    assert question_text(first) == question_text(second)
+
+
+async def test_the_button_decides_not_the_place_of_the_option_in_the_bank(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    quiz = await classroom.ask(learner)
+    place = button_of(quiz, right=True)
+    tap = Tap(quiz.id, learner.id, place, datetime.now(UTC), None, quiz.bot_id)
+    assert await classroom.repository.record_taps([tap]) == [quiz.id]
+    assert (await classroom.quiz(quiz.id)).is_correct
+
+
+async def test_the_first_tap_counts(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    quiz = await classroom.ask(learner)
+    assert await classroom.tap(quiz, right=False)
+    assert not await classroom.tap(quiz, right=True)
+    assert not (await classroom.quiz(quiz.id)).is_correct
+
+
+async def test_a_tap_on_somebody_elses_question_counts_for_nothing(classroom: Classroom) -> None:
+    owner, other = await classroom.join(), await classroom.join()
+    quiz = await classroom.ask(owner)
+    tap = Tap(quiz.id, other.id, 0, datetime.now(UTC), None, quiz.bot_id)
+    assert await classroom.repository.record_taps([tap]) == []
+    assert (await classroom.quiz(quiz.id)).state is QuizState.SENT
+
+
+async def test_of_many_taps_at_once_each_quizs_first_by_its_learner_in_time_counts(classroom: Classroom) -> None:
+    ada, bob = await classroom.join(), await classroom.join()
+    hers, his = await classroom.ask(ada), await classroom.ask(bob)
+    now = datetime.now(UTC)
+
+    def tap(quiz: Quiz, learner: Learner, place: int, days: int = 0) -> Tap:
+        return Tap(quiz.id, learner.id, place, now + timedelta(days=days), 70 + place, quiz.bot_id)
+
+    taps = [
+        tap(hers, bob, 0),
+        tap(hers, ada, 1, days=365),
+        tap(hers, ada, 2),
+        tap(his, bob, 3),
+        tap(hers, ada, 3),
+        tap(his, bob, 0),
+    ]
+    assert sorted(await classroom.repository.record_taps(taps)) == sorted([hers.id, his.id])
+    assert await classroom.repository.record_taps(taps) == []
+    hers, his = await classroom.quiz(hers.id), await classroom.quiz(his.id)
+    assert (hers.option_order.index(hers.chosen or 0), hers.message_id, hers.answered_at) == (2, 72, now)
+    assert (his.option_order.index(his.chosen or 0), his.message_id) == (3, 73)
+
+
+async def test_workers_that_take_the_same_taps_at_once_take_each_answer_once(classroom: Classroom) -> None:
+    quizzes = [await classroom.ask(await classroom.join()) for _ in range(10)]
+    taps = [Tap(quiz.id, quiz.learner_id, 0, datetime.now(UTC), None, quiz.bot_id) for quiz in quizzes]
+    batches = [taps, taps[::-1], taps[5:] + taps[:5], taps]
+    taken = await asyncio.gather(*(classroom.repository.record_taps(batch) for batch in batches))
+    assert sorted(quiz_id for batch in taken for quiz_id in batch) == sorted(quiz.id for quiz in quizzes)
+
+
+async def test_a_tap_after_the_quiz_expired_counts_for_nothing(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    quiz = await classroom.ask(learner)
+    lifetime = timedelta(hours=classroom.context.settings.quiz_expires_after_hours)
+    assert not await classroom.tap(quiz, right=True, at=datetime.now(UTC) + lifetime)
+
+
+async def test_each_answer_is_graded_and_told_once(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    grade = await classroom.answer(learner, right=True)
+    ((told_quiz, told_grade),) = classroom.messenger.feedback
+    assert told_grade == grade
+    assert (await classroom.quiz(told_quiz.id)).state is QuizState.GRADED
+    assert told_quiz.id not in await classroom.repository.find_missing_feedback(timedelta(), 100)
+
+
+async def test_a_tap_in_time_counts_although_the_quiz_was_closed_while_it_waited(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    quiz = await classroom.ask(learner)
+    tapped_at = datetime.now(UTC)
+    pool = classroom.repository.database._pool  # noqa: SLF001
+    await pool.execute("UPDATE quizzes SET expires_at = now() WHERE id = $1", quiz.id)
+    await classroom.repository.expire_quizzes()
+    assert (await classroom.quiz(quiz.id)).state is QuizState.EXPIRED
+    assert await classroom.tap(quiz, right=True, at=tapped_at)
+    assert (await classroom.grade(quiz)).correct

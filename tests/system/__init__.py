@@ -1,0 +1,1 @@
+"""Tests of the whole service, in browsers and as it is deployed."""

@@ -1,0 +1,231 @@
+"""Hostile Python: what tries to reach the machine, and what tries to use it up.
+
+``@SECRET@`` is a file to read, ``@TARGET@`` a path to write, ``@PID@`` the process that runs the sandbox, and
+``@PORT@`` a port that listens.
+"""
+
+from __future__ import annotations
+
+REACHES = {
+    # files
+    "open": "print(open('@SECRET@').read())",
+    "open_binary": "print(open('@SECRET@', 'rb').read())",
+    "open_through_try": "try:\n    print(open('@SECRET@').read())\nexcept Exception as error:\n    print(error)",
+    "open_write": "open('@TARGET@', 'w').write('x')",
+    "open_append": "with open('@TARGET@', 'a') as file:\n    file.write('x')",
+    "open_relative": "print(open('../../../../../../../..@SECRET@').read())",
+    "open_null": "print(open('@SECRET@\\0').read())",
+    "open_descriptors": (
+        "for number in range(64):\n    try:\n        print(open(number).read())\n    except Exception: pass"
+    ),
+    "pathlib_read": "from pathlib import Path\nprint(Path('@SECRET@').read_text())",
+    "pathlib_write": "from pathlib import Path\nPath('@TARGET@').write_text('x')",
+    "pathlib_list": "from pathlib import Path\nprint(list(Path('@SECRET@').parent.iterdir()))",
+    "os_listdir": "import os\nprint(os.listdir('/'))",
+    "os_mkdir": "import os\nos.mkdir('@TARGET@')",
+    "os_symlink": "import os\nos.symlink('@SECRET@', '@TARGET@')",
+    "os_stat": "import os\nprint(os.stat('@SECRET@'))",
+    "io_open": "import io\nprint(io.open('@SECRET@').read())",
+    "codecs_open": "import codecs\nprint(codecs.open('@SECRET@').read())",
+    "linecache": "import linecache\nprint(linecache.getlines('@SECRET@'))",
+    "fileinput": "import fileinput\nprint(list(fileinput.input('@SECRET@')))",
+    "tokenize": "import tokenize\nprint(tokenize.open('@SECRET@').read())",
+    "tempfile": "import tempfile\nprint(tempfile.mkdtemp(dir='@TARGET@'))",
+    "shutil": "import shutil\nshutil.copy('@SECRET@', '@TARGET@')",
+    "sqlite3": "import sqlite3\nsqlite3.connect('@TARGET@').execute('create table t(a)')",
+    "zipimport": "import zipimport\nzipimport.zipimporter('@SECRET@')",
+    "importlib_loader": (
+        "import importlib.util\n"
+        "spec = importlib.util.spec_from_file_location('x', '@SECRET@')\n"
+        "importlib.util.module_from_spec(spec)"
+    ),
+    "exec_file": "exec(open('@SECRET@').read())",
+    "imported_file": "import sys\nsys.path.insert(0, '/')\nimport secret\nprint(secret)",
+    # environment, arguments and other processes
+    "environ": "import os\nprint(os.environ)",
+    "environ_items": "import os\nprint(dict(os.environ.items()), os.getenv('PLANTED'))",
+    "posix_environ": "import posix\nprint(posix.environ)",
+    "argv": "import sys\nprint(sys.argv, sys.orig_argv)",
+    "parents_environ": "print(open('/proc/@PID@/environ').read())",
+    "parents_cmdline": "print(open('/proc/@PID@/cmdline').read())",
+    "own_environ": "print(open('/proc/self/environ').read())",
+    "own_memory": "file = open('/proc/self/mem', 'r+b')\nfile.seek(0x10000)\nfile.write(b'x')",
+    "parents_memory": "print(open('/proc/@PID@/mem', 'rb').read(10))",
+    "system": "import os\nos.system('touch @TARGET@')",
+    "posix_system": "import posix\nposix.system('touch @TARGET@')",
+    "popen": "import os\nprint(os.popen('cat @SECRET@').read())",
+    "subprocess": "import subprocess\nprint(subprocess.run(['cat', '@SECRET@'], capture_output=True))",
+    "fork": "import os\nprint(os.fork())",
+    "exec": "import os\nos.execv('/bin/touch', ['touch', '@TARGET@'])",
+    "kill": "import os, signal\nos.kill(@PID@, signal.SIGKILL)",
+    "multiprocessing": "import multiprocessing\nmultiprocessing.Process(target=print).start()",
+    "threading": "import threading\nthreading.Thread(target=print).start()",
+    "pty": "import pty\npty.spawn(['touch', '@TARGET@'])",
+    # network
+    "socket": "import socket\nsocket.create_connection(('127.0.0.1', @PORT@)).send(b'x')",
+    "underscore_socket": "import _socket\n_socket.socket().connect(('127.0.0.1', @PORT@))",
+    "urllib": "import urllib.request\nprint(urllib.request.urlopen('http://127.0.0.1:@PORT@').read())",
+    "urllib_file": "import urllib.request\nprint(urllib.request.urlopen('file://@SECRET@').read())",
+    "asyncio_connection": (
+        "import asyncio\nasync def main():\n    await asyncio.open_connection('127.0.0.1', @PORT@)\nasyncio.run(main())"
+    ),
+    "asyncio_process": (
+        "import asyncio\nasync def main():\n    await asyncio.create_subprocess_shell('touch @TARGET@')\n"
+        "asyncio.run(main())"
+    ),
+    "webbrowser": "import webbrowser\nwebbrowser.open('http://127.0.0.1:@PORT@')",
+    "antigravity": "import antigravity",
+    # ways into the interpreter
+    "subclasses": "print(().__class__.__base__.__subclasses__())",
+    "subclasses_of_object": (
+        "for kind in object.__subclasses__():\n"
+        "    if kind.__name__ == '_wrap_close':\n        print(kind.__init__.__globals__['environ'])"
+    ),
+    "mro": "print([].__class__.__mro__[1].__subclasses__())",
+    "globals_of_function": "def f(): pass\nprint(f.__globals__['__builtins__'])",
+    "builtins_import": "__builtins__['__import__']('os').system('touch @TARGET@')",
+    "builtins_of_print": "print.__self__.__import__('os').system('touch @TARGET@')",
+    "import_function": "__import__('os').system('touch @TARGET@')",
+    "code_object": "def f(): pass\nf.__code__ = f.__code__.replace(co_consts=())\nf()",
+    "generator_frame": "g = (x for x in [1])\nprint(g.gi_frame.f_back.f_globals)",
+    "traceback_frame": (
+        "try:\n    1 / 0\nexcept Exception as error:\n    print(error.__traceback__.tb_frame.f_back.f_globals)"
+    ),
+    "coroutine_frame": "async def f(): pass\nc = f()\nprint(c.cr_frame.f_globals)",
+    "sys_getframe": "import sys\nprint(sys._getframe(0).f_back.f_globals)",
+    "sys_modules": "import sys\nprint(sys.modules['os'].environ)",
+    "format_walk": "print('{0.__class__.__init__.__globals__}'.format(ValueError()))",
+    "format_map_walk": "print('{x.__class__.__mro__}'.format_map({'x': 1}))",
+    "format_of_function": "def f(): pass\nprint('{0.__globals__[os]}'.format(f))",
+    "getattr_walk": "print(getattr(getattr((), '__cl' + 'ass__'), '__ba' + 'se__'))",
+    "eval": "print(eval(\"__import__('os').environ\"))",
+    "exec_string": "exec(\"import os\\nos.system('touch @TARGET@')\")",
+    "compile": "exec(compile(\"import os\\nprint(os.environ)\", 'x', 'exec'))",
+    "pickle": "import pickle\npickle.loads(b\"cos\\nsystem\\n(S'touch @TARGET@'\\ntR.\")",
+    "reduce": (
+        "import copy\nclass A:\n    def __reduce__(self):\n        import os\n"
+        "        return os.system, ('touch @TARGET@',)\n"
+        "copy.copy(A())"
+    ),
+    "ctypes": "import ctypes\nctypes.CDLL(None).system(b'touch @TARGET@')",
+    "ctypes_peek": "import ctypes\nprint(ctypes.string_at(id('x'), 64))",
+    "cffi": "import cffi\ncffi.FFI().dlopen(None)",
+    "gc_objects": "import gc\nprint([each for each in gc.get_objects() if 'environ' in str(each)])",
+    "gc_referrers": "import gc\nprint(gc.get_referrers(print))",
+    "enum_of_builtins": (
+        "import enum\nclass Stranger(enum.Enum, metaclass=enum.EnumMeta):\n    hasattr = 1\n"
+        "enum.Enum('E', {'isinstance': 1, 'hasattr': 2}, module='builtins')\nimport random\nprint(random._os.environ)"
+    ),
+    "enum_global": "import enum\nenum.global_enum(enum.Enum('E', 'isinstance', module='builtins'))\nprint(isinstance)",
+    "random_os": "import random\nprint(random._os.environ)",
+    "statistics_sys": "import statistics\nprint(statistics.sys.modules)",
+    "hook_switched_off": "import sys\nsys.addaudithook(lambda *a: None)\nimport os\nos.system('touch @TARGET@')",
+    "settrace": "import sys\nsys.settrace(lambda frame, *a: print(frame.f_back.f_globals))",
+    "breakpoint": "breakpoint()",
+    "input": "print(input())",
+    "help": "help('modules')",
+    "open_of_loader": "print(__loader__.get_data('@SECRET@'))",
+    "spec": "print(__spec__.loader)",
+    "file": "print(open(__file__).read())",
+    "inspect": "import inspect\nprint(inspect.stack()[-1].frame.f_globals)",
+    "atexit": "import atexit\natexit.register(print, open)",
+    "signal": "import signal\nsignal.signal(signal.SIGTERM, lambda *a: print(open('@SECRET@').read()))",
+    "weakref": "import weakref\nprint(weakref.getweakrefs(print))",
+    "logging_file": "import logging\nlogging.FileHandler('@TARGET@')",
+    "dis": "import dis\ndis.dis(print)",
+    "site": "import site\nprint(site.getsitepackages())",
+    "platform": "import platform\nprint(platform.node(), platform.uname())",
+    "getpass": "import getpass\nprint(getpass.getuser())",
+}
+
+BOMBS = {
+    "endless_loop": "while True: pass",
+    "endless_loop_that_catches": "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
+    "finally_loop": "try:\n    while True: pass\nfinally:\n    while True: pass",
+    "endless_generator": "def g():\n    while True: yield 1\nlist(g())",
+    "endless_map": "sum(map(lambda x: 1, iter(int, 1)))",
+    "endless_count": "import itertools\nfor _ in itertools.count(): pass",
+    "endless_cycle": "import itertools\nlist(itertools.cycle([1]))",
+    "product": "import itertools\nlist(itertools.product(range(1000), repeat=5))",
+    "permutations": "import itertools\nfor _ in itertools.permutations(range(30)): pass",
+    "sum_of_range": "sum(range(10**12))",
+    "in_range_of_floats": "0.5 in range(10**12)",
+    "power": "10**10**8",
+    "power_of_power": "9**9**9**9",
+    "power_three_arguments": "pow(3, 10**9)",
+    "squares": "x = 7**(10**6)\nwhile True: x = x * x",
+    "shift": "1 << 10**12",
+    "factorial": "import math\nmath.factorial(10**8)",
+    "combinations": "import math\nmath.comb(10**7, 5 * 10**6)",
+    "fibonacci": "a, b = 0, 1\nwhile True: a, b = b, a + b",
+    "fibonacci_recursive": "def f(n): return n if n < 2 else f(n - 1) + f(n - 2)\nf(60)",
+    "list_times": "[0] * 10**11",
+    "list_doubles": "x = [1]\nwhile True: x = x + x",
+    "list_grows": "x = []\nwhile True: x.append('x' * 1000)",
+    "string_doubles": "x = 'x'\nwhile True: x += x",
+    "string_times": "'x' * 10**12",
+    "replace": "('a' * 10**6).replace('a', 'b' * 10**6)",
+    "join": "','.join(['a' * 10**6] * 10**6)",
+    "ljust": "'x'.ljust(10**11)",
+    "format_width": "'{:>100000000000}'.format(1)",
+    "percent_width": "'%100000000000d' % 1",
+    "fstring_width": "f'{1:100000000000}'",
+    "bytes": "bytes(10**11)",
+    "range_list": "list(range(10**10))",
+    "set": "set(range(10**9))",
+    "dict": "{i: i for i in range(10**9)}",
+    "tuple_nested": "x = ()\nwhile True: x = (x, x, 'x' * 100)",
+    "list_nested": "x = []\nwhile True: x = [x]",
+    "closures": "x = lambda: 1\nwhile True: x = (lambda y: lambda: y)(x)",
+    "recursion": "def f(n): return f(n + 1)\nf(0)",
+    "recursion_mutual": "def f(): g()\ndef g(): f()\nf()",
+    "recursion_that_catches": "def f():\n    try:\n        f()\n    except RecursionError:\n        f()\nf()",
+    "recursion_of_repr": "class A:\n    def __repr__(self): return repr(self)\nrepr(A())",
+    "recursion_of_eq": "class A:\n    def __eq__(self, other): return self == other\nA() == A()",
+    "recursion_of_hash": "class A:\n    def __hash__(self): return hash(self)\nhash(A())",
+    "recursion_of_eval": "f = lambda s: eval(s)\ns = 'f(s)'\nf(s)",
+    "parser_parentheses": "(" * 100_000 + ")" * 100_000,
+    "parser_brackets": "[" * 100_000,
+    "parser_minus": "-" * 100_000 + "1",
+    "parser_not": "not " * 100_000 + "1",
+    "parser_attributes": "x" + ".a" * 100_000,
+    "parser_calls": "x" + "()" * 100_000,
+    "parser_additions": "1" + "+1" * 100_000,
+    "parser_comparisons": "1" + "<1" * 100_000,
+    "parser_lambdas": "lambda:" * 50_000 + "1",
+    "parser_blocks": "".join(" " * depth + "if 1:\n" for depth in range(2000)) + " " * 2000 + "pass",
+    "parser_elif": "if 0: pass\n" + "elif 0: pass\n" * 50_000,
+    "parser_fstrings": "f'{" * 500 + "1" + "}'" * 500,
+    "eval_deep": "eval('(' * 100_000)",
+    "json_deep": "import json\njson.loads('[' * 1_000_000)",
+    "json_wide": "import json\njson.dumps(['x' * 10**6] * 10**6)",
+    "output_endless": "while True: print('x' * 1000)",
+    "output_one_line": "print('x' * 10**7)",
+    "output_many_lines": "for i in range(10**9): print(i)",
+    "output_to_stderr": "import sys\nwhile True: print('x' * 1000, file=sys.stderr)",
+    "message_large": "raise ValueError('x' * 10**7)",
+    "repr_exponential": "x = 'x' * 1000\nfor _ in range(60): x = [x, x]\nprint(x)",
+    "equality_exponential": "a, b = [], []\nfor _ in range(100): a, b = [a, a], [b, b]\nprint(a == b)",
+    "hash_exponential": "x = ()\nfor _ in range(100): x = (x, x)\nhash(x)",
+    "regex_catastrophe": "import re\nwhile True: re.match(r'(a|a)*$', 'a' * 60 + 'b')",
+    "regex_backreference": "import re\nwhile True: re.match(r'(a*)*\\1b', 'a' * 5000)",
+    "regex_large": "import re\nre.compile('(((a{100}){100}){100}){100}')\nwhile True: pass",
+    "regex_sub": "import re\nre.sub('', 'x' * 10**6, 'a' * 10**6)",
+    "sort_evil": "class A:\n    def __init__(self): pass\nsorted([A()] * 100, key=lambda a: sum(range(10**12)))",
+    "sort_key_grows": "x = [1]\nsorted(x * 100, key=lambda a: x.extend(x * 9))",
+    "sleep": "import time\nwhile True: time.sleep(0.05)",
+    "sleep_long": "import time\ntime.sleep(10**6)",
+    "sleep_async": "import asyncio\nasyncio.run(asyncio.sleep(3600))",
+    "gather_many": (
+        "import asyncio\nasync def f(): await asyncio.sleep(1)\n"
+        "async def main(): await asyncio.gather(*[f() for _ in range(10**6)])\nasyncio.run(main())"
+    ),
+    "decimal": "from decimal import Decimal, getcontext\ngetcontext().prec = 10**8\nDecimal(1) / 3\nwhile 1: pass",
+    "last_value_large": "[[] for _ in range(10**7)]",
+    "exception_chain": (
+        "e = None\nwhile True:\n    try:\n        raise ValueError from e\n    except ValueError as f:\n        e = f"
+    ),
+    "split": "('a ' * 10**8).split()",
+    "bytes_hex": "(b'x' * 10**9).hex()",
+    "zip_wide": "list(zip(*[range(10**6)] * 1000))",
+}
