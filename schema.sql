@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 INSERT INTO schema_migrations (name) VALUES ('0001_proved_questions'), ('0002_adaptation'),
     ('0003_level_difficulties'), ('0004_several_bots'), ('0005_unknown_zones'),
-    ('0006_service_state') ON CONFLICT DO NOTHING;
+    ('0006_service_state'), ('0007_question_forms') ON CONFLICT DO NOTHING;
 
 -- ---------------------------------------------------------------- catalogue
 
@@ -64,7 +64,8 @@ CREATE TABLE IF NOT EXISTS questions (
                          'retired',                    -- gone from the bank; -> active when it comes back
                          'quarantined')),              -- in doubt; -> active when an operator restores it
     state_reason    text,                              -- why it is quarantined
-    form            text NOT NULL DEFAULT 'practical' CHECK (form IN ('practical', 'definition')),
+    form            text NOT NULL DEFAULT 'practical' CHECK (form IN
+                        ('practical', 'definition', 'choose', 'next_step', 'code_review', 'order', 'cost', 'read')),
     prompt          text NOT NULL,
     code            text,
     language        text NOT NULL DEFAULT '',

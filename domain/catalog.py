@@ -61,10 +61,29 @@ _TOPIC_LABELS = {
 
 
 class QuestionForm(StrEnum):
-    """Whether a question asks for a judgement on something shown, or for a word's meaning."""
+    """What a question asks for."""
 
     PRACTICAL = "practical"
+    """What happens, what is wrong or what to change: anything about something shown that has no name below."""
     DEFINITION = "definition"
+    """What a word or feature means."""
+    CHOOSE = "choose"
+    """Which of the workable designs fits the constraints."""
+    NEXT_STEP = "next_step"
+    """Where to look first, given a symptom and some evidence."""
+    CODE_REVIEW = "code_review"
+    """What a short diff or job breaks in production."""
+    ORDER = "order"
+    """Which step of a change comes first, or next."""
+    COST = "cost"
+    """What something costs, and what halves it."""
+    READ = "read"
+    """What a longer plan, log, graph or table of a UI shows."""
+
+    @property
+    def is_decision(self) -> bool:
+        """Return whether it asks for what a practitioner decides, not for what a thing does or is called."""
+        return self not in {QuestionForm.PRACTICAL, QuestionForm.DEFINITION}
 
 
 class QuestionSource(StrEnum):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from domain.bank import BankEntry, QuestionText
-from domain.catalog import QuestionForm, QuestionSource
+from domain.catalog import QuestionSource
 from question_bank.lint import lint, nearest_duplicate
 from question_bank.loader import Located, Problem
 from question_bank.transfer import question_of
@@ -72,9 +72,7 @@ def _flaw_of(
     question = located.question
     if duplicate and duplicate.question.source is not QuestionSource.IMPORTED:
         return f"the id is taken by a question of the source {duplicate.question.source}"
-    # How many definitions a file may hold is a rule for the bank's files; an import adds to all of them.
-    alone = question.model_copy(update={"form": QuestionForm.PRACTICAL})
-    if problems := lint([Located(alone, located.topic, located.path, located.line)]):
+    if problems := lint([located]):
         return problems[0].reason.removeprefix(f"{question.id}: ")
     if repeated := nearest_duplicate(question, (text for key, text in texts.items() if key != question.id)):
         return f"asks the same as {repeated}"

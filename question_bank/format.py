@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from statistics import median_low
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
@@ -19,9 +20,14 @@ MAX_PROMPT = 420
 MAX_OPTION = 140
 MAX_WHY = 220
 MAX_EXPLANATION = 420
-MAX_CODE_LINES = 16
-MAX_CODE_COLUMNS = 42
-"""A phone of 390 points shows about this many monospaced columns before a line wraps."""
+MAX_MISCONCEPTION = 90
+MAX_CODE_LINES = 20
+MAX_CODE_COLUMNS = 36
+"""As many monospaced columns as a phone shows before a line wraps."""
+MAX_CODE_COLUMNS_BEFORE_REVISION = 42
+"""Goes with `style.is_revised`, when every file of the bank is revised; code then has `MAX_CODE_COLUMNS`."""
+
+MIN_RATINGS = 3
 
 _FORBIDDEN_OPTION = re.compile(r"\b(all|none|both|any) of (the )?(above|options|answers)\b|\bA and B\b", re.IGNORECASE)
 
@@ -55,6 +61,8 @@ class Option(_Strict):
     correct: bool = False
     value: str | None = None
     """What the check yields if this option is the answer; the option's text when absent."""
+    misconception: Annotated[Text, Field(max_length=MAX_MISCONCEPTION)] | None = None
+    """What somebody who picks this wrong option believes. For authors and reviewers: it is not stored."""
 
     @field_validator("text", mode="before")
     @classmethod
@@ -102,6 +110,8 @@ class BankQuestion(_Strict):
     reference: Reference
     tags: Annotated[list[Slug], Field(min_length=1, max_length=6)]
     check: Check | None = None
+    rated: Annotated[list[Level], Field(min_length=MIN_RATINGS)] | None = None
+    """The levels that independent readers gave it without seeing ours; written by ``dev/tools/blind_readings.py``."""
 
     @field_validator("options")
     @classmethod
@@ -112,6 +122,9 @@ class BankQuestion(_Strict):
         right = sum(option.correct for option in options)
         if right != 1:
             msg = f"needs exactly one option with `correct: true`, has {right}"
+            raise ValueError(msg)
+        if any(option.correct and option.misconception for option in options):
+            msg = "the right option has a `misconception`; only wrong ones do"
             raise ValueError(msg)
         if len({" ".join(option.text.lower().split()) for option in options}) != OPTION_COUNT:
             msg = "two options say the same"
@@ -133,7 +146,7 @@ class BankQuestion(_Strict):
             msg = f"code has {len(lines)} lines; 1 to {MAX_CODE_LINES} fit a phone"
             raise ValueError(msg)
         for number, line in enumerate(lines, 1):
-            if len(line) > MAX_CODE_COLUMNS:
+            if len(line) > MAX_CODE_COLUMNS_BEFORE_REVISION:
                 msg = f"code line {number} has {len(line)} columns; {MAX_CODE_COLUMNS} fit a phone"
                 raise ValueError(msg)
         return code
@@ -151,12 +164,20 @@ class BankQuestion(_Strict):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _level_is_the_median_of_its_ratings(self) -> Self:
+        if self.rated and self.level != (median := median_low(self.rated)):
+            msg = f"level is {self.level}, but the median of `rated` is {median}"
+            raise ValueError(msg)
+        return self
+
     @property
     def correct_index(self) -> int:
         """Return the place of the right option, counted from 0."""
         return next(i for i, option in enumerate(self.options) if option.correct)
 
     def content_hash(self, topic: Topic) -> str:
-        """Return a digest of everything a learner would see, so that loading twice changes nothing."""
-        content = json.dumps({"topic": topic, **self.model_dump(mode="json")}, sort_keys=True, ensure_ascii=True)
+        """Return a digest of everything that is stored, so that loading twice changes nothing."""
+        stored = self.model_dump(mode="json", exclude={"rated": True, "options": {"__all__": {"misconception"}}})
+        content = json.dumps({"topic": topic, **stored}, sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(content.encode()).hexdigest()[:32]

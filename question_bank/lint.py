@@ -1,23 +1,20 @@
-"""Rules over questions that have their form: what shows only when words are weighed, within one or among many."""
+"""Rules over questions that keep those of ``format.py``: for one, for a file of the bank, and for many."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import combinations, pairwise
 
 from domain.bank import QuestionText
-from domain.catalog import QuestionForm
+from domain.catalog import Level, QuestionForm
 from question_bank.format import BankQuestion
 from question_bank.loader import Located, Problem
+from question_bank.style import MIN_LENGTH_THAT_SHOWS, is_revised, style_problems
 
 MAX_LENGTH_RATIO = 2.2
 """The right option may be at most this many times as long as the mean of the wrong ones, past a few words."""
-
-MIN_LENGTH_THAT_SHOWS = 28
-"""Below this many characters an option's length gives nothing away."""
 
 MAX_SPREAD = 2.5
 """The longest option may be at most this many times as long as the shortest, past ``MIN_LENGTH_THAT_SPREADS``."""
@@ -26,8 +23,13 @@ MIN_LENGTH_THAT_SPREADS = 40
 """Up to this many characters options may differ in length as lists of computed names or numbers do."""
 
 MAX_DEFINITION_SHARE = 1 / 3
-MIN_FOR_A_SHARE = 3
-"""A third of fewer questions means nothing."""
+MIN_DECISIONS = 7
+"""A file of level 2 or above has at least this many questions that ask for a decision..."""
+MIN_DECISION_FORMS = 4
+"""...in at least this many forms."""
+
+MAX_RATING_SPREAD = 1
+"""Readers who differ by more do not read the same question."""
 
 NEAR_DUPLICATE = 0.72
 """Jaccard similarity of word pairs beyond which two questions ask the same."""
@@ -51,14 +53,29 @@ _VERSION_BOUND = re.compile(
 
 
 def lint(questions: Sequence[Located]) -> list[Problem]:
-    """Return everything that is wrong across a set of questions."""
+    """Return everything that is wrong across a set of questions, wherever they come from."""
     return [
         *_lopsided(questions),
         *_uneven(questions),
         *_without_section(questions),
         *_without_version(questions),
-        *_too_many_definitions(questions),
+        *style_problems(questions),
         *near_duplicates(questions),
+    ]
+
+
+def lint_file(questions: Sequence[Located]) -> list[Problem]:
+    """Return what is wrong with a file of the bank beyond that; imports need not keep these rules.
+
+    Args:
+        questions: all those of one file.
+    """
+    return [
+        *_too_many_definitions(questions),
+        *_too_few_decisions(questions),
+        *_without_misconceptions(questions),
+        *_unrated(questions),
+        *_rated_apart(questions),
     ]
 
 
@@ -106,12 +123,47 @@ def _without_version(questions: Iterable[Located]) -> Iterable[Problem]:
 
 
 def _too_many_definitions(questions: Sequence[Located]) -> Iterable[Problem]:
-    forms = Counter((located.path, located.question.form) for located in questions)
-    totals = Counter(located.path for located in questions)
-    for path, total in totals.items():
-        share = forms[path, QuestionForm.DEFINITION] / total
-        if total >= MIN_FOR_A_SHARE and share > MAX_DEFINITION_SHARE:
-            yield Problem(path, 1, f"{share:.0%} of the questions ask for a definition; at most a third may")
+    definitions = sum(located.question.form is QuestionForm.DEFINITION for located in questions)
+    share = definitions / len(questions)
+    if share > MAX_DEFINITION_SHARE:
+        yield Problem(questions[0].path, 1, f"{share:.0%} of the questions ask for a definition; at most a third may")
+
+
+def _too_few_decisions(questions: Sequence[Located]) -> Iterable[Problem]:
+    if questions[0].question.level is Level.BEGINNER or not all(is_revised(located.question) for located in questions):
+        return
+    decisions = [located.question.form for located in questions if located.question.form.is_decision]
+    if len(decisions) < MIN_DECISIONS or len(set(decisions)) < MIN_DECISION_FORMS:
+        reason = (
+            f"{len(decisions)} of the questions ask for a decision, in {len(set(decisions))} forms; "
+            f"at least {MIN_DECISIONS} should, in {MIN_DECISION_FORMS}"
+        )
+        yield Problem(questions[0].path, 1, reason)
+
+
+def _without_misconceptions(questions: Iterable[Located]) -> Iterable[Problem]:
+    for located in questions:
+        missing = sum(not (option.correct or option.misconception) for option in located.question.options)
+        if missing and is_revised(located.question):
+            reason = f"{located.question.id}: {missing} of the wrong options have no `misconception`"
+            yield Problem(located.path, located.line, reason)
+
+
+def _unrated(questions: Sequence[Located]) -> Iterable[Problem]:
+    """Find questions that no readers rated, in a file whose others they did."""
+    if any(located.question.rated for located in questions):  # goes when every file of the bank is revised
+        for located in questions:
+            if not located.question.rated:
+                yield Problem(located.path, located.line, f"{located.question.id}: has no `rated`")
+
+
+def _rated_apart(questions: Iterable[Located]) -> Iterable[Problem]:
+    for located in questions:
+        rated = located.question.rated or [located.question.level]
+        if max(rated) - min(rated) > MAX_RATING_SPREAD:
+            levels = ", ".join(str(int(level)) for level in rated)
+            reason = f"{located.question.id}: readers rated it {levels}; rewrite it, so that they agree"
+            yield Problem(located.path, located.line, reason)
 
 
 def near_duplicates(questions: Sequence[Located]) -> Iterable[Problem]:

@@ -15,8 +15,8 @@ from domain.errors import first_line
 from question_bank.checks import OWN_RUNNERS, Runner, run_cpython, run_duckdb, run_untrusted_python, wrong_answer
 from question_bank.executor import Executor
 from question_bank.format import BankQuestion
-from question_bank.lint import lint, near_duplicates, nearest_duplicate
-from question_bank.loader import Bank, Located, Problem, place_of
+from question_bank.lint import lint, lint_file, near_duplicates, nearest_duplicate
+from question_bank.loader import BANK_FOLDER, Bank, Located, Problem, place_of
 from question_bank.postgres_check import run_postgres
 from question_bank.templates.base import Template
 
@@ -74,10 +74,12 @@ def rules_stage(bank: Bank) -> Stage:
 
     def steps() -> Steps:
         yield len(bank.problems), [str(problem) for problem in bank.problems]
-        for _, group in groupby(bank.questions, key=lambda located: located.path):
+        for path, group in groupby(bank.questions, key=lambda located: located.path):
             questions = list(group)
             duplicates = set(near_duplicates(questions))  # a stage of their own
-            yield len(questions), [str(problem) for problem in lint(questions) if problem not in duplicates]
+            problems = [problem for problem in lint(questions) if problem not in duplicates]
+            problems += lint_file(questions) if path.resolve().is_relative_to(BANK_FOLDER) else []
+            yield len(questions), [str(problem) for problem in problems]
 
     return Stage("rules", len(bank.questions) + len(bank.problems), steps())
 

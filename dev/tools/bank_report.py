@@ -20,6 +20,7 @@ from dev.tools.bank_statistics import (
 )
 from dev.tools.pages import write_or_check
 from domain.catalog import OPTION_COUNT, CheckEngine, Level, QuestionForm, Topic
+from question_bank.lint import MIN_DECISIONS
 from question_bank.loader import Bank, Located, load_bank
 from question_bank.templates import TEMPLATES
 from question_bank.templates.base import Template
@@ -83,17 +84,13 @@ def _cells(questions: Sequence[Located]) -> list[str]:
 
 def _forms(questions: Sequence[Located]) -> list[str]:
     forms = count_forms(questions)
-    rows = []
-    for level in Level:
-        practical, definition = (forms[level, form] for form in (QuestionForm.PRACTICAL, QuestionForm.DEFINITION))
-        rows.append([level.label, practical, definition, _share(definition, practical + definition)])
-    all_definitions = sum(forms[level, QuestionForm.DEFINITION] for level in Level)
-    rows.append(["**all**", len(questions) - all_definitions, all_definitions, _share(all_definitions, len(questions))])
+    rows: list[list[object]] = [[level.label, *(forms[level, form] for form in QuestionForm)] for level in Level]
+    rows.append(["**all**", *(sum(forms[level, form] for level in Level) for form in QuestionForm)])
     return [
-        "A practical question asks for a judgement on something shown. At most a third of a file may ask for a",
-        "definition.",
+        "What each form asks for: [question-format.md](question-format.md#forms). At most a third of a file may be",
+        f"definitions; a revised file of level 2 or above has at least {MIN_DECISIONS} of the last six.",
         "",
-        *_table(["level", "practical", "definition", "share of definitions"], rows),
+        *_table(["level", *(form.replace("_", " ") for form in QuestionForm)], rows),
     ]
 
 

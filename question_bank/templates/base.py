@@ -21,9 +21,6 @@ from question_bank.format import BankQuestion, Check, Option, Reference
 MAX_ATTEMPTS = 200
 """Draws for one seed before the template counts as broken."""
 
-READING_LOAD = {Level.BEGINNER: 700, Level.INTERMEDIATE: 900, Level.ADVANCED: 1100, Level.EXPERT: 1300}
-"""Most characters that a learner of a level reads before answering: prompt, code and options together."""
-
 MAX_COMPUTED_OPTION = 60
 
 

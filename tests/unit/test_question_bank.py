@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import groupby
 
 import pytest
 
-from domain.catalog import OPTION_COUNT, Level, QuestionForm, Topic
-from question_bank.lint import lint
+from domain.catalog import OPTION_COUNT, Level, Topic
+from question_bank.lint import lint, lint_file
 from question_bank.loader import BANK_FOLDER, Bank, load_bank
 from question_bank.templates import TEMPLATES
 from tests.conftest import ROOT
 
-PER_TOPIC, PER_CELL = 60, 15
+PER_CELL = 15
+"""At least, for each topic and level."""
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +29,10 @@ def test_no_file_has_a_problem(bank: Bank) -> None:
 
 
 def test_there_are_as_many_questions_as_promised(bank: Bank) -> None:
-    assert len(bank.questions) == 720
-    assert Counter(located.topic for located in bank.questions) == dict.fromkeys(Topic, PER_TOPIC)
     cells = Counter((located.topic, located.question.level) for located in bank.questions)
-    assert cells == {(topic, level): PER_CELL for topic in Topic for level in Level}
+    assert {
+        (topic, level): cells[topic, level] for topic in Topic for level in Level if cells[topic, level] < PER_CELL
+    } == {}
 
 
 def test_each_question_stands_in_the_file_of_its_topic_and_level(bank: Bank) -> None:
@@ -44,13 +46,12 @@ def test_no_id_stands_twice(bank: Bank) -> None:
 
 
 def test_no_rule_over_many_questions_is_broken(bank: Bank) -> None:
-    """Near duplicates, definitions by file, and lengths that show."""
     assert [str(problem) for problem in lint(bank.questions)] == []
 
 
-def test_at_most_a_third_asks_for_definitions(bank: Bank) -> None:
-    forms = Counter(located.question.form for located in bank.questions)
-    assert forms[QuestionForm.DEFINITION] * 3 <= len(bank.questions)
+def test_no_rule_over_a_file_is_broken(bank: Bank) -> None:
+    files = groupby(bank.questions, key=lambda located: located.path)
+    assert [str(problem) for _, group in files for problem in lint_file(list(group))] == []
 
 
 @pytest.mark.parametrize("extreme", [max, min], ids=["longest", "shortest"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from domain.catalog import CheckEngine, QuestionForm, Topic
+from domain.catalog import CheckEngine, Topic
 from question_bank import __main__ as command
 from question_bank import checks
 from question_bank.checks import (
@@ -25,8 +25,9 @@ from question_bank.checks import (
     wrong_answer,
 )
 from question_bank.format import BankQuestion, Check, Option, Reference
-from question_bank.lint import MIN_LENGTH_THAT_SHOWS, MIN_LENGTH_THAT_SPREADS, lint, near_duplicates
+from question_bank.lint import MIN_LENGTH_THAT_SPREADS, lint, near_duplicates
 from question_bank.loader import BANK_FOLDER, Located, load_bank
+from question_bank.style import MIN_LENGTH_THAT_SHOWS
 from question_bank.verification import BankPython
 from sandbox.results import Failed, OutOfMemory, Printed, TimedOut, Unsupported
 from tests.support.factories import make_bank_question
@@ -352,24 +353,6 @@ def test_a_products_default_without_its_version_is_told() -> None:
 )
 def test_a_default_of_a_named_version_or_of_nothing_versioned_passes(title: str, url: str, prompt: str) -> None:
     assert lint(locate(refer(title, url, prompt=prompt))) == []
-
-
-@pytest.mark.parametrize(("definitions", "problems"), [(2, 0), (3, 1)])
-def test_at_most_a_third_of_a_file_asks_for_definitions(definitions: int, problems: int) -> None:
-    forms = [QuestionForm.DEFINITION] * definitions + [QuestionForm.PRACTICAL] * (6 - definitions)
-    found = lint(locate(*(make_bank_question(form=form) for form in forms)))
-    assert [problem.line for problem in found] == [1] * problems
-    assert all("50% of the questions ask for a definition" in problem.reason for problem in found)
-
-
-def test_the_share_of_definitions_is_counted_file_by_file() -> None:
-    definitions = [make_bank_question(form=QuestionForm.DEFINITION) for _ in range(3)]
-    others = [make_bank_question() for _ in range(9)]
-    assert lint([*locate(*definitions, path="a/1.yaml"), *locate(*others, path="a/2.yaml")])
-
-
-def test_a_definition_that_stands_alone_is_no_share_of_anything() -> None:
-    assert lint(locate(make_bank_question(form=QuestionForm.DEFINITION))) == []
 
 
 def test_two_questions_that_ask_the_same_are_told_at_the_later_one() -> None:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from domain.catalog import Level, Topic
-from question_bank.format import MAX_CODE_COLUMNS, MAX_CODE_LINES, Option
+from question_bank.format import MAX_CODE_COLUMNS, MAX_CODE_COLUMNS_BEFORE_REVISION, MAX_CODE_LINES, Option
 from question_bank.loader import load_bank, read_file
 from tests.support.factories import make_bank_question
 
@@ -77,21 +77,46 @@ BROKEN: dict[str, tuple[str, str, int, str]] = {
     "id too long": ("id: stream-one", f"id: {'x' * 65}", 3, "at most 64 characters"),
     "no id": ("- id: stream-one\n    level", "- level", 3, "(no id): id: Field required"),
     "level out of range": ("level: 2", "level: 5", 4, "level: Input should be 1, 2, 3 or 4"),
-    "unknown form": ("form: practical", "form: riddle", 5, "'practical' or 'definition'"),
+    "unknown form": ("form: practical", "form: riddle", 5, "'order', 'cost' or 'read'"),
     "no prompt": ("prompt: Which one?", "prompt: '  '", 6, "prompt: String should have at least 1 character"),
     "prompt too long": ("Which one?", "x" * 421, 6, "prompt: String should have at most 420 characters"),
     "code too wide": (
         "SELECT 1;",
-        "x" * (MAX_CODE_COLUMNS + 1),
+        "x" * (MAX_CODE_COLUMNS_BEFORE_REVISION + 1),
         7,
-        f"code line 1 has {MAX_CODE_COLUMNS + 1} columns; {MAX_CODE_COLUMNS} fit",
+        f"code line 1 has {MAX_CODE_COLUMNS_BEFORE_REVISION + 1} columns; {MAX_CODE_COLUMNS} fit",
     ),
-    "code too long": ("      SELECT 1;", LONG_CODE, 7, f"code has 17 lines; 1 to {MAX_CODE_LINES} fit"),
+    "code too long": (
+        "      SELECT 1;",
+        LONG_CODE,
+        7,
+        f"code has {MAX_CODE_LINES + 1} lines; 1 to {MAX_CODE_LINES} fit",
+    ),
     "code without language": ("    language: sql\n", "", 3, "code needs `language`"),
     "an unquoted number": ('text: "two"', "text: 2", 14, "quote it: YAML reads 2 as int"),
     "an unquoted yes": ('text: "two"', "text: yes", 14, "quote it: YAML reads True as bool"),
     "an unquoted time": ('text: "two"', "text: 12:30", 14, "quote it: YAML reads 750 as int"),
     "option too long": ('"two"', f'"{"x" * 141}"', 14, "at most 140 characters"),
+    "a misconception that is too long": (
+        "why: It is not.",
+        f"why: It is not.\n        misconception: {'x' * 91}",
+        16,
+        "at most 90 characters",
+    ),
+    "a misconception of the right option": (
+        "why: It is.",
+        "why: It is.\n        misconception: one",
+        10,
+        "the right option has a `misconception`",
+    ),
+    "two ratings": ("level: 2", "level: 2\n    rated: [2, 2]", 5, "rated: List should have at least 3 items"),
+    "a rating out of range": ("level: 2", "level: 2\n    rated: [2, 2, 5]", 5, "rated.2: Input should be 1, 2, 3 or 4"),
+    "another level than the median": (
+        "level: 2",
+        "level: 2\n    rated: [1, 3, 3]",
+        3,
+        "level is 2, but the median of `rated` is 3",
+    ),
     "no reason": ("why: It is not.", "why: ''", 15, "options.1.why: String should have at least 1 character"),
     "reason too long": ("It is not.", "x" * 221, 15, "at most 220 characters"),
     "no right option": ("        correct: true\n", "", 10, "exactly one option with `correct: true`, has 0"),
@@ -221,11 +246,17 @@ def test_an_id_that_stands_twice_is_told_at_its_second_place(tmp_path: Path) -> 
     ]
 
 
-def test_the_digest_follows_the_content_and_the_topic_and_nothing_else() -> None:
+def test_the_digest_follows_what_is_stored_and_nothing_else() -> None:
     question = make_bank_question(id="digest")
     same = type(question).model_validate(question.model_dump())
     assert same.content_hash(Topic.STREAMING) == question.content_hash(Topic.STREAMING)
     assert question.content_hash(Topic.STREAMING) != question.content_hash(Topic.ORCHESTRATION)
+    rated = question.model_copy(update={"rated": [Level.INTERMEDIATE] * 3})
+    assert rated.content_hash(Topic.STREAMING) == question.content_hash(Topic.STREAMING)
+    right, *wrong = question.options
+    believed = [option.model_copy(update={"misconception": "counts from 1"}) for option in wrong]
+    named = question.model_copy(update={"options": [right, *believed]})
+    assert named.content_hash(Topic.STREAMING) == question.content_hash(Topic.STREAMING)
     changed = question.model_copy(update={"explanation": "Otherwise."})
     assert changed.content_hash(Topic.STREAMING) != question.content_hash(Topic.STREAMING)
 

@@ -150,7 +150,7 @@ def test_the_page_counts_what_the_files_hold() -> None:
     lines = bank_report.render(Bank(questions), {}).splitlines()
     assert "4 questions are in files; 3 of them (75%) have an answer that is found by" in lines
     assert "| Streaming | 0 | 0 | 0 | 4 | 4 |" in lines
-    assert "| Expert | 3 | 1 | 25% |" in lines
+    assert "| Expert | 3 | 1 | 0 | 0 | 0 | 0 | 0 | 0 |" in lines
     assert "| Streaming | 3 | 0 | 0 | 75% |" in lines
     assert "| Expert | 75.0% | 0.0% | 7.5 | 2.5 |" in lines
     assert "| D | 1 | 25% |" in lines

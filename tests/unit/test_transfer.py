@@ -77,6 +77,8 @@ def make_rich_question() -> BankQuestion:
     )
 
 
+FORMS = [form.value for form in QuestionForm]
+
 # ---------------------------------------------------------------- out and in again
 
 
@@ -225,7 +227,10 @@ def test_what_is_wrong_with_the_columns_is_said_once(header: str, expected: list
         ({"correct": ""}, "2: q: correct: is '', but must be "),
         ({"level": "7"}, "2: q: level: Input should be 1, 2, 3 or 4"),
         ({"level": "guru"}, "2: q: level: Input should be 1, 2, 3 or 4"),
-        ({"form": "odd"}, "2: q: form: Input should be 'practical' or 'definition'"),
+        (
+            {"form": "odd"},
+            f"2: q: form: Input should be {', '.join(map(repr, FORMS[:-1]))} or {FORMS[-1]!r}",
+        ),
         ({"option_4": ""}, "2: q: option_4: String should have at least 1 character"),
         ({"why_2": "x" * 221}, "2: q: why_2: String should have at most 220 characters"),
         ({"option_2": "Same", "option_3": "same"}, "2: q: options: two options say the same"),
