@@ -5,6 +5,7 @@ With `--check` it changes nothing and fails when the page is not what it would w
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from dev.tools.bank_statistics import (
     count_tags,
     measure_lengths,
 )
+from dev.tools.blind_readings import FIGURES, QUESTION
 from dev.tools.pages import write_or_check
 from domain.catalog import OPTION_COUNT, CheckEngine, Level, QuestionForm, Topic
 from question_bank.lint import MIN_DECISIONS
@@ -30,10 +32,35 @@ PAGE = ROOT / "docs" / "question-bank.md"
 TAGS_SHOWN = 25
 ENGINES = {CheckEngine.DUCKDB: "DuckDB", CheckEngine.PYTHON: "Python", CheckEngine.POSTGRES: "PostgreSQL"}
 LETTERS = "ABCD"
+PROTOCOL = """\
+{questions} questions and drawings of templates, drawn at random with the seed {seed}, were put to independent automated
+readers: {readings} readings, at least {fewest} of each. They saw prompt, code and options, in another order, without
+key, level, topic or explanation, and nothing of each other. This shows that keys and levels agree with how such readers
+understand the questions, and no more than that."""
+READINGS = [
+    ("{agree_with_key:.1%} of the answers agree with the key", "at least 99%"),
+    (
+        "the median level is ours for {same_level:.1%} of the questions, one off for {one_off:.1%}",
+        "one off: at most 15%",
+    ),
+    ("it is two off for {two_off:.1%}", "none"),
+    ("our level is higher for {ours_higher:.1%}, lower for {ours_lower:.1%}", "no drift in one direction"),
+    ("two readers of a question give it the same level in {same_rating:.1%} of the pairs", "stated"),
+    ("Krippendorff's alpha of the levels (interval) is {alpha:.2f}", "stated"),
+    ("most readers call {unclear:.1%} unclear ({unclear_readings:.1%} of the readings)", "at most 2%"),
+    ("most call {guessable:.1%} guessable by form ({guessable_readings:.1%} of the readings)", "at most 2%"),
+    ("most call {trivia:.1%} trivia ({trivia_readings:.1%} of the readings)", "at most 1%"),
+    ("most call {worth:.1%} of levels 3 and 4 worth a senior's minute", "at least 50%"),
+]
+"""Figures of the readings, and what they are to be."""
 
 
-def render(bank: Bank, templates: Mapping[str, Template]) -> str:
-    """Return the page."""
+def render(bank: Bank, templates: Mapping[str, Template], readings: Mapping[str, float] | None = None) -> str:
+    """Return the page.
+
+    Args:
+        readings: the figures that ``dev/tools/blind_readings.py`` keeps; None when nobody has read yet.
+    """
     questions = bank.questions
     engines = count_engines(questions)
     executed = sum(count for (_, engine), count in engines.items() if engine)
@@ -52,6 +79,7 @@ def render(bank: Bank, templates: Mapping[str, Template]) -> str:
         *("## Answers that are executed", "", *_engines(questions), ""),
         *("## Length of the options", "", *_lengths(questions), ""),
         *("## Position of the right option", "", *_places(questions), ""),
+        *("## Blind readings", "", *_readings(readings), ""),
         *("## Templates", "", *_templates(templates.values()), ""),
         *("## Tags", "", *_tags(questions)),
     ]
@@ -138,6 +166,24 @@ def _places(questions: Sequence[Located]) -> list[str]:
     ]
 
 
+def _readings(figures: Mapping[str, float] | None) -> list[str]:
+    """Return the protocol of the readings and what they gave."""
+    if figures is None:
+        return ["None yet."]
+    rows = [[text.format(**figures), target] for text, target in READINGS]
+    return [
+        PROTOCOL.format(**{name: round(figures[name]) for name in ("questions", "seed", "readings", "fewest")}),
+        "",
+        _row(["what", "aim"]),
+        _row(["---", "---"]),
+        *map(_row, rows),
+        "",
+        "What they were asked, word for word, before the [rubric of levels](question-format.md#levels):",
+        "",
+        *("```text", *QUESTION.splitlines(), "```"),
+    ]
+
+
 def _templates(templates: Iterable[Template]) -> list[str]:
     order = list(Topic)
     ordered = sorted(templates, key=lambda template: (order.index(template.topic), template.level, template.name))
@@ -161,7 +207,8 @@ def main(arguments: list[str]) -> int:
     if bank.problems:
         print("\n".join(map(str, bank.problems)))
         return 1
-    return write_or_check(PAGE, render(bank, TEMPLATES), arguments, "python -m dev.tools.bank_report")
+    readings = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else None
+    return write_or_check(PAGE, render(bank, TEMPLATES, readings), arguments, "python -m dev.tools.bank_report")
 
 
 if __name__ == "__main__":
