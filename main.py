@@ -116,9 +116,11 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
 
             return Stack(settings, Console()).run()
         case "bot":
+            from observability.tracing import set_up_tracing  # noqa: PLC0415
             from roles.webhook import serve_bot  # noqa: PLC0415
 
             _require_servers(settings, with_redis=True)
+            set_up_tracing(settings, options.role)
             logger.info(STARTS, VERSION)
             asyncio.run(_prepare(settings))  # here it ends in one line; the HTTP server would show a traceback
             return serve_bot(settings)
@@ -223,6 +225,9 @@ def _end_prefect() -> None:
     """
     from prefect.events.worker import EventsWorker  # noqa: PLC0415
 
+    from observability.tracing import shut_down_tracing  # noqa: PLC0415
+
+    shut_down_tracing()
     left = EventsWorker.drain_all(timeout=EVENTS_SECONDS)
     if isinstance(left, tuple) and left[1]:
         logger.warning("the Prefect server takes nothing: it is not told of the last seconds")
@@ -274,11 +279,13 @@ async def run_worker(settings: Settings) -> None:
     from prefect.context import AsyncClientContext  # noqa: PLC0415
 
     from flows.context import open_for_flows  # noqa: PLC0415
+    from observability.tracing import set_up_tracing  # noqa: PLC0415
     from question_sources.bank_sync import sync_bank  # noqa: PLC0415
     from roles.pages import serving_pages  # noqa: PLC0415
     from roles.worker import Worker  # noqa: PLC0415
     from wiring import prepare_database  # noqa: PLC0415
 
+    set_up_tracing(settings, Role.WORKER)
     async with open_for_flows(settings) as runtime, AsyncExitStack() as stack:
         if settings.prefect_api_url:  # or the client would start a server, without a login and open to every web page
             with contextlib.suppress(RuntimeError, OSError, httpx.HTTPError):  # it only saves CPU

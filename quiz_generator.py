@@ -14,7 +14,7 @@ from domain.errors import GenerationError
 from domain.ids import LearnerId
 from domain.models import Learner, StoredQuestion
 from domain.settings import Settings
-from observability import metrics
+from observability import metrics, tracing
 from question_sources.computed import ComputedSource, ReviewSource
 from question_sources.llm.source import LlmSource
 from question_sources.picker import KEEP_SECONDS, QuestionPicker
@@ -90,7 +90,10 @@ class QuestionGenerator:
         Raises:
             StorageUnavailableError: the database is unavailable.
         """
-        return await self._reviews.draw(learners, at, every, asked_for=asked_for) if self._reviews else {}
+        if self._reviews is None:
+            return {}
+        with tracing.steps("draw review", [learner.id for learner in learners]):
+            return await self._reviews.draw(learners, at, every, asked_for=asked_for)
 
     async def generate(self, learners: Sequence[Learner], *, live: bool = False) -> dict[LearnerId, StoredQuestion]:
         """Return a question for each learner, from the first source of their turn that has one.
@@ -120,7 +123,8 @@ class QuestionGenerator:
         if not learners:
             return {}
         try:
-            found = await source.draw(learners, live=live)
+            with tracing.steps(f"draw {source.name} question", [learner.id for learner in learners]):
+                found = await source.draw(learners, live=live)
         except GenerationError as error:
             metrics.GENERATION_FAILED.labels(source.name, type(error.__cause__ or error).__name__).inc()
             logger.warning("the source %s has no questions, the next one serves: %s", source.name, error)

@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 INSERT INTO schema_migrations (name) VALUES ('0001_proved_questions'), ('0002_adaptation'),
     ('0003_level_difficulties'), ('0004_several_bots'), ('0005_unknown_zones'),
-    ('0006_service_state'), ('0007_question_forms') ON CONFLICT DO NOTHING;
+    ('0006_service_state'), ('0007_question_forms'), ('0008_trace_context') ON CONFLICT DO NOTHING;
 
 -- ---------------------------------------------------------------- catalogue
 
@@ -194,7 +194,8 @@ CREATE TABLE IF NOT EXISTS quizzes (
     answered_at  timestamptz,
     graded_at    timestamptz,
     feedback_at  timestamptz,
-    expires_at   timestamptz NOT NULL                  -- until when it can be answered; begins anew when it is sent
+    expires_at   timestamptz NOT NULL,                 -- until when it can be answered; begins anew when it is sent
+    traceparent  text                                  -- the span in which it was sent; null without tracing
 );
 
 -- create_quizzes: one daily quiz a local day, however often the distribution runs
@@ -325,6 +326,7 @@ CREATE TABLE IF NOT EXISTS updates (
     error         text,
     received_at   timestamptz NOT NULL DEFAULT now(),
     done_at       timestamptz,
+    traceparent   text,                                -- the span in which it was received; null without tracing
     UNIQUE (bot_id, update_id)                         -- store_update: a redelivery changes nothing
 );
 

@@ -40,6 +40,7 @@ from domain.ids import BotId, LearnerId, QuizId
 from domain.models import Delivery, Grade, Learner, Quiz
 from domain.time_zones import ZONES
 from domain.updates import ClaimedUpdate, UpdateKind
+from observability import tracing
 from quizzes import reports
 from quizzes.context import QuizContext
 from quizzes.delivery import NO_QUESTION, NO_REVIEW, NOT_REGISTERED
@@ -116,8 +117,9 @@ async def _explain_one(
         text, keyboard = texts.no_review_text(waiting, learner), keyboards.next_keyboard()
     if text:
         account = accounts.of(asked[delivery.learner_id])
-        async with _noting_unreachable(context, delivery.learner_id, account.id):
-            await account.gateway.send(delivery.learner_id, text, keyboard)
+        with tracing.step("explain", delivery.learner_id):
+            async with _noting_unreachable(context, delivery.learner_id, account.id):
+                await account.gateway.send(delivery.learner_id, text, keyboard)
 
 
 _EXPLANATIONS = {NOT_REGISTERED: texts.NOT_REGISTERED, NO_QUESTION: texts.NO_QUESTION}

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from opentelemetry.trace import SpanKind
 from pydantic import SecretStr
 from telegram import Bot, BotCommand, InlineKeyboardMarkup, InputFile, LinkPreviewOptions, Message
 from telegram.constants import ChatAction, ParseMode
@@ -31,7 +32,7 @@ from domain.errors import (
 )
 from domain.ids import MAX_ID, LearnerId
 from domain.settings import Settings
-from observability import metrics
+from observability import metrics, tracing
 from observability.background import run_forever
 
 logger = logging.getLogger(__name__)
@@ -314,7 +315,8 @@ class TelegramGateway:
         for _ in range(_MAX_RATE_LIMIT_RETRIES):
             await self._wait_for_turn(method, priority, learner_id)
             try:
-                result = await request()
+                with tracing.span(method, SpanKind.CLIENT, attributes={"quiz.bot.id": self.breaker.bot_id}):
+                    result = await request()
             except LibraryError as error:
                 meaning = _meaning_of(error)
                 metrics.TELEGRAM_REQUESTS.labels(method, meaning.value).inc()

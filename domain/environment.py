@@ -105,7 +105,7 @@ def _is_http(proxy: str) -> bool:
 
 
 def _is_anything_elsewhere(settings: Settings) -> bool:
-    addresses = [settings.prefect_api_url]
+    addresses = [settings.prefect_api_url, settings.otel_exporter_otlp_endpoint]
     if settings.bots:
         addresses.append(settings.telegram_api_base_url)
     if settings.openai_api_key:

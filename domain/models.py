@@ -119,6 +119,8 @@ class Quiz:
     answered_at: datetime | None
     attempts: int
     question: StoredQuestion
+    traceparent: str | None = None
+    """The span in which it was sent; None without tracing."""
 
     @property
     def is_correct(self) -> bool:
@@ -145,6 +147,8 @@ class SentQuestion:
     message_id: int
     bot_id: BotId
     """The bot whose message it is."""
+    traceparent: str | None = None
+    """The span in which it was sent; None without tracing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,8 @@ class Delivery:
     topic: Topic | None = None
     level: Level | None = None
     quiz_id: QuizId | None = None
+    trace_id: str | None = None
+    """By which it is found in a viewer of traces; None without tracing."""
 
 
 @dataclass(frozen=True, slots=True)

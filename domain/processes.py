@@ -19,8 +19,8 @@ _OUTWARD = {
     *("ALL_PROXY", "DO_NOT_TRACK", "FORWARDED_ALLOW_IPS", "HTTPS_PROXY", "HTTP_PROXY", "MPLCONFIGDIR", "NO_PROXY"),
     *("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE"),
 }
-_OUTWARD_STARTS = ("PG", "PREFECT_")
-"""What the service's libraries read by themselves: the ways out, asyncpg and Prefect."""
+_OUTWARD_STARTS = ("OTEL_", "PG", "PREFECT_")
+"""What the service's libraries read by themselves: the ways out, OpenTelemetry, asyncpg and Prefect."""
 
 
 def plain_environment() -> dict[str, str]:

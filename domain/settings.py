@@ -54,6 +54,7 @@ _READERS: dict[str, Callable[[str], str]] = {
     "webhook_url": read_web_address,
     "prefect_api_url": read_prefect_address,
     "openai_base_url": read_model_address,
+    "otel_exporter_otlp_endpoint": read_web_address,
 }
 
 
@@ -201,6 +202,10 @@ class Settings(BaseSettings):
     """Of the worker's own pages; 0 switches them off."""
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
     log_format: LogFormat = LogFormat.TEXT
+    otel_exporter_otlp_endpoint: str | None = None
+    """Where traces go: a collector's base address for OTLP over HTTP; absent: there are none."""
+    otel_exporter_otlp_headers: SecretStr | None = None
+    """What it is shown with each request: name=value pairs, percent-encoded, separated by commas."""
 
     @classmethod
     def settings_customise_sources(

@@ -53,6 +53,8 @@ class ClaimedUpdate:
     attempts: int
     home_bot_id: BotId | None
     """The bot that the learner belongs to; None if they are not known."""
+    traceparent: str | None = None
+    """The span in which it was received; None without tracing."""
 
     @property
     def is_for_other_bot(self) -> bool:

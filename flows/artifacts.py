@@ -18,9 +18,13 @@ from domain.ids import LearnerId
 from domain.models import Delivery, Outcome
 from domain.words import plural
 from observability.logs import redact
+from observability.tracing import current_trace_id, is_tracing
 
 MAX_QUIZZES_IN_ROW = 20
 """More ids than this make a row of the artifact unreadable; the rest are counted."""
+
+MAX_TRACES_IN_ROW = 3
+"""Of the first quizzes; the ids of traces are longer."""
 
 
 async def publish_reported(reported: Sequence[ReportedQuestion]) -> None:
@@ -70,9 +74,12 @@ async def publish_deliveries(key: str, deliveries: Sequence[Delivery]) -> None:
     ranked = sorted(groups.items(), key=lambda group: (order.index(group[0][0]), -len(group[1])))
     table = [
         {"outcome": outcome.value, "learners": len(group), "reason": reason, "quiz ids": _quiz_list(group)}
+        | ({"traces": _trace_list(group)} if is_tracing() else {})
         for (outcome, reason), group in ranked
     ]
     counts = ", ".join(f"{count} {outcome}" for outcome, count in count_outcomes(deliveries).items())
+    if trace_id := current_trace_id():
+        counts += f"; trace {trace_id}"
     with contextlib.suppress(Exception):  # what was sent is sent, with or without its table
         await acreate_table_artifact(table or [{"outcome": "nobody was due"}], key=key, description=counts)
 
@@ -81,6 +88,10 @@ def _quiz_list(group: Sequence[Delivery]) -> str:
     ids = [f"{delivery.quiz_id}" for delivery in group if delivery.quiz_id]
     more = f" and {len(ids) - MAX_QUIZZES_IN_ROW} more" if len(ids) > MAX_QUIZZES_IN_ROW else ""
     return ", ".join(ids[:MAX_QUIZZES_IN_ROW]) + more
+
+
+def _trace_list(group: Sequence[Delivery]) -> str:
+    return ", ".join([delivery.trace_id for delivery in group if delivery.trace_id][:MAX_TRACES_IN_ROW])
 
 
 async def rename_run(name: str) -> None:

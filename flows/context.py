@@ -6,11 +6,14 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from prefect import runtime
 from prefect.tasks import exponential_backoff
 
 from domain.settings import Settings, load_settings
 from flows.artifacts import forget_runs
+from observability.log_ids import log_ids
 from observability.logs import ensure_logs
+from observability.tracing import set_up_tracing, span
 from quizzes.context import QuizContext
 from wiring import Runtime, open_runtime
 
@@ -43,21 +46,33 @@ async def open_for_flows(settings: Settings) -> AsyncIterator[Runtime]:
         StartupError: no bot token is set, or one is invalid.
         StorageUnavailableError: the database does not answer.
     """
-    async with open_runtime(settings, forget_runs if settings.prefect_api_url else None) as runtime:
-        with use_context(runtime.context):
-            yield runtime
+    async with open_runtime(settings, forget_runs if settings.prefect_api_url else None) as opened:
+        with use_context(opened.context):
+            yield opened
 
 
 @contextlib.asynccontextmanager
 async def run_context() -> AsyncIterator[QuizContext]:
     """Yield the process's context, or open one for a run that has a process of its own."""
     if _context is not None:
-        yield _context
+        with _traced():
+            yield _context
         return
     settings = load_settings()
     ensure_logs(settings, "flow")  # for a process that Prefect's own worker started
-    async with open_for_flows(settings) as runtime:
-        yield runtime.context
+    set_up_tracing(settings, "flow")
+    async with open_for_flows(settings) as opened:
+        with _traced():
+            yield opened.context
+
+
+@contextlib.contextmanager
+def _traced() -> Iterator[None]:
+    """Make the flow run a span, and let log lines carry its id."""
+    run_id = runtime.flow_run.id
+    about = {"prefect.flow_run.id": run_id} if run_id else {}
+    with log_ids(run=run_id), span(runtime.flow_run.flow_name or "flow", attributes=about):
+        yield
 
 
 def current_context() -> QuizContext:

@@ -38,6 +38,7 @@ from flows.batch_window import BatchWindow, Report, Tally, Work
 from flows.context import RETRIES
 from observability import metrics
 from observability.background import run_forever, wait_at_most
+from observability.log_ids import log_ids
 from observability.logs import redact
 
 logger = logging.getLogger(__name__)
@@ -249,7 +250,7 @@ class _Run:
         self._flow_run = context.flow_run if context else None
         if self._flow_run:
             self._flow_run.tags = []  # here only: each event of a task run would have a row for each of them
-        with TagsContext(current_tags=set()):
+        with TagsContext(current_tags=set()), log_ids(run=self.id):
             self._begun.set_result(copy_context())
         await self._ending.wait()
         while self._task_runs:

@@ -1,1 +1,1 @@
-"""Metrics, logs without secrets, and tasks that outlive errors."""
+"""Metrics, traces, logs without secrets, and tasks that outlive errors."""

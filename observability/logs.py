@@ -9,7 +9,7 @@ import re
 import sys
 import threading
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, TextIO, cast
 from urllib.parse import parse_qsl, unquote
@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from pythonjsonlogger.json import JsonFormatter
 
 from domain.settings import LogFormat, Settings
+from observability.log_ids import current_ids
 
 # Each takes linear time, even on hostile text: none looks at the same letters from many beginnings.
 _TOKEN = re.compile(r"(?<![0-9])[0-9]{5,}+(?::|%(?:25)*+3[Aa])[A-Za-z0-9_-]{20,}")
@@ -140,7 +141,14 @@ def _text_of(value: object) -> str:
 
 
 class _RedactedRecord(logging.LogRecord):
-    """Redacts for every handler, so for those of libraries as well: Prefect's store what they get in its database."""
+    """Redacts for every handler, so for those of libraries as well: Prefect's store what they get in its database.
+
+    It carries the ids of the work in hand, taken where the line is written: a handler may run anywhere.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as the standard library has them
+        super().__init__(*args, **kwargs)
+        self.work_ids = current_ids()
 
     def getMessage(self) -> str:  # noqa: N802 - the standard library's name
         try:
@@ -164,11 +172,17 @@ class _RedactedText(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return _text_of(super().format(record))
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the standard library's name
+        ids: Mapping[str, object] = getattr(record, "work_ids", {})
+        shown = " ".join(f"{name}={value}" for name, value in ids.items() if name != "span_id")
+        return super().formatMessage(record) + (f" [{shown}]" if shown else "")
+
 
 class _RedactedJson(JsonFormatter):
     """Redacts each value before it is quoted: a pattern that ran over quotes would break the line."""
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        log_data |= log_data.pop("work_ids", {})
         return super().process_log_record({_text_of(name): _redacted(value) for name, value in log_data.items()})
 
 
@@ -235,8 +249,7 @@ def _log_unraisable(caught: sys.UnraisableHookArgs) -> None:
         logging.getLogger(__name__).error("uncaught error in cleaning up", exc_info=error)
 
 
-def set_up_logs(settings: Settings, role: str) -> None:
-    """Send every log line of this process to standard error, and redact what any handler of any library gets."""
+def _register_secrets(settings: Settings) -> None:
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         for one in value if isinstance(value, tuple) else (value,):
@@ -246,9 +259,18 @@ def set_up_logs(settings: Settings, role: str) -> None:
                     register_secret(one.get_secret_value().partition(":")[2])
     for proxy in getproxies().values():
         register_secret(proxy if "://" in proxy else f"http://{proxy}")
+    if headers := settings.otel_exporter_otlp_headers:
+        for pair in headers.get_secret_value().split(","):
+            register_secret(unquote(pair).rpartition(" ")[2])
+            register_secret(unquote(pair.partition("=")[2]))
     if login := settings.prefect_api_auth_string:
         register_secret(login.get_secret_value().partition(":")[2])
         register_secret(b64encode(login.get_secret_value().encode()).decode())  # as it stands in a header
+
+
+def set_up_logs(settings: Settings, role: str) -> None:
+    """Send every log line of this process to standard error, and redact what any handler of any library gets."""
+    _register_secrets(settings)
     formatter: logging.Formatter
     if settings.log_format is LogFormat.JSON:
         formatter = _RedactedJson(

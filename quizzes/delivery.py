@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,7 +24,7 @@ from domain.errors import (
 )
 from domain.ids import LearnerId, QuizId
 from domain.models import Delivery, Learner, NewQuiz, Outcome, Quiz, StoredQuestion
-from observability import metrics
+from observability import metrics, tracing
 from observability.background import first_error
 from observability.logs import redact
 from quizzes.cohorts import find_due_learners
@@ -72,6 +73,13 @@ async def prepare_quizzes(
         StorageUnavailableError: the database is unavailable.
     """
     wanted = list(dict.fromkeys(learner_ids))
+    with tracing.steps("prepare quizzes", wanted):
+        return await _prepare(context, wanted, kind, due_at)
+
+
+async def _prepare(
+    context: QuizContext, wanted: Sequence[LearnerId], kind: QuizKind, due_at: datetime | None
+) -> Prepared:
     learners = await context.repository.get_user_states(wanted)
     skipped = [Delivery(i, Outcome.SKIPPED, NOT_REGISTERED) for i in wanted if i not in learners]
     ready: list[Learner] = []
@@ -192,7 +200,8 @@ async def deliver_quizzes(
 
     async def sender() -> None:
         while quiz := await rows.take():
-            deliveries.append(await _deliver(context, rows, quiz, priority))
+            with quiz_step("send question", quiz):
+                deliveries.append(await _deliver(context, rows, quiz, priority))
             if on_progress:
                 on_progress()
 
@@ -253,7 +262,18 @@ def _wait_for_bot(quiz: Quiz, refusal: str) -> Delivery:
 
 def make_delivery(quiz: Quiz, outcome: Outcome, reason: str = "") -> Delivery:
     """Return the line of a run's report that is about a quiz."""
-    return Delivery(quiz.learner_id, outcome, reason, quiz.question.topic, quiz.question.level, quiz.id)
+    question, trace_id = quiz.question, tracing.current_trace_id()
+    return Delivery(quiz.learner_id, outcome, reason, question.topic, question.level, quiz.id, trace_id)
+
+
+def quiz_step(name: str, quiz: Quiz) -> AbstractContextManager[None]:
+    """Do something about one quiz; see `tracing.step`."""
+    about = {
+        "quiz.kind": quiz.kind,
+        "quiz.question.key": quiz.question.key,
+        "quiz.question.source": quiz.question.source,
+    }
+    return tracing.step(name, quiz.learner_id, quiz=quiz.id, traceparent=quiz.traceparent, attributes=about)
 
 
 # ---------------------------------------------------------------- both in one go

@@ -25,9 +25,9 @@ from domain.errors import (
 from domain.ids import QuizId
 from domain.learning import GradingFacts, Rating, RatingUpdate
 from domain.models import Delivery, Grade, Learner, Outcome, Progress, Quiz, Streak
-from observability import metrics
+from observability import metrics, tracing
 from quizzes.context import QuizContext
-from quizzes.delivery import SENDERS, WILL_RETRY, make_delivery
+from quizzes.delivery import SENDERS, WILL_RETRY, make_delivery, quiz_step
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,11 @@ async def adapt_difficulty(context: QuizContext, quizzes: Sequence[Quiz]) -> lis
     ungraded = [quiz for quiz in quizzes if quiz.state is QuizState.ANSWERED]
     if not ungraded:
         return []
+    with tracing.steps("adapt difficulty", [quiz.learner_id for quiz in ungraded]):
+        return await _adapt(context, ungraded)
+
+
+async def _adapt(context: QuizContext, ungraded: Sequence[Quiz]) -> list[PendingGrade]:
     learners = await context.repository.get_user_states({quiz.learner_id for quiz in ungraded})
     facts = await context.repository.get_grading_facts([quiz.id for quiz in ungraded])
     difficulties = await context.repository.get_level_difficulties(LEVEL_DIFFICULTY)
@@ -176,7 +181,9 @@ async def persist_answers(context: QuizContext, pending_grades: Sequence[Pending
 
 async def _persist(context: QuizContext, pending: PendingGrade) -> bool:
     grade, version = pending.grade, pending.learner.version
-    if not await context.repository.persist_answer(grade, pending.rating_update, pending.difficulties, version):
+    with quiz_step("persist grade", pending.quiz):
+        kept = await context.repository.persist_answer(grade, pending.rating_update, pending.difficulties, version)
+    if not kept:
         return False
     metrics.ANSWERS_GRADED.labels(str(grade.correct).lower()).inc()
     if grade.after.level != grade.before.level:
@@ -199,7 +206,8 @@ async def give_feedback(context: QuizContext, quizzes: Sequence[Quiz]) -> list[D
 
     async def send(quiz: Quiz) -> tuple[Delivery, bool]:
         async with turns:
-            return await _send_feedback(context, quiz, grades[quiz.id])
+            with quiz_step("send feedback", quiz):
+                return await _send_feedback(context, quiz, grades[quiz.id])
 
     results = await asyncio.gather(*(send(quiz) for quiz in graded))
     done = [quiz.id for quiz, (_, is_final) in zip(graded, results, strict=True) if is_final]

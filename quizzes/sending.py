@@ -29,6 +29,7 @@ from datetime import timedelta
 from domain.catalog import QuizState
 from domain.errors import BotRefusedError, StorageUnavailableError
 from domain.models import Quiz, SentQuestion
+from observability.tracing import current_traceparent
 from quizzes.context import QuizContext
 
 BEGUN_AT_ONCE = 16
@@ -105,7 +106,7 @@ class SendingRows:
         Raises:
             StorageUnavailableError: the database is unavailable.
         """
-        sent = SentQuestion(quiz.id, message_id, quiz.bot_id)
+        sent = SentQuestion(quiz.id, message_id, quiz.bot_id, current_traceparent())
         self._sent.append(sent)
         async with self._noting:
             if sent in self._sent:  # the statement that ran meanwhile began without it

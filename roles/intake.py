@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 
+from opentelemetry.trace import SpanKind
+
 from bot import texts
-from domain.callbacks import AnswerTap, CloseReport, OpenReport, ReportButton
+from domain.callbacks import AnswerTap, CloseReport, OpenReport, ReportButton, quiz_of
 from domain.ids import BotId
 from domain.updates import AcceptedUpdate, Incoming, IntakeResult, TapVerdict, UpdateKind
-from observability import metrics
+from observability import metrics, tracing
 from observability.background import run_forever
 from repository import UPDATES_CHANNEL, Repository
 from roles.flood import UPDATES_PER_SECOND, FloodLimiter
@@ -39,12 +41,24 @@ async def store_update(repository: Repository, bot_id: BotId, update: Incoming) 
     Raises:
         StorageUnavailableError: it is not stored.
     """
-    is_new, verdict = await repository.store_update(bot_id, update)
+    with tracing.span(
+        f"receive {update.kind}",
+        SpanKind.SERVER,
+        traceparent=await _find_trace(repository, update) if tracing.is_tracing() else None,
+        attributes={"quiz.bot.id": bot_id},
+    ):
+        is_new, verdict = await repository.store_update(bot_id, update, tracing.current_traceparent())
     if is_new:
         metrics.UPDATES_RECEIVED.labels(update.kind).inc()
     else:
         metrics.UPDATES_REDELIVERED.inc()
     return AcceptedUpdate(update, IntakeResult.STORED if is_new else IntakeResult.DUPLICATE, verdict)
+
+
+async def _find_trace(repository: Repository, update: Incoming) -> str | None:
+    """Return the span in which the quiz was sent that a tap is about: the tap goes on with its trace."""
+    quiz_id = quiz_of(update.callback)
+    return await repository.get_traceparent(quiz_id, update.learner_id) if quiz_id is not None else None
 
 
 def callback_answer(accepted: AcceptedUpdate) -> str | None:

@@ -32,13 +32,14 @@ from flows.availability import PrefectBreaker
 from flows.batch_window import Report, Work
 from flows.lost_runs import close_lost_runs
 from flows.standing_run import StandingRun
-from observability import metrics
+from observability import metrics, tracing
 from observability.background import run_forever, wait_at_most
 from observability.logs import redact
 from question_sources.llm.gauges import show_generations, show_questions
 from quizzes import delivery, grading, maintenance
 from repository import UPDATES_CHANNEL
 from roles.batching import MAX_BATCH, BatchQueue
+from roles.update_spans import UpdateSpans
 from wiring import HEARTBEAT_SECONDS, Runtime, name_process, send_heartbeats
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._in_flight: dict[UpdateRow, ClaimedUpdate] = {}
+        self._spans = UpdateSpans()
         self._answers = BatchQueue(self._handle_answers)
         self._quizzes = BatchQueue(self._handle_quizzes)
         self._single: set[asyncio.Task[None]] = set()
@@ -154,6 +156,7 @@ class Worker:
         busy = await self._find_busy([update for update in claimed if update.row in queues])
         self._in_flight |= {update.row: update for update in claimed}  # from here on nothing fails
         for update in claimed:
+            self._spans.begin(update)
             if queue := queues.get(update.row):
                 self._enqueue(queue, update, busy.get(update.row, 0.0))
                 continue
@@ -234,6 +237,10 @@ class Worker:
         Args:
             again: only to those who still wait, after an attempt that may have reached some of them.
         """
+        with self._spans.handling(updates):  # here, since the work is done in the context of a flow run
+            return await self._serve_each_kind(updates, again=again)
+
+    async def _serve_each_kind(self, updates: Sequence[ClaimedUpdate], *, again: bool) -> Report:
         reviews = [update for update in updates if isinstance(telegram_bot.requested_action(update), NextReview)]
         others = [update for update in updates if update not in reviews]
         deliveries: list[Delivery] = []
@@ -266,18 +273,22 @@ class Worker:
             taken: the quizzes whose answer an attempt before has taken; those of this one are added.
         """
         in_order = sorted(updates, key=lambda update: update.row)
-        counted = await self._repository.record_taps([tap for update in in_order if (tap := update.answer)])
-        if counted:
-            metrics.GRADING_BATCH.observe(len(counted))
-        taken += counted
-        if not taken:
-            return Report([])
-        quizzes = await grading.validate_answers(self._context, taken)
-        deliveries = await grading.grade_validated(self._context, quizzes)
+        with self._spans.handling(updates):  # here, since the work is done in the context of a flow run
+            with tracing.steps("take answer", _learner_ids(updates)):
+                counted = await self._repository.record_taps([tap for update in in_order if (tap := update.answer)])
+                if counted:
+                    metrics.GRADING_BATCH.observe(len(counted))
+                taken += counted
+                quizzes = await grading.validate_answers(self._context, taken) if taken else []
+            deliveries = await grading.grade_validated(self._context, quizzes)
         return Report(deliveries, right=sum(quiz.is_correct for quiz in quizzes))
 
     async def _run_and_ack(self, updates: Sequence[ClaimedUpdate], work: Awaitable[Failures | None]) -> None:
         """Do the work, then mark its updates as handled; release those of learners for whom it failed, or all."""
+        with self._spans.handling(updates):
+            await self._finish(updates, work)
+
+    async def _finish(self, updates: Sequence[ClaimedUpdate], work: Awaitable[Failures | None]) -> None:
         try:
             failures = await work or {}
             done = [update for update in updates if update.learner_id not in failures]
@@ -292,6 +303,7 @@ class Worker:
         finally:
             for update in updates:
                 self._in_flight.pop(update.row, None)
+                self._spans.end(update)
             self._wake.set()
 
     async def _release(self, updates: Sequence[ClaimedUpdate], error: Exception) -> None:
@@ -299,6 +311,7 @@ class Worker:
             logger.error("%s could not be handled", _rows_of(updates), exc_info=error)
         pending = []
         for update in updates:
+            self._spans.mark_failed(update, error)
             give_up, pause = _plan_retry(update, error)
             with contextlib.suppress(StorageUnavailableError):  # the claim runs out and the update is taken again
                 await self._repository.release_update(

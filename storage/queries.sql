@@ -5,8 +5,8 @@
 -- name: store_update
 -- Keep an update and say what a tap in it amounts to; a redelivered one changes nothing and is judged the same way.
 WITH stored AS (
-    INSERT INTO updates (bot_id, update_id, learner_id, kind, content, message_id)
-    VALUES ($1, $2, $3, $4, $5, $6)
+    INSERT INTO updates (bot_id, update_id, learner_id, kind, content, message_id, traceparent)
+    VALUES ($1, $2, $3, $4, $5, $6, $8)
     ON CONFLICT (bot_id, update_id) DO NOTHING
     RETURNING id
 )
@@ -21,6 +21,10 @@ SELECT EXISTS (SELECT FROM stored) AS is_new,
        END AS verdict
 FROM (SELECT) AS one_row
 LEFT JOIN quizzes q ON q.id = $7::bigint;
+
+-- name: get_traceparent
+-- The span in which a learner's quiz was sent.
+SELECT traceparent FROM quizzes WHERE id = $1 AND learner_id = $2;
 
 -- name: claim_updates
 -- Take the oldest unfinished update of each learner, so that one learner's updates are handled in order. What came
@@ -176,7 +180,7 @@ DELETE FROM learners WHERE id = $1;
 -- name: anonymize_updates
 -- Cut a learner off their updates; what stays is a number that stops a redelivery from being handled again.
 UPDATE updates
-SET learner_id = NULL, content = '', message_id = NULL,
+SET learner_id = NULL, content = '', message_id = NULL, traceparent = NULL,
     state = CASE WHEN state = 'failed' THEN 'failed' ELSE 'done' END, done_at = coalesce(done_at, now())
 WHERE learner_id = $1;
 
@@ -430,7 +434,7 @@ SELECT id, learner_id FROM asked;
 -- name: find_open_quizzes
 -- The latest unanswered quiz of each learner.
 SELECT DISTINCT ON (z.learner_id) z.id AS quiz_id, z.learner_id, z.kind, z.is_review, z.state, z.local_day,
-       z.option_order, z.message_id, z.chosen, z.sent_at, z.answered_at, z.attempts, l.bot_id,
+       z.option_order, z.message_id, z.chosen, z.sent_at, z.answered_at, z.attempts, z.traceparent, l.bot_id,
        coalesce(z.message_bot_id, l.bot_id) AS message_bot_id,
        q.id AS question_id, q.key, q.topic, q.level, q.source, q.prompt, q.code, q.language,
        q.options, q.correct_index, q.explanation, q.reference_title, q.reference_url
@@ -461,7 +465,8 @@ LEFT JOIN questions q ON q.id = z.question_id;
 -- name: get_quizzes
 -- Quizzes with their questions.
 SELECT z.id AS quiz_id, z.learner_id, z.kind, z.is_review, z.state, z.local_day, z.option_order, z.message_id,
-       z.chosen, z.sent_at, z.answered_at, z.attempts, l.bot_id, coalesce(z.message_bot_id, l.bot_id) AS message_bot_id,
+       z.chosen, z.sent_at, z.answered_at, z.attempts, z.traceparent, l.bot_id,
+       coalesce(z.message_bot_id, l.bot_id) AS message_bot_id,
        q.id AS question_id, q.key, q.topic, q.level, q.source, q.prompt, q.code, q.language,
        q.options, q.correct_index, q.explanation, q.reference_title, q.reference_url
 FROM quizzes z JOIN questions q ON q.id = z.question_id JOIN learners l ON l.id = z.learner_id
@@ -487,7 +492,7 @@ RETURNING id;
 -- the first one: the learner gets no other one then. One whose sending only passes midnight keeps its day. Given as JSON,
 -- of which the planner knows no length, so that it does not plan anew each time.
 WITH given AS (
-    SELECT * FROM jsonb_to_recordset($1::jsonb) AS sent (quiz_id bigint, message_id bigint, bot_id bigint)
+    SELECT * FROM jsonb_to_recordset($1::jsonb) AS sent (quiz_id bigint, message_id bigint, bot_id bigint, traceparent text)
 ), late AS (
     SELECT z.id, z.learner_id, (now() AT TIME ZONE known_zone(l.timezone))::date AS today
     FROM given g JOIN quizzes z ON z.id = g.quiz_id JOIN learners l ON l.id = z.learner_id
@@ -516,6 +521,7 @@ SET state = CASE WHEN z.state IN ('pending', 'sending') THEN 'sent' ELSE z.state
     local_day = coalesce((SELECT today FROM free WHERE free.id = z.id), z.local_day),
     message_id = given.message_id,
     message_bot_id = given.bot_id,
+    traceparent = coalesce(given.traceparent, z.traceparent),
     sent_at = now(),
     touched_at = now(),
     failure = NULL

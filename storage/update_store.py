@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from domain.callbacks import quiz_of
-from domain.ids import BotId, LearnerId, UpdateRow
+from domain.ids import BotId, LearnerId, QuizId, UpdateRow
 from domain.updates import ClaimedUpdate, Incoming, TapVerdict
 from storage.database import Database
 from storage.rows import read_update
@@ -20,8 +20,13 @@ class UpdateStore:
 
     database: Database
 
-    async def store_update(self, bot_id: BotId, update: Incoming) -> tuple[bool, TapVerdict]:
+    async def store_update(
+        self, bot_id: BotId, update: Incoming, traceparent: str | None = None
+    ) -> tuple[bool, TapVerdict]:
         """Keep an update; a redelivery changes nothing.
+
+        Args:
+            traceparent: the span in which it was received.
 
         Returns:
             Whether it is new, and what a tap in it amounts to.
@@ -35,8 +40,14 @@ class UpdateStore:
             update.content,
             update.message_id,
             quiz_of(update.callback),
+            traceparent,
         )
         return (row["is_new"], TapVerdict(row["verdict"])) if row else (False, TapVerdict.UNKNOWN)
+
+    async def get_traceparent(self, quiz_id: QuizId, learner_id: LearnerId) -> str | None:
+        """Return the span in which a learner's quiz was sent; None without one, or if the quiz is not theirs."""
+        found: str | None = await self.database.fetchval("get_traceparent", quiz_id, learner_id)
+        return found
 
     async def claim_updates(
         self, limit: int, refused: Iterable[BotId] = (), left_for: timedelta = timedelta()

@@ -36,7 +36,7 @@ ALLOWED_IMPORTS = {
         "wiring": (
             "telegram_bot bot quizzes quiz_generator repository difficulty_adapter storage observability domain"
         ),
-        "telegram_bot": "bot quizzes difficulty_adapter adaptation domain",
+        "telegram_bot": "bot quizzes difficulty_adapter observability adaptation domain",
         "bot": "quizzes difficulty_adapter storage observability domain",
         "quizzes": "quiz_generator repository difficulty_adapter observability adaptation domain",
         "quiz_generator": "question_sources repository observability domain",

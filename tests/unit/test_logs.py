@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from domain.settings import LogFormat, Settings
 from observability import logs
+from observability.log_ids import log_ids
 from observability.logs import MIN_HIDDEN_LENGTH, QUIET, REPEATED, redact, set_up_logs
 from tests.conftest import ROOT
 
@@ -419,6 +420,22 @@ def test_a_json_line_says_when_who_where_and_what() -> None:
     assert set(record) == {"time", "level", "logger", "message", "role", "batch"}
     assert (record["level"], record["logger"], record["message"]) == ("WARNING", "quiz.test", "7 quizzes sent")
     assert (record["role"], record["batch"]) == ("worker", 3)
+
+
+def test_a_json_line_carries_the_ids_of_the_work_in_hand() -> None:
+    with logging_to(LogFormat.JSON) as (logger, written):
+        with log_ids(update=42, run=None), log_ids(quiz=7):
+            logger.warning("not sent")
+        logger.warning("idle")
+    within, after = map(json.loads, written.getvalue().splitlines())
+    assert set(within) - set(after) == {"update", "quiz"}
+    assert (within["update"], within["quiz"]) == (42, 7)
+
+
+def test_a_line_of_text_ends_with_the_ids_of_the_work_in_hand() -> None:
+    with logging_to(LogFormat.TEXT) as (logger, written), log_ids(update=42, trace_id="4bf9", span_id="00f0"):
+        logger.warning("not sent")
+    assert written.getvalue().endswith(" not sent [update=42 trace_id=4bf9]\n")
 
 
 def test_a_traceback_stays_within_its_json_line() -> None:
