@@ -45,6 +45,8 @@ KNOWN_EVERYWHERE = {
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "AWS_REGION",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
 }
 """Variables that most programs heed."""
 
