@@ -19,7 +19,7 @@ from local import servers
 from observability.tracing import set_up_tracing, shut_down_tracing
 from quizzes.delivery import serve_quizzes
 from roles.intake import store_update
-from tests.integration.test_daily import due_learner, latest_distribution
+from tests.integration.test_daily import due_learner, latest_distribution, task_runs
 from tests.support.collector import Collector, collecting
 from tests.support.factories import BOT_ID, some_id
 from tests.support.service import Learner, Service, rows, running_service, running_worker
@@ -96,6 +96,8 @@ async def test_a_distribution_has_a_trace_and_each_of_its_quizzes_one_that_links
     async with get_client() as client:
         of_it = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
         found = {one.key: one for one in await client.read_artifacts(flow_run_filter=of_it)}
+    steps = await task_runs(run, "prepare · 2 learners", "send · 2 questions")
+    assert {str(step.labels["__OTEL_TRACEPARENT"]).split("-")[1] for step in steps} == {distribution.trace_id}
     table = found["daily-distribution"]
     assert str(table.description).endswith(f"; trace {distribution.trace_id}")
     (row,) = json.loads(str(table.data))
