@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 from domain.environment import bypass_proxy_for_loopback, drop_empty_variables, hand_over_settings, settle_proxies
@@ -37,6 +38,8 @@ ROLES = {
     "questions": "list, verify, import, export, quarantine and count questions",
     "status": "show the service's status; exit status 0 if nothing is wrong, 1 if something is, 2 if it cannot tell",
     "doctor": "check settings, servers, rights, webhook, clock and disk before the first start",
+    "backup": "dump the database into BACKUP_DIR, verify the dump by restoring it elsewhere, keep the newest",
+    "restore": "restore a backup into an empty database",
     "replay": "work every stored answer out again, and list what differs; changes nothing",
 }
 STARTS = "version %s starts"
@@ -99,6 +102,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         if name == "replay":
             role.add_argument("database_url", nargs="?", help="instead of DATABASE_URL")
             role.add_argument("--busy", action="store_true", help="leave out what may be under way")
+        if name == "restore":
+            role.add_argument("file", type=Path, help="a dump that `backup` made")
         if name == "questions":
             add_commands(role)
     roles.add_parser("flow")  # started by the role `prefect` for each run, so it is not listed
@@ -131,6 +136,11 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
             status = _run_in_thread(run(settings))
             _end_prefect()
             return status
+        case "backup" | "restore":
+            from roles.backups.command import run_backup, run_restore  # noqa: PLC0415
+
+            backing_up = options.role == "backup"
+            return asyncio.run(run_backup(settings) if backing_up else run_restore(settings, options.file))
         case _:
             return _run_command(options, settings)
 

@@ -12,7 +12,8 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 INSERT INTO schema_migrations (name) VALUES ('0001_proved_questions'), ('0002_adaptation'),
     ('0003_level_difficulties'), ('0004_several_bots'), ('0005_unknown_zones'),
-    ('0006_service_state'), ('0007_question_forms'), ('0008_trace_context') ON CONFLICT DO NOTHING;
+    ('0006_service_state'), ('0007_question_forms'), ('0008_trace_context'),
+    ('0009_backups') ON CONFLICT DO NOTHING;
 
 -- ---------------------------------------------------------------- catalogue
 
@@ -370,6 +371,21 @@ CREATE TABLE IF NOT EXISTS distributions (
 );
 
 CREATE INDEX IF NOT EXISTS distributions_begun ON distributions (begun_at);
+
+-- One row for each backup that was begun; the dumps themselves are files.
+CREATE TABLE IF NOT EXISTS backups (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    state       text NOT NULL DEFAULT 'running' CHECK (state IN
+                    ('running',                        -- -> any other
+                     'verified',                       -- restored elsewhere: every row was there
+                     'failed')),                       -- reason says why
+    reason      text,
+    file        text NOT NULL,                         -- its name, without the folder
+    size_bytes  bigint,
+    differences integer,                               -- what a replay of it found; they are in the database as well
+    begun_at    timestamptz NOT NULL DEFAULT now(),
+    ended_at    timestamptz
+);
 
 -- ---------------------------------------------------------------- starter bank
 -- One question of each topic and level, made from question_bank/ by `make seed`; the service loads the whole bank.

@@ -40,6 +40,14 @@ class StorageUnavailableError(QuizServiceError):
     """The database cannot be reached."""
 
 
+class BackupError(QuizServiceError):
+    """The backup failed."""
+
+
+class RestoreError(QuizServiceError):
+    """Nothing was restored."""
+
+
 class NotAnUpdateError(QuizServiceError):
     """This is not a Telegram update."""
 

@@ -18,5 +18,6 @@ QuizId = NewType("QuizId", int)
 GenerationId = NewType("GenerationId", int)
 BotId = NewType("BotId", int)
 DistributionId = NewType("DistributionId", int)
+BackupId = NewType("BackupId", int)
 UpdateRow = NewType("UpdateRow", int)
 """The row of a received update, not Telegram's own update id."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from domain.ids import BotId, DistributionId
+from domain.ids import BackupId, BotId, DistributionId
 
 ALIVE_SECONDS = 20.0
 """For how long after its latest heartbeat a process counts as alive."""
@@ -97,6 +97,43 @@ class DailyBacklog:
     """Since the oldest of them was due, or made."""
 
 
+class BackupState(StrEnum):
+    """How a backup stands or ended."""
+
+    RUNNING = "running"
+    VERIFIED = "verified"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """A backup that was begun."""
+
+    id: BackupId
+    state: BackupState
+    reason: str | None
+    """Why it failed, in one line."""
+    file: str
+    """The dump's name, without the folder."""
+    size_bytes: int | None
+    differences: int | None
+    """What a replay of it found; a true copy has what the database has."""
+    begun_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSummary:
+    """How current the backups are."""
+
+    age_seconds: float
+    """Since the last verified backup was begun or, without one, since the database was made."""
+    latest: Backup | None = None
+    """The one that ended last."""
+    verified: Backup | None = None
+    """The last that was verified."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceState:
     """All of it, read by several statements right after one another."""
@@ -114,6 +151,7 @@ class ServiceState:
     latest_served: Distribution | None
     """The one with anybody due that ended last."""
     today: DistributionSum
+    backups: BackupSummary
 
     def count_alive(self, role: Role) -> int:
         """Return how many processes of a role are alive."""

@@ -132,6 +132,18 @@ class Settings(BaseSettings):
     daily_overdue_minutes: Annotated[int, Field(ge=2, le=1440)] = 60
     """For which a daily quiz may be due and unsent before `/ready`, an alert and `status` say so."""
 
+    prefect_notification_block: Annotated[str, Field(pattern="^[a-z0-9-]+/[a-z0-9-]+$")] | None = None
+    """Block of Prefect that its automations notify, as type/name, such as slack-webhook/oncall."""
+
+    # --- Backups
+    backup_dir: Path | None = None
+    """The folder of the backups; absent: none is scheduled."""
+    backup_database_url: SecretStr | None = None
+    """Where the dump is read: the database without the pooler before it, or a replica; absent: DATABASE_URL."""
+    backup_interval_hours: Annotated[int, Field(ge=1, le=24)] = 24
+    backups_kept: Annotated[int, Field(ge=1, le=1000)] = 7
+    """Verified backups that are kept, the newest."""
+
     # --- Generated questions
     openai_api_key: SecretStr | None = None
     openai_base_url: str = OPENAI_API
@@ -234,7 +246,7 @@ class Settings(BaseSettings):
             raise ValueError(msg)
         return value
 
-    @field_validator("database_url", "database_replica_url")
+    @field_validator("database_url", "database_replica_url", "backup_database_url")
     @classmethod
     def _address_of_database(cls, value: SecretStr | None) -> SecretStr | None:
         if value:

@@ -90,11 +90,14 @@ class _Wanted:
 def _wanted(settings: Settings) -> list[_Wanted]:
     every = f"*/{settings.distribution_interval_minutes} * * * *"
     refill = "37 * * * *" if settings.openai_api_key else None  # without a key there is nothing to refill with
+    hours = settings.backup_interval_hours
+    backup = f"27 */{hours} * * *" if hours < 24 else "27 3 * * *"  # noqa: PLR2004 - a day
     return [
         _Wanted("prefect_flows.py:distribute_daily_quizzes", "daily", "daily", every),
         _Wanted("prefect_flows.py:execute_user_quiz_flow", "quiz", "quiz"),
         _Wanted("prefect_flows.py:upkeep", "hourly", "upkeep", "7 * * * *"),
         _Wanted("flows/refill.py:refill_question_bank", "refill", "refill", refill),
+        _Wanted("flows/backup.py:back_up", "backup", "backup", backup if settings.backup_dir else None),
     ]
 
 

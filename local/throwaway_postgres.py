@@ -1,4 +1,4 @@
-"""A PostgreSQL that leaves nothing behind, for untrusted statements."""
+"""A PostgreSQL that leaves nothing behind: for untrusted statements, or to try a backup on."""
 
 from __future__ import annotations
 
@@ -39,8 +39,6 @@ _LOCK = "in-use"
 
 _SETTINGS = {
     "listen_addresses": "",
-    "statement_timeout": f"{STATEMENT_SECONDS}s",
-    "temp_file_limit": f"{FILE_BYTES >> 20}MB",
     "shared_buffers": "16MB",
     "max_worker_processes": "0",
     "autovacuum": "off",
@@ -50,17 +48,34 @@ _SETTINGS = {
     "fsync": "off",
     "timezone": "UTC",
 }
+_LIMITS = {"statement_timeout": f"{STATEMENT_SECONDS}s", "temp_file_limit": f"{FILE_BYTES >> 20}MB"}
+
+
+def _end_with(parent: int) -> None:
+    kernel.end_with_parent(signal.SIGQUIT)  # which PostgreSQL hands on to its processes
+    if os.getppid() != parent:  # it was killed before
+        os._exit(1)
+
+
+def _limit_process(parent: int) -> None:
+    _end_with(parent)
+    resource.setrlimit(resource.RLIMIT_AS, (PROCESS_BYTES, PROCESS_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (PROCESS_SECONDS, PROCESS_SECONDS))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 class _Server(EmbeddedPostgres):
-    """Starts it as a child of this process, with limits, which the library does not."""
+    """Starts it as a child of this process, which the library does not."""
 
     process: subprocess.Popen[bytes]
+    limited = False
     _sockets: Path
 
     def ensure_postgres_running(self) -> None:
         self._sockets = self.make_socket_folder()
-        settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+        given = _SETTINGS | (_LIMITS if self.limited else {})
+        settings = [f"--{name}={value}" for name, value in given.items()]
         account: dict[str, Any] = {}
         if self.system_user:
             account = {"user": self.system_user, "group": self.system_user, "extra_groups": []}
@@ -71,7 +86,7 @@ class _Server(EmbeddedPostgres):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=partial(_limit_process, os.getpid()),  # noqa: PLW1509 - it only makes system calls
+                preexec_fn=partial(_limit_process if self.limited else _end_with, os.getpid()),  # noqa: PLW1509 - it only makes system calls
                 start_new_session=True,  # Ctrl-C is for this process, which then stops the server
                 **account,
             )
@@ -80,7 +95,7 @@ class _Server(EmbeddedPostgres):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.process.kill()
                 self.wait_until_gone()
-                raise StartupError(f"the PostgreSQL for the checks does not start: {_last_words(self.log)}")
+                raise StartupError(f"the throw-away PostgreSQL does not start: {_last_words(self.log)}")
             time.sleep(0.02)
 
     def wait_until_gone(self) -> None:
@@ -96,15 +111,24 @@ class _Server(EmbeddedPostgres):
         return False
 
 
+class _LimitedServer(_Server):
+    """Limits memory, CPU and files of each of its processes."""
+
+    limited = True
+
+
 @contextlib.contextmanager
-def throwaway_postgres() -> Iterator[str]:
-    """Run a PostgreSQL for untrusted statements, with limits on memory, CPU and files of each of its processes.
+def throwaway_postgres(*, limited: bool = True) -> Iterator[str]:
+    """Run a PostgreSQL in TMPDIR.
 
     It ends with the thread that calls, even if that is killed (Linux). What is left of others that were killed is
     removed first; a server that loses its folder ends within a minute.
 
+    Args:
+        limited: for untrusted statements, with limits on memory, CPU and files of each of its processes.
+
     Yields:
-        The URL of its superuser, who makes a database and a role without rights for them.
+        The URL of its superuser, who makes a database, and a role without rights for what is untrusted.
 
     Raises:
         StartupError: the server does not start.
@@ -114,9 +138,9 @@ def throwaway_postgres() -> Iterator[str]:
         data = Path(folder) / "postgres"
         data.mkdir()
         try:
-            server = _Server(data)
+            server = (_LimitedServer if limited else _Server)(data)
         except (OSError, subprocess.SubprocessError, AssertionError, RuntimeError) as error:
-            raise StartupError(f"the PostgreSQL for the checks does not start: {in_short(error, 'TMPDIR')}") from error
+            raise StartupError(f"the throw-away PostgreSQL does not start: {in_short(error, 'TMPDIR')}") from error
         try:
             server.psql(
                 "REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC;\n"
@@ -152,13 +176,3 @@ def _remove_left() -> None:
                 with (folder / _LOCK).open("rb") as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(folder)
-
-
-def _limit_process(parent: int) -> None:
-    kernel.end_with_parent(signal.SIGQUIT)  # which PostgreSQL hands on to its processes
-    if os.getppid() != parent:  # it was killed before
-        os._exit(1)
-    resource.setrlimit(resource.RLIMIT_AS, (PROCESS_BYTES, PROCESS_BYTES))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (PROCESS_SECONDS, PROCESS_SECONDS))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from domain.service_state import Role, ServiceState
+from domain.service_state import BackupState, BackupSummary, Role, ServiceState
 
 logger = logging.getLogger(__name__)
 
@@ -50,15 +50,19 @@ def run_on(loop: asyncio.AbstractEventLoop, ask: Ask[T], seconds: float) -> T:
 class ServiceMetrics(Collector):
     """Turns the rows' answers into gauges."""
 
-    def __init__(self, read: Ask[ServiceState], overdue_seconds: float) -> None:
+    def __init__(
+        self, read: Ask[ServiceState], overdue_seconds: float, backup_overdue_seconds: float | None = None
+    ) -> None:
         """Take what reads the rows on the running event loop.
 
         Args:
             overdue_seconds: age at which a daily quiz that is due and unsent is overdue.
+            backup_overdue_seconds: age at which the last verified backup is; None if none is scheduled.
         """
         self._loop = asyncio.get_running_loop()
         self._read = read
         self._overdue_seconds = overdue_seconds
+        self._backup_overdue_seconds = backup_overdue_seconds
         self._lock = threading.Lock()
         self._known: tuple[float, ServiceState | None] | None = None
 
@@ -70,7 +74,7 @@ class ServiceMetrics(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the gauges, or nothing while the rows do not answer."""
         if state := self._ask():
-            yield from _fill(state, self._overdue_seconds)
+            yield from _fill(state, self._overdue_seconds, self._backup_overdue_seconds)
 
     def _ask(self) -> ServiceState | None:
         with self._lock:
@@ -107,17 +111,30 @@ def _gauges() -> dict[str, GaugeMetricFamily]:
         ),
         ("quiz_distribution_begun_timestamp_seconds", "When the latest distribution began, in Unix time", ""),
         ("quiz_distribution_failed", "1 if the latest distribution that had anybody to serve failed or crashed", ""),
+        (
+            "quiz_backup_age_seconds",
+            "Since the last verified backup was begun or, without one, since the database was made",
+            "",
+        ),
+        ("quiz_backup_overdue_after_seconds", "At which age it is overdue; absent if none is scheduled", ""),
+        ("quiz_backup_size_bytes", "Size of the last verified backup", ""),
+        ("quiz_backup_duration_seconds", "How long it took, its verification included", ""),
+        ("quiz_backup_verified", "1 if the last backup that ended was verified, 0 if it failed", ""),
         ("quiz_distribution_learners", "Learners of that distribution, by what became of them", "outcome"),
     )
     return {name: GaugeMetricFamily(name, about, labels=labels.split()) for name, about, labels in described}
 
 
-def _fill(state: ServiceState, overdue_seconds: float) -> Iterator[GaugeMetricFamily]:
+def _fill(
+    state: ServiceState, overdue_seconds: float, backup_overdue_seconds: float | None
+) -> Iterator[GaugeMetricFamily]:
     gauges = _gauges()
 
     def put(name: str, value: float, *labels: str) -> None:
         gauges[name].add_metric(labels, value)
 
+    for name, value in _values_of_backups(state.backups, backup_overdue_seconds):
+        put(name, value)
     for role in Role:
         put("quiz_role_processes", state.count_alive(role), role)
     ages: dict[tuple[str, str], float] = {}
@@ -139,3 +156,15 @@ def _fill(state: ServiceState, overdue_seconds: float) -> Iterator[GaugeMetricFa
         for outcome in ("due", "sent", "skipped", "failed", "unreachable", "refused"):
             put("quiz_distribution_learners", getattr(served, outcome), outcome)
     return (gauge for gauge in gauges.values() if gauge.samples)
+
+
+def _values_of_backups(backups: BackupSummary, overdue_seconds: float | None) -> Iterator[tuple[str, float]]:
+    if overdue_seconds is not None:
+        yield "quiz_backup_overdue_after_seconds", overdue_seconds
+    if backups.verified or overdue_seconds is not None:
+        yield "quiz_backup_age_seconds", backups.age_seconds
+    if (verified := backups.verified) and verified.ended_at:
+        yield "quiz_backup_size_bytes", verified.size_bytes or 0
+        yield "quiz_backup_duration_seconds", (verified.ended_at - verified.begun_at).total_seconds()
+    if backups.latest:
+        yield "quiz_backup_verified", backups.latest.state is BackupState.VERIFIED

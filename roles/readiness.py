@@ -85,10 +85,20 @@ def overdue_seconds(settings: Settings) -> float:
     return settings.daily_overdue_minutes * 60.0
 
 
+def backup_overdue_seconds(settings: Settings) -> float | None:
+    """Return at which age the last verified backup is overdue; None if none is scheduled."""
+    return settings.backup_interval_hours * 2 * 3600.0 if settings.backup_dir else None
+
+
 def make_metrics(connections: Connections) -> ServiceMetrics:
     """Return the gauges of the service, read on the running event loop."""
     bots = list(connections.settings.bots)
-    return ServiceMetrics(lambda: connections.repository.get_service_state(bots), overdue_seconds(connections.settings))
+    settings = connections.settings
+    return ServiceMetrics(
+        lambda: connections.repository.get_service_state(bots),
+        overdue_seconds(settings),
+        backup_overdue_seconds(settings),
+    )
 
 
 def wrong_role(role: Role) -> str:

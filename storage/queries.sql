@@ -887,6 +887,58 @@ SELECT count(*) FROM (
     LIMIT $2
 ) AS failed;
 
+-- name: begin_backup
+-- A backup begins. One that runs still has lost its process: two at a time do not run in one folder. If not, it will end
+-- all the same and say how.
+WITH lost AS (
+    UPDATE backups SET state = 'failed', reason = 'its process ended before it', ended_at = now() WHERE state = 'running'
+), old AS (
+    DELETE FROM backups WHERE begun_at < now() - interval '400 days'
+)
+INSERT INTO backups (file) VALUES ($1) RETURNING id;
+
+-- name: end_backup
+-- How a backup ended.
+UPDATE backups SET state = $2, reason = $3, size_bytes = $4, differences = $5, ended_at = now() WHERE id = $1;
+
+-- name: list_latest_backups
+-- The backup that ended last, and the last that was verified; they may be the same.
+(SELECT * FROM backups WHERE ended_at IS NOT NULL ORDER BY id DESC LIMIT 1)
+UNION
+(SELECT * FROM backups WHERE state = 'verified' ORDER BY id DESC LIMIT 1)
+ORDER BY id DESC;
+
+-- name: get_backup_age
+-- Seconds since the last verified backup was begun or, if there is none, since the database was made.
+SELECT extract(epoch FROM now() - coalesce(
+    (SELECT max(begun_at) FROM backups WHERE state = 'verified'), (SELECT min(applied_at) FROM schema_migrations)
+))::float8;
+
+-- name: compose_table_digests
+-- A statement that counts the rows of each table and adds up what they hold, in whatever order.
+SELECT string_agg(format(
+    'SELECT %L AS name, count(*) AS rows, '
+    'coalesce(sum((''x'' || left(md5(t::text), 16))::bit(64)::bigint::numeric), 0) AS digest FROM %I.%I AS t',
+    n.nspname || '.' || c.relname, n.nspname, c.relname
+), ' UNION ALL ' ORDER BY n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND n.nspname <> 'information_schema' AND NOT starts_with(n.nspname, 'pg_');
+
+-- name: export_snapshot
+-- Let other connections see what this transaction sees.
+SELECT pg_export_snapshot();
+
+-- name: get_schema
+-- The schema that tables are made in; where there is none, their names lack it.
+SELECT coalesce(current_schema(), 'public');
+
+-- name: is_empty
+-- Whether there is no table yet.
+SELECT NOT EXISTS (
+    SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'information_schema' AND NOT starts_with(n.nspname, 'pg_')
+);
+
 -- name: describe_database
 -- What the server says about itself and about the role of this connection.
 SELECT current_setting('server_version') AS version, pg_database_size(current_database()) AS size_bytes,

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from domain.errors import LearnerUnreachableError
-from domain.ids import BotId, DistributionId
+from domain.ids import BackupId, BotId, DistributionId
 from domain.service_state import (
+    Backup,
+    BackupState,
+    BackupSummary,
     DailyBacklog,
     Distribution,
     DistributionCounts,
@@ -105,6 +108,33 @@ class ServiceStore:
         """Delete what was noted about distributions of long ago."""
         return await self.database.execute("delete_old_distributions")
 
+    async def begin_backup(self, file: str) -> BackupId:
+        """Note that a backup begins, and that those have failed which others left running."""
+        return BackupId(await self.database.fetchval("begin_backup", file))
+
+    async def end_backup(
+        self,
+        backup_id: BackupId,
+        state: BackupState,
+        *,
+        reason: str | None = None,
+        size_bytes: int | None = None,
+        differences: int | None = None,
+    ) -> None:
+        """Note how a backup ended.
+
+        Args:
+            reason: why it failed, in one line.
+            differences: what a replay of it found.
+        """
+        await self.database.execute("end_backup", backup_id, state, reason, size_bytes, differences)
+
+    async def get_backup_summary(self) -> BackupSummary:
+        """Return how current the backups are."""
+        found = [read(Backup, row) for row in await self.database.fetch("list_latest_backups")]
+        verified = next((one for one in found if one.state is BackupState.VERIFIED), None)
+        return BackupSummary(await self.database.fetchval("get_backup_age"), next(iter(found), None), verified)
+
     async def count_waiting_updates(self) -> tuple[int, float]:
         """Return how many updates wait, and the oldest one's age in seconds."""
         row = await self.database.fetchrow("count_waiting_updates")
@@ -136,6 +166,7 @@ class ServiceStore:
             latest=next(iter(latest), None),
             latest_served=next((one for one in latest if one.due and one.ended_at), None),
             today=read(DistributionSum, today) if today else DistributionSum(),
+            backups=await self.get_backup_summary(),
         )
 
     async def describe_database(self) -> DatabaseFacts:

@@ -13,12 +13,12 @@ from bot.breaker import BotBreaker
 from domain.errors import ModelUnavailableError, StorageUnavailableError
 from domain.ids import BotId
 from domain.readiness import BOT_REFUSED, Problem
-from domain.service_state import ServiceState
+from domain.service_state import BackupSummary, ServiceState
 from domain.settings import Settings
 from observability.logs import one_line
 from question_sources.llm.breaker import LlmBreaker
 from repository import Repository
-from roles.readiness import describe_problems, format_age
+from roles.readiness import backup_overdue_seconds, describe_problems, format_age
 from roles.status.prefect_facts import FLOW, PrefectFacts, ask_prefect
 from storage.redis_client import REDIS_UNAVAILABLE, open_redis
 from storage.service_store import DatabaseFacts
@@ -206,4 +206,16 @@ def judge(status: Status, settings: Settings) -> list[Problem]:
         found.append(
             Problem(f"{state.updates_waiting} updates wait, the oldest for {age}", "look at the log of the workers")
         )
-    return found
+    return found + judge_backups(state.backups, settings)
+
+
+def judge_backups(backups: BackupSummary, settings: Settings) -> list[Problem]:
+    """Return what is wrong with the backups."""
+    overdue_after = backup_overdue_seconds(settings)
+    if overdue_after is None or backups.age_seconds <= overdue_after:
+        return []
+    why = (
+        f"; the last one failed: {one_line(backups.latest.reason)}" if backups.latest and backups.latest.reason else ""
+    )
+    remedy = "look at the runs of back_up in Prefect, or run `python main.py backup`"
+    return [Problem(f"there has been no verified backup for {format_age(backups.age_seconds)}{why}", remedy)]

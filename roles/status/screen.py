@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from domain.service_state import Distribution, Heartbeat, Role, ServiceState
+from domain.service_state import BackupState, BackupSummary, Distribution, Heartbeat, Role, ServiceState
 from domain.settings import Settings
 from domain.version import VERSION
 from domain.words import plural
@@ -66,7 +66,7 @@ def _lines(status: Status, settings: Settings) -> list[tuple[str, str]]:
     rows, prefect = status.rows, status.prefect
     lines = [("version", VERSION)]
     if rows:
-        lines += _lines_of_state(rows.state)
+        lines += [*_lines_of_state(rows.state), ("backup", _describe_backups(rows.state.backups, settings))]
         facts, size = rows.facts, f"{rows.facts.size_bytes / MEGABYTE:.0f} MB"
         model = _describe_model(rows.model) if rows.model else "none; OPENAI_API_KEY is not set"
         postgres = f"{facts.version}, {size}, {facts.connections} of {facts.max_connections} connections"
@@ -121,6 +121,19 @@ def _describe_distribution(one: Distribution | None) -> str:
     others = {"skipped": one.skipped, "failed": one.failed, "unreachable": one.unreachable, "bot refused": one.refused}
     told = "".join(f", {count} {name}" for name, count in others.items() if count)
     return f"{_moment(one.begun_at)} {one.state}{took}: {one.due} due, {one.sent} sent{told}"
+
+
+def _describe_backups(backups: BackupSummary, settings: Settings) -> str:
+    verified, latest = backups.verified, backups.latest
+    told = "none is scheduled; BACKUP_DIR is not set" if settings.backup_dir is None else "none was verified yet"
+    if verified and verified.ended_at:
+        took = format_age((verified.ended_at - verified.begun_at).total_seconds())
+        told = f"{_moment(verified.begun_at)} verified in {took}: {(verified.size_bytes or 0) / MEGABYTE:.1f} MB"
+        if verified.differences:
+            told += f", {verified.differences} {plural(verified.differences, 'difference')} in a replay"
+    if latest and latest.state is BackupState.FAILED:
+        told += f"; {_moment(latest.begun_at)} failed: {one_line(latest.reason)}"
+    return told
 
 
 def _describe_model(model: ModelFacts) -> str:

@@ -38,8 +38,9 @@ FLOWS = {
     "quiz": "execute_user_quiz_flow",
     "hourly": "upkeep",
     "refill": "refill_question_bank",
+    "backup": "back_up",
 }
-SCHEDULED = ("daily", "hourly", "refill")
+SCHEDULED = ("daily", "hourly", "refill", "backup")
 
 
 class Operator:
@@ -96,6 +97,7 @@ def settings(settings: Settings, prefect_url: str) -> Settings:
             "openai_api_key": SecretStr("sk-planted-key-of-the-operator-0001"),
             "openai_base_url": "http://127.0.0.1:9/v1",
             "llm_stock_per_cell": 0,
+            "backup_dir": Path("/backups"),
         }
     )
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from domain.errors import StartupError
 from domain.ids import BotId
-from domain.service_state import DailyBacklog, DistributionSum, ServiceState
+from domain.service_state import BackupSummary, DailyBacklog, DistributionSum, ServiceState
 from domain.settings import Settings
 from local import servers
 from local.stack import Stack
@@ -72,7 +72,9 @@ def test_a_bot_that_gets_no_updates_yet_keeps_nothing_from_starting() -> None:
 
 
 def test_daily_quizzes_that_became_due_while_nothing_ran_keep_nothing_from_starting() -> None:
-    state = ServiceState((), 0, 0, (DailyBacklog(BotId(7), 3, 90_000),), 0, None, None, DistributionSum())
+    state = ServiceState(
+        (), 0, 0, (DailyBacklog(BotId(7), 3, 90_000),), 0, None, None, DistributionSum(), BackupSummary(0)
+    )
     *missing, overdue = map(str, describe_problems(state, Settings(_env_file=None)))
     with ready_page([*missing, overdue], [overdue]) as port:
         assert wait(port) == f"{overdue}\n"

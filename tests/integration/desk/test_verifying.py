@@ -144,7 +144,7 @@ async def test_a_server_for_checks_that_does_not_start_is_one_line(
     path = write(tmp_path / "one.yaml", make_checked("one", CheckEngine.POSTGRES, "SELECT 1", "1"))
     status, _, errors = await desk("verify", path)
     assert status == 1
-    assert errors.startswith("quiz: The service cannot start: the PostgreSQL for the checks does not start")
+    assert errors.startswith("quiz: The service cannot start: the throw-away PostgreSQL does not start")
     assert errors.count("\n") == 1
 
 
