@@ -316,6 +316,7 @@ async def run_worker(settings: Settings) -> None:
 
 async def run_prefect_worker(settings: Settings) -> None:
     """Register the deployments, then run what the schedules and operators start, until cancelled."""
+    from flows.automations import register_automations  # noqa: PLC0415
     from flows.work_pool import register_deployments, restore_deployments, workers_of  # noqa: PLC0415
     from observability.background import run_forever  # noqa: PLC0415
     from repository import Repository  # noqa: PLC0415
@@ -328,6 +329,7 @@ async def run_prefect_worker(settings: Settings) -> None:
         heartbeats = asyncio.create_task(send_heartbeats(repository, Role.PREFECT))
         try:
             await register_deployments(settings)
+            await register_automations(settings)
             async with asyncio.TaskGroup() as group:
                 group.create_task(run_forever("deployments", lambda: restore_deployments(settings), pause=60.0))
                 for worker in workers_of(settings):

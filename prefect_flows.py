@@ -30,6 +30,7 @@ from flows.artifacts import count_learners, count_outcomes, publish_deliveries, 
 from flows.batch_window import Tally
 from flows.cohort_runs import CANCELLED, CohortRuns, all_of, count_runs, is_distribution_cancelled
 from flows.context import RETRIES, current_context, run_context
+from flows.events import announced_distribution
 from flows.lost_runs import close_lost_runs
 from flows.progress import Progress
 from flows.standing_run import Kind, count, stay_under_way
@@ -153,8 +154,9 @@ async def distribute_daily_quizzes(
         else:
             async with noted_distribution(context, len(due)) as ending:
                 deliveries = ending.deliveries
-                if due:
-                    await _serve_cohorts(context, due, None if ignore_hour else at, deliveries)
+                with announced_distribution(len(due), deliveries):
+                    if due:
+                        await _serve_cohorts(context, due, None if ignore_hour else at, deliveries)
                 ending.was_cancelled = any(one.reason == CANCELLED for one in deliveries)
         counts = count_outcomes(deliveries)
         await naming

@@ -47,6 +47,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 
 from domain.processes import service_environment
 from domain.settings import Settings
+from flows.automations import register_automations
 from observability.states import redact_states
 
 logger = logging.getLogger(__name__)
@@ -129,6 +130,7 @@ async def restore_deployments(settings: Settings) -> None:
     if known.isdisjoint(wanted.name for wanted in _wanted(settings)):
         logger.warning("the Prefect server knows none of the deployments: they are registered again")
         await register_deployments(settings)
+        await register_automations(settings)
 
 
 async def _register(client: PrefectClient, pool: str, wanted: _Wanted) -> str:

@@ -17,6 +17,7 @@ from dev.benchmarks import (
     crowd,
     distribution,
     feedback,
+    growth,
     large,
     memory,
     pauses,
@@ -49,7 +50,7 @@ class Benchmark(Protocol):
 
 
 _MODULES: tuple[Benchmark, ...] = (
-    *(webhook, feedback, distribution, large, crowd, size, memory, runs, pauses, sandbox, transport),
+    *(webhook, feedback, distribution, large, crowd, size, memory, runs, growth, pauses, sandbox, transport),
 )
 BENCHMARKS = {str(module.__name__).rpartition(".")[2]: module for module in _MODULES}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psutil
 import pytest
 from pydantic import SecretStr
 
@@ -154,17 +155,13 @@ async def test_a_backup_that_is_killed_leaves_the_older_ones_and_no_program(
     assert settings.backup_dir
     watcher, locker = await asyncpg.connect(url), await asyncpg.connect(url)
     await locker.execute("BEGIN; LOCK TABLE learners IN ACCESS EXCLUSIVE MODE")  # pg_dump waits for it
-    asking = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_dump' AND datname = current_database()"
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_dump' AND wait_event_type = 'Lock'"
     with running_role(settings, tmp_path, [MAIN, "backup"]) as role:
-        await until(lambda: watcher.fetchval(f"{asking} AND wait_event_type = 'Lock'"))
+        await until(lambda: watcher.fetchval(f"{waiting} AND datname = current_database()"))
         assert any(name.endswith(folder.PARTIAL) for name in files(settings))
+        [dumping] = psutil.Process(role.process.pid).children()
         role.process.send_signal(signal.SIGKILL)
-
-        async def ended() -> bool:
-            return not await watcher.fetchval(asking)
-
-        assert wait_for(lambda: role.process.poll() is not None)
-        await until(ended)
+        wait_for(lambda: not dumping.is_running() or dumping.status() == psutil.STATUS_ZOMBIE)
     await locker.close()
     await watcher.close()
 
