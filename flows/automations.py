@@ -31,6 +31,8 @@ _ANY_RUN = {"prefect.resource.id": "prefect.flow-run.*"}
 
 _FINGERPRINT = re.compile(r"\[service ([0-9a-f]{12})\]$")
 
+_OF_OPERATORS = ("enabled", "tags", "actions_on_trigger", "actions_on_resolve")
+
 FAILED = "quiz: distribution failed"
 LATE = "quiz: distribution late"
 NO_WORKER = "quiz: no Prefect worker"

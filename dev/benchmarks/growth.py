@@ -33,7 +33,7 @@ DAY_DISTRIBUTIONS = 96
 
 KILOBYTE, MEGABYTE = 1000, 1_000_000
 _SIZE = "SELECT pg_database_size(current_database())"
-_TABLES = "SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relkind = 'r' ORDER BY 2 DESC LIMIT $1"
+_TABLES = "SELECT relname, pg_total_relation_size(relid) FROM pg_stat_user_tables ORDER BY 2 DESC LIMIT $1"
 _DUE = "UPDATE learners SET next_daily_at = now() - interval '1 minute'"
 _GRADED = "SELECT count(*) FROM answers"
 

@@ -66,7 +66,7 @@ def _lines(status: Status, settings: Settings) -> list[tuple[str, str]]:
     rows, prefect = status.rows, status.prefect
     lines = [("version", VERSION)]
     if rows:
-        lines += [*_lines_of_state(rows.state), ("backup", _describe_backups(rows.state.backups, settings))]
+        lines += [*_lines_of_state(rows.state), ("backup", describe_backups(rows.state.backups, settings))]
         facts, size = rows.facts, f"{rows.facts.size_bytes / MEGABYTE:.0f} MB"
         model = _describe_model(rows.model) if rows.model else "none; OPENAI_API_KEY is not set"
         postgres = f"{facts.version}, {size}, {facts.connections} of {facts.max_connections} connections"
@@ -123,7 +123,8 @@ def _describe_distribution(one: Distribution | None) -> str:
     return f"{_moment(one.begun_at)} {one.state}{took}: {one.due} due, {one.sent} sent{told}"
 
 
-def _describe_backups(backups: BackupSummary, settings: Settings) -> str:
+def describe_backups(backups: BackupSummary, settings: Settings) -> str:
+    """Return what the line on backups says."""
     verified, latest = backups.verified, backups.latest
     told = "none is scheduled; BACKUP_DIR is not set" if settings.backup_dir is None else "none was verified yet"
     if verified and verified.ended_at:

@@ -16,6 +16,7 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import WorkPoolStatus
 from prefect.events.schemas.automations import Automation, AutomationCore
+from prefect.states import Scheduled
 
 from domain.errors import StorageUnavailableError
 from domain.settings import Settings

@@ -134,6 +134,27 @@ async def test_a_database_that_an_upgrade_awaits_is_backed_up_as_it_is(settings:
     assert "backups" not in await count_rows(url)
 
 
+@pytest.mark.prefect
+async def test_the_flow_runs_the_command_and_tells_its_outcome(
+    settings: Settings, prefect_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.backup import back_up  # with Prefect, it takes two seconds
+
+    assert prefect_url
+    for name, value in environment_of(settings).items():
+        monkeypatch.setenv(name, value)
+    state = await back_up(return_state=True)
+    assert state.is_completed(), state.message
+    assert str(state.message).startswith("verified quiz-20")
+    assert len(files(settings)) == 2
+
+    (tmp_path / "no-folder").touch()
+    monkeypatch.setenv("BACKUP_DIR", str(tmp_path / "no-folder"))
+    state = await back_up(return_state=True)
+    assert state.is_failed()
+    assert "no-folder cannot be used (File exists); set BACKUP_DIR" in str(state.message)
+
+
 # ---------------------------------------------------------------- failures leave the older ones
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 import httpx
@@ -13,13 +14,22 @@ from prefect import flow, get_client
 from prefect.states import Scheduled
 from pydantic import SecretStr
 
-from domain.ids import BotId
-from domain.service_state import DistributionCounts, DistributionState, Role, ServiceState
+from domain.ids import BackupId, BotId
+from domain.service_state import (
+    Backup,
+    BackupState,
+    BackupSummary,
+    DistributionCounts,
+    DistributionState,
+    Role,
+    ServiceState,
+)
 from domain.settings import Settings
 from domain.version import VERSION
 from repository import Repository
-from roles.status.facts import RedisFacts, Rows, Status, gather_status, judge
+from roles.status.facts import RedisFacts, Rows, Status, gather_status, judge, judge_backups
 from roles.status.prefect_facts import FLOW, PrefectFacts
+from roles.status.screen import describe_backups
 from storage.service_store import DatabaseFacts
 from tests.integration.test_cli import run
 from tests.support.factories import BOT_ID, TOKEN, some_id
@@ -86,6 +96,7 @@ async def test_status_is_one_screen_and_0_when_nothing_is_wrong(
         f"{BOT_ID} accepted",
         "next distribution 20",
         "none; OPENAI_API_KEY is not set",
+        "none is scheduled; BACKUP_DIR is not set",
         "✓ nothing is wrong",
     ):
         assert told in output
@@ -190,6 +201,24 @@ async def test_what_the_answers_mean(repository: Repository) -> None:
         "no run of distribute_daily_quizzes is scheduled",
         "1 updates wait, the oldest for 5 min",
     ]
+
+
+async def test_backups_are_judged_by_the_age_of_the_last_verified_one() -> None:
+    at = datetime(2026, 11, 30, 3, 27, tzinfo=UTC)
+    fields = {"file": "quiz-1.dump", "begun_at": at, "ended_at": at + timedelta(seconds=8), "differences": 0}
+    verified = Backup(id=BackupId(1), state=BackupState.VERIFIED, reason=None, size_bytes=12_300_000, **fields)
+    failed = Backup(id=BackupId(2), state=BackupState.FAILED, reason="No space left", size_bytes=None, **fields)
+    backups = BackupSummary(49 * 3600.0, failed, verified)
+    scheduled = Settings(_env_file=None, backup_dir=Path("/backups"))
+    [problem] = judge_backups(backups, scheduled)
+    assert problem.what == "there has been no verified backup for 2 d 1 h; the last one failed: No space left"
+    assert judge_backups(BackupSummary(47 * 3600.0), scheduled) == []
+    assert judge_backups(backups, Settings(_env_file=None)) == []  # none is scheduled
+    assert describe_backups(backups, scheduled) == (
+        "2026-11-30 03:27 UTC verified in 8 s: 12.3 MB; 2026-11-30 03:27 UTC failed: No space left"
+    )
+    assert describe_backups(BackupSummary(0), scheduled) == "none was verified yet"
+    assert describe_backups(BackupSummary(0), Settings(_env_file=None)) == "none is scheduled; BACKUP_DIR is not set"
 
 
 # ---------------------------------------------------------------- doctor

@@ -44,6 +44,11 @@ DEFAULTS: dict[str, object] = {
     "min_cohort_size": 300,
     "distribution_interval_minutes": 15,
     "daily_overdue_minutes": 60,
+    "prefect_notification_block": None,
+    "backup_dir": None,
+    "backup_database_url": None,
+    "backup_interval_hours": 24,
+    "backups_kept": 7,
     "openai_api_key": None,
     "openai_base_url": "https://api.openai.com/v1",
     "openai_model": "gpt-5-mini",
@@ -424,7 +429,8 @@ def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.Monke
         for number, name in enumerate(secret_names, 1)
     }
     shown["redis_url"] = "redis://hidden-host"
-    shown["database_url"] = shown["database_replica_url"] = "postgresql://hidden-user:hidden-password@hidden-host/quiz"
+    databases = [name for name in secret_names if "database" in name]
+    shown |= dict.fromkeys(databases, "postgresql://hidden-user:hidden-password@hidden-host/quiz")
     set_variables(monkeypatch, **{name.upper(): value for name, value in shown.items()})
     settings = load_settings()
     for name in secret_names:

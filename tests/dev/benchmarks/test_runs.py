@@ -189,3 +189,12 @@ def test_a_benchmark_that_is_not_there_is_refused(folder: Path) -> None:
     printed, _ = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 2
     assert "there is no benchmark speed" in printed
+
+
+@pytest.mark.prefect
+def test_what_happens_makes_the_database_of_prefect_grow(folder: Path) -> None:
+    result = run(folder, "growth")
+    assert result["distribution"]["learners"] == result["alone"]["answers"] + result["together"]["answers"]
+    assert result["total_bytes"] > sum(result["tables"].values()) > 0
+    assert all(isinstance(result[name]["bytes"], int) for name in ("idle", "alone", "together", "empty"))
+    assert left_behind(folder) == []

@@ -126,6 +126,17 @@ def test_prefect_forgets_learners_within_the_few_days_that_privacy_promises() ->
     assert "flow_runs" in deployed["PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED"].split(",")
 
 
+@pytest.mark.parametrize(
+    "place", ["docker-compose.yml", "DEPLOYMENT.md", "deploy/kubernetes/base/kustomization.yaml", ".env.example"]
+)
+def test_a_prefect_server_keeps_as_much_wherever_it_is_started(place: str) -> None:
+    text = (ROOT / place).read_text(encoding="utf-8")
+    local = servers.prefect_environment("", 4200, ROOT)
+    for name in ("PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED", "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD"):
+        given = set(re.findall(rf"\b{name}(?:=|: )(?:\$\{{{name}:-)?([a-z_0-9,]+)", text))
+        assert given == {local[name]} or (place == ".env.example" and "RETENTION" not in name)
+
+
 def test_nothing_but_the_webhook_and_the_prefect_ui_is_published() -> None:
     published = {name: service["ports"] for name, service in compose.services().items() if "ports" in service}
     assert published == {"quiz-bot": ["127.0.0.1:8080:8080"], "prefect-server": ["127.0.0.1:4200:4200"]}
