@@ -178,7 +178,7 @@ async def test_an_automation_that_an_operator_edited_is_left_alone(settings: Set
     await register_automations(settings)
     [failed] = await read(FAILED)
     trigger = failed.trigger.model_copy(update={"threshold": 3, "within": timedelta(minutes=30)})
-    edited = AutomationCore(**failed.model_dump(exclude={"id"}) | {"trigger": trigger})
+    edited = AutomationCore(**failed.model_dump(exclude={"id", "owner_resource"}) | {"trigger": trigger})
     async with get_client() as client:
         await client.update_automation(failed.id, edited)
     block = await make_block("http://127.0.0.1:9")
