@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,6 +29,7 @@ from flows.events import BEGUN, ENDED
 from local import servers
 from prefect_flows import distribute_daily_quizzes
 from tests.support.factories import some_id
+from tests.support.roles import ROOT
 from tests.support.serving import serving
 from tests.support.waiting import WAIT_SECONDS, until
 from wiring import open_runtime
@@ -216,3 +220,26 @@ async def test_a_distribution_tells_of_its_beginning_and_its_end(settings: Setti
 
         [one] = await until(found)
         assert one["payload"] == payload
+
+
+BEGIN_AND_END = """
+from flows.events import announced_distribution
+with announced_distribution(1, []):
+    print("served")
+"""
+
+
+async def test_a_server_that_is_away_keeps_no_run_from_its_end() -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "PREFECT_API_URL": "http://127.0.0.1:9/api",
+        "PREFECT__RUNTIME__FLOW_RUN__ID": "0197f8a2-0000-7000-8000-000000000001",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", BEGIN_AND_END, env=environment, stdout=PIPE, stderr=PIPE
+    )
+    async with asyncio.timeout(WAIT_SECONDS):
+        output, errors = await process.communicate()
+    assert (process.returncode, output) == (0, b"served\n")
+    assert b"Unable to connect" in errors  # it was tried
