@@ -40,7 +40,7 @@ FLOWS = {
     "refill": "refill_question_bank",
     "backup": "back_up",
 }
-SCHEDULED = ("daily", "hourly", "refill", "backup")
+SCHEDULED = ("daily", "hourly", "refill")
 
 
 class Operator:
@@ -97,7 +97,6 @@ def settings(settings: Settings, prefect_url: str) -> Settings:
             "openai_api_key": SecretStr("sk-planted-key-of-the-operator-0001"),
             "openai_base_url": "http://127.0.0.1:9/v1",
             "llm_stock_per_cell": 0,
-            "backup_dir": Path("/backups"),
         }
     )
 
@@ -190,6 +189,15 @@ async def test_refills_are_scheduled_only_while_there_is_a_key(operator: Operato
 
     await asyncio.gather(*(register_deployments(settings) for _ in range(3)))  # three Prefect workers start at once
     assert [one["slug"] for one in await operator.schedules("refill")] == [SLUG]
+
+
+async def test_backups_are_scheduled_only_where_there_is_a_folder_for_them(
+    operator: Operator, settings: Settings, tmp_path: Path
+) -> None:
+    assert await operator.schedules("backup") == []
+    for hours, cron in ((6, "27 */6 * * *"), (24, "27 3 * * *")):
+        await register_deployments(settings.model_copy(update={"backup_dir": tmp_path, "backup_interval_hours": hours}))
+        assert [one["schedule"]["cron"] for one in await operator.schedules("backup")] == [cron]
 
 
 # ---------------------------------------------------------------- late runs
