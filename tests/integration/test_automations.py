@@ -78,7 +78,7 @@ async def make_block(url: str) -> str:
     block = CustomWebhookNotificationBlock(
         name=name, url=url, json_data={"subject": "{{subject}}", "body": "{{body}}"}, allow_private_urls=True
     )
-    await block.save(name)  # type: ignore[misc]
+    await block.save(name)
     return f"{block.get_block_type_slug()}/{name}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -205,9 +206,17 @@ async def test_what_the_answers_mean(repository: Repository) -> None:
 
 async def test_backups_are_judged_by_the_age_of_the_last_verified_one() -> None:
     at = datetime(2026, 11, 30, 3, 27, tzinfo=UTC)
-    fields = {"file": "quiz-1.dump", "begun_at": at, "ended_at": at + timedelta(seconds=8), "differences": 0}
-    verified = Backup(id=BackupId(1), state=BackupState.VERIFIED, reason=None, size_bytes=12_300_000, **fields)
-    failed = Backup(id=BackupId(2), state=BackupState.FAILED, reason="No space left", size_bytes=None, **fields)
+    verified = Backup(
+        id=BackupId(1),
+        state=BackupState.VERIFIED,
+        reason=None,
+        file="quiz-1.dump",
+        size_bytes=12_300_000,
+        differences=0,
+        begun_at=at,
+        ended_at=at + timedelta(seconds=8),
+    )
+    failed = replace(verified, id=BackupId(2), state=BackupState.FAILED, reason="No space left")
     backups = BackupSummary(49 * 3600.0, failed, verified)
     scheduled = Settings(_env_file=None, backup_dir=Path("/backups"))
     [problem] = judge_backups(backups, scheduled)
