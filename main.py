@@ -24,6 +24,7 @@ from domain.settings import Settings, find_foreign_ports, load_settings
 from domain.version import VERSION
 from observability.gc_freeze import freeze_startup_objects
 from observability.logs import one_line, set_up_logs
+from roles.control.arguments import add_arguments
 from roles.questions.arguments import add_commands
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,10 @@ ROLES = {
     "doctor": "check settings, servers, rights, webhook, clock and disk before the first start",
     "backup": "dump the database into BACKUP_DIR, verify the dump by restoring it elsewhere, keep the newest",
     "restore": "restore a backup into an empty database",
+    "pause": "send no quizzes and announcements, of all bots or one, until `resume`; answers are still graded",
+    "resume": "end a pause: what waits goes out",
+    "learner": "show a learner, pause their daily quizzes, or erase them",
+    "announce": "send a text to all learners or some, at most once each, behind quizzes",
     "replay": "work every stored answer out again, and list what differs; changes nothing",
 }
 STARTS = "version %s starts"
@@ -106,6 +111,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
             role.add_argument("file", type=Path, help="a dump that `backup` made")
         if name == "questions":
             add_commands(role)
+        add_arguments(name, role)
     roles.add_parser("flow")  # started by the role `prefect` for each run, so it is not listed
     parser.set_defaults(role="all")
     return parser.parse_args(arguments)
@@ -141,6 +147,12 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
 
             backing_up = options.role == "backup"
             return asyncio.run(run_backup(settings) if backing_up else run_restore(settings, options.file))
+        case "pause" | "resume" | "learner" | "announce":
+            from roles.control.commands import run_control  # noqa: PLC0415
+
+            if options.role == "announce" or (options.role == "learner" and options.action == "erase"):
+                _require_servers(settings, with_redis=True)
+            return run_control(options, settings)
         case _:
             return _run_command(options, settings)
 

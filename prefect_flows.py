@@ -19,6 +19,7 @@ from prefect import flow, runtime, task
 from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.states import Completed
 from pydantic import AwareDatetime, Field
 
 from domain.bank import ReportedQuestion
@@ -141,7 +142,7 @@ async def distribute_daily_quizzes(
         dry_run: only report who is due.
 
     Returns:
-        How many quizzes were sent, skipped and failed.
+        How many quizzes were sent, skipped and failed; during a pause with a message that says so.
     """
     async with run_context() as context:
         at = context.now()
@@ -160,8 +161,12 @@ async def distribute_daily_quizzes(
                 ending.was_cancelled = any(one.reason == CANCELLED for one in deliveries)
         counts = count_outcomes(deliveries)
         await naming
-        await rename_run(f"{name} · dry run, {len(due):,} due" if dry_run else f"{name} · {_describe_counts(counts)}")
+        pauses = await context.repository.list_pauses()
+        outcome = f"{_describe_counts(counts)}{' · paused' if pauses else ''}"
+        await rename_run(f"{name} · dry run, {len(due):,} due" if dry_run else f"{name} · {outcome}")
         await publish_deliveries("daily-distribution", deliveries)
+        if pauses:
+            return Completed(data=counts, message="; ".join(map(str, pauses)))  # type: ignore[return-value]  # Prefect returns what is in it
         return counts
 
 

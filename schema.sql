@@ -12,8 +12,8 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 INSERT INTO schema_migrations (name) VALUES ('0001_proved_questions'), ('0002_adaptation'),
     ('0003_level_difficulties'), ('0004_several_bots'), ('0005_unknown_zones'),
-    ('0006_service_state'), ('0007_question_forms'), ('0008_trace_context'),
-    ('0009_backups') ON CONFLICT DO NOTHING;
+    ('0006_service_state'), ('0007_question_forms'), ('0008_trace_context'), ('0009_backups'),
+    ('0010_pauses_and_announcements') ON CONFLICT DO NOTHING;
 
 -- ---------------------------------------------------------------- catalogue
 
@@ -127,11 +127,13 @@ CREATE TABLE IF NOT EXISTS learners (
     daily_at        time NOT NULL,
     timezone        text NOT NULL,
     topics          text[] NOT NULL DEFAULT '{}',      -- empty: all
-    daily_enabled   boolean NOT NULL DEFAULT true,     -- /stop and /resume
+    daily_enabled   boolean NOT NULL DEFAULT true,     -- /stop and /resume; no announcements without it either
     blocked_at      timestamptz,                       -- Telegram said that nothing reaches them; cleared by /start or an unblock
     next_daily_at   timestamptz NOT NULL,              -- when the next daily quiz is due
     version         integer NOT NULL DEFAULT 0,        -- grows with each grade
-    created_at      timestamptz NOT NULL DEFAULT now()
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    announcements   boolean NOT NULL DEFAULT true,     -- the button under an announcement
+    told_of_pause_at timestamptz                       -- when they last read that quizzes are paused
 );
 
 -- find_due_learners
@@ -386,6 +388,42 @@ CREATE TABLE IF NOT EXISTS backups (
     begun_at    timestamptz NOT NULL DEFAULT now(),
     ended_at    timestamptz
 );
+
+-- ---------------------------------------------------------------- what operators do
+
+-- The latest pause of each bot, and of all bots together.
+CREATE TABLE IF NOT EXISTS pauses (
+    bot_id   bigint PRIMARY KEY,                       -- 0: all of them
+    reason   text,
+    begun_at timestamptz NOT NULL DEFAULT now(),
+    ends_at  timestamptz                               -- null: until an operator resumes
+);
+
+CREATE OR REPLACE VIEW active_pauses AS SELECT * FROM pauses WHERE ends_at IS NULL OR ends_at > now();
+
+CREATE TABLE IF NOT EXISTS announcements (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    text     text NOT NULL,                            -- Telegram's HTML
+    begun_at timestamptz NOT NULL DEFAULT now()        -- when it was last started
+);
+
+-- add_announcement: the same text is the same announcement
+CREATE UNIQUE INDEX IF NOT EXISTS announcements_of_text ON announcements (md5(text));
+
+CREATE TABLE IF NOT EXISTS announced (
+    announcement_id bigint NOT NULL REFERENCES announcements ON DELETE CASCADE,
+    learner_id      bigint NOT NULL REFERENCES learners ON DELETE CASCADE,
+    state           text NOT NULL DEFAULT 'sending' CHECK (state IN
+                        ('sending',                    -- from before Telegram is asked; one that stays so may have arrived
+                         'sent',
+                         'failed')),                   -- Telegram refused it for good, failure says why
+    failure         text,
+    touched_at      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (announcement_id, learner_id)          -- begin_announcing: at most once a learner
+);
+
+-- delete_learner, export_learner
+CREATE INDEX IF NOT EXISTS announced_of_learner ON announced (learner_id);
 
 -- ---------------------------------------------------------------- starter bank
 -- One question of each topic and level, made from question_bank/ by `make seed`; the service loads the whole bank.

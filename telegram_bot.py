@@ -10,11 +10,12 @@ from datetime import UTC, time
 
 from adaptation.ratings import EXPERIENCE_PRIORS, nearest_level
 from bot import keyboards, texts
-from bot.accounts import Accounts
+from bot.accounts import Account, Accounts
 from bot.conversation import Conversation
 from bot.progress import progress_caption
 from bot.progress_picture import send_progress
 from difficulty_adapter import Rules, rules_of
+from domain.announcements import Recipient
 from domain.callbacks import (
     AllTopics,
     AnswerTap,
@@ -31,6 +32,7 @@ from domain.callbacks import (
     OpenSettings,
     ReportButton,
     ReportQuestion,
+    SwitchAnnouncements,
     SwitchDaily,
     ToggleTopic,
 )
@@ -43,7 +45,7 @@ from domain.updates import ClaimedUpdate, UpdateKind
 from observability import tracing
 from quizzes import reports
 from quizzes.context import QuizContext
-from quizzes.delivery import NO_QUESTION, NO_REVIEW, NOT_REGISTERED
+from quizzes.delivery import NO_QUESTION, NO_REVIEW, NOT_REGISTERED, PAUSED
 from quizzes.maintenance import erase_learner
 
 logger = logging.getLogger(__name__)
@@ -65,6 +67,11 @@ class TelegramMessenger:
         keyboard = keyboards.question_keyboard(quiz.id)
         gateway = self._accounts.of(quiz.bot_id).gateway
         return await gateway.send(quiz.learner_id, texts.question_text(quiz), keyboard, priority)
+
+    async def send_announcement(self, recipient: Recipient, text: str) -> None:
+        """Send an announcement, with the button that ends them; see `quizzes.context.Messenger`."""
+        gateway = self._accounts.of(recipient.bot_id).gateway
+        await gateway.send(recipient.learner_id, text, keyboards.announcement_keyboard(), Priority.BROADCAST)
 
     async def send_feedback(self, quiz: Quiz, grade: Grade) -> None:
         """Turn the question's own message into its feedback; see `quizzes.context.Messenger`."""
@@ -111,18 +118,29 @@ async def explain_missing(
 async def _explain_one(
     context: QuizContext, accounts: Accounts, asked: Mapping[LearnerId, BotId], delivery: Delivery
 ) -> None:
+    account = accounts.of(asked[delivery.learner_id])
+    if delivery.reason == PAUSED:
+        async with _noting_unreachable(context, delivery.learner_id, account.id):
+            await _tell_of_pause(context, account, delivery.learner_id)
+        return
     text, keyboard = _EXPLANATIONS.get(delivery.reason), None
     if delivery.reason == NO_REVIEW and (learner := await context.repository.get_user_state(delivery.learner_id)):
         waiting = await context.repository.count_reviews(learner.id, context.now())
         text, keyboard = texts.no_review_text(waiting, learner), keyboards.next_keyboard()
     if text:
-        account = accounts.of(asked[delivery.learner_id])
         with tracing.step("explain", delivery.learner_id):
             async with _noting_unreachable(context, delivery.learner_id, account.id):
                 await account.gateway.send(delivery.learner_id, text, keyboard)
 
 
 _EXPLANATIONS = {NOT_REGISTERED: texts.NOT_REGISTERED, NO_QUESTION: texts.NO_QUESTION}
+
+
+async def _tell_of_pause(context: QuizContext, account: Account, learner_id: LearnerId) -> None:
+    """Say that quizzes are paused, once in each pause; nothing where they are not."""
+    if await context.repository.is_pause_news(learner_id):
+        await account.gateway.send(learner_id, texts.PAUSED_TEXT)
+        await context.repository.note_told_of_pause(learner_id)
 
 
 @asynccontextmanager
@@ -157,8 +175,10 @@ async def _handle(context: QuizContext, conversation: Conversation, update: Clai
             await context.repository.set_blocked(update.learner_id, update.bot_id, blocked=blocked)
         case UpdateKind.COMMAND:
             await _handle_command(conversation)
+            await _tell_of_pause(context, conversation.account, update.learner_id)
         case UpdateKind.TEXT:
             await conversation.reply(texts.UNKNOWN_TEXT)
+            await _tell_of_pause(context, conversation.account, update.learner_id)
         case UpdateKind.TAP:
             await _handle_tap(conversation)
 
@@ -286,6 +306,9 @@ async def _act(conversation: Conversation, learner: Learner, callback: Callback)
             await conversation.edit_or_reply(texts.ZONE_PAGE, keyboard)
         case MoveHere():
             await conversation.move_here()
+        case SwitchAnnouncements(enabled):
+            await conversation.context.repository.set_announcements(learner.id, enabled=enabled)
+            await conversation.change_keyboard(keyboards.announcement_keyboard(enabled=enabled))
         case ConfirmErase(confirmed):
             await _erase(conversation, confirmed=confirmed)
         case ReportButton():

@@ -25,6 +25,7 @@ from domain.callbacks import (
     OpenReport,
     OpenSettings,
     ReportQuestion,
+    SwitchAnnouncements,
     SwitchDaily,
     ToggleTopic,
 )
@@ -95,6 +96,12 @@ def report_keyboard(quiz_id: QuizId, reported: ReportReason | None = None) -> In
     )
     back = _button("‹ Back", CloseReport(quiz_id, reported or ""))
     return _keyboard([_button(NEXT, NextQuestion())], *reasons, [back])
+
+
+def announcement_keyboard(*, enabled: bool = True) -> InlineKeyboardMarkup:
+    """Return the button under an announcement, by which a learner gets no more of them, or does again."""
+    label = "🔕 No more announcements" if enabled else "🔔 Announcements are off: switch on"
+    return _keyboard([_button(label, SwitchAnnouncements(enabled=not enabled))])
 
 
 def erase_keyboard() -> InlineKeyboardMarkup:

@@ -244,6 +244,7 @@ PRIVACY_TEXT = (
     "• Your Telegram user id, a number. No name, no username, nothing that you write.\n"
     "• Your settings, your level, the questions you got, your answers to them, and when those you missed come back.\n"
     "• Which questions you reported, and why.\n"
+    "• Which announcements you were sent, for 90 days.\n"
     "• The logs of the service's runs name your number for a few days.\n\n"
     "It serves to choose your questions and is shared with nobody. /export gives you all of it as a file, "
     "/erase deletes all of it, /stop only ends the daily quizzes."
@@ -257,6 +258,10 @@ ERASED_TEXT = "Everything about you is deleted. /start begins anew whenever you 
 ERASE_CANCELLED = "Nothing was deleted."
 STOPPED_TEXT = (
     "Daily quizzes are off. /quiz still gets you a question whenever you like; /resume brings the daily ones back."
+)
+PAUSED_TEXT = (
+    "⏸ Quizzes are paused for a while. Nothing is lost: your answers count, and your next question comes by itself "
+    "once they go on."
 )
 UNKNOWN_TEXT = "I only understand buttons and commands. Try /quiz for a question or /help for everything else."
 NOT_REGISTERED = "I don't know you yet, or you erased everything. /start begins."

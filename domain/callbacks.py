@@ -187,6 +187,14 @@ class SwitchDaily(Callback):
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchAnnouncements(Callback):
+    """Switches announcements on or off, under one of them."""
+
+    prefix: ClassVar[str] = "an"
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MoveHere(Callback):
     """Lets the learner's questions come through the bot under whose message it stands."""
 
@@ -255,6 +263,7 @@ _KINDS: tuple[type[Callback], ...] = (
     ToggleTopic,
     AllTopics,
     SwitchDaily,
+    SwitchAnnouncements,
     MoveHere,
     ConfirmErase,
     OpenReport,

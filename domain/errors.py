@@ -97,6 +97,14 @@ class QuestionRetiredError(QuizServiceError):
     """The question is gone from the bank's files, and comes back only with them."""
 
 
+class UnknownLearnerError(QuizServiceError):
+    """There is no such learner."""
+
+
+class AnnouncementError(QuizServiceError):
+    """Telegram would not take the announcement."""
+
+
 class ExportError(QuizServiceError):
     """The questions cannot be written there."""
 

@@ -19,5 +19,6 @@ GenerationId = NewType("GenerationId", int)
 BotId = NewType("BotId", int)
 DistributionId = NewType("DistributionId", int)
 BackupId = NewType("BackupId", int)
+AnnouncementId = NewType("AnnouncementId", int)
 UpdateRow = NewType("UpdateRow", int)
 """The row of a received update, not Telegram's own update id."""

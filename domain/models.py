@@ -226,12 +226,24 @@ class DailyResult:
     """Whether they want daily quizzes."""
     is_due: bool
     """Whether they still are: no quiz was made for them."""
+    is_paused: bool
+    """Whether their bot is."""
     quiz_id: QuizId | None
     """None, as all that follows, if none was made or sent since they were due."""
     state: QuizState | None
     failure: str | None
     topic: Topic | None
     level: Level | None
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a learner did so far."""
+
+    answers: int = 0
+    correct: int = 0
+    last_at: datetime | None = None
+    """When they last wrote or tapped, as far as is known: handled updates are forgotten after some days."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from domain.ids import BackupId, BotId, DistributionId
@@ -134,6 +134,33 @@ class BackupSummary:
     """The last that was verified."""
 
 
+ALL_BOTS = BotId(0)
+"""In place of a bot's id: all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """An operator's: nothing is sent but replies and feedback."""
+
+    bot_id: BotId
+    """`ALL_BOTS` for all of them."""
+    reason: str | None
+    begun_at: datetime
+    ends_at: datetime | None
+    """None: when an operator resumes."""
+
+    def holds_for(self, bot_id: BotId) -> bool:
+        """Return whether a bot is paused by it."""
+        return self.bot_id in {ALL_BOTS, bot_id}
+
+    def __str__(self) -> str:
+        """Return it in one line, for operators."""
+        whose = "all bots are" if self.bot_id == ALL_BOTS else f"bot {self.bot_id} is"
+        until = f" until {self.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if self.ends_at else ""
+        line = f"{whose} paused since {self.begun_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC{until}"
+        return f"{line}: {self.reason}" if self.reason else line
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceState:
     """All of it, read by several statements right after one another."""
@@ -152,6 +179,8 @@ class ServiceState:
     """The one with anybody due that ended last."""
     today: DistributionSum
     backups: BackupSummary
+    pauses: tuple[Pause, ...] = ()
+    """Those that hold now."""
 
     def count_alive(self, role: Role) -> int:
         """Return how many processes of a role are alive."""

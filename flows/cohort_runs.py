@@ -33,7 +33,7 @@ from flows.progress import Progress, is_run_cancelled
 from flows.work_pool import COHORT_QUEUE, cohorts_each
 from observability.logs import redact
 from quizzes.context import QuizContext
-from quizzes.delivery import HAD_ALREADY, NO_QUESTION, NOT_REGISTERED, OPTED_OUT, UNREACHABLE, WILL_RETRY
+from quizzes.delivery import HAD_ALREADY, NO_QUESTION, NOT_REGISTERED, OPTED_OUT, PAUSED, UNREACHABLE, WILL_RETRY
 
 logger = logging.getLogger(__name__)
 
@@ -261,6 +261,8 @@ def _unserved(result: DailyResult, *, was_cancelled: bool) -> Delivery:
     """Return the line about a learner whom a run left that ended as it should."""
     if was_cancelled:
         return Delivery(result.learner_id, Outcome.SKIPPED, CANCELLED)
+    if result.is_paused:
+        return Delivery(result.learner_id, Outcome.SKIPPED, PAUSED, result.topic, result.level, result.quiz_id)
     if result.quiz_id is None:
         return Delivery(result.learner_id, Outcome.FAILED, NO_QUESTION)
     return Delivery(

@@ -18,15 +18,16 @@ PROGRESS_SECONDS = 2.0
 
 
 class Progress:
-    """A distribution's progress bar in the UI, and whether its run was cancelled; neither keeps anybody waiting.
+    """A run's progress bar in the UI, and whether its run was cancelled; neither keeps anybody waiting.
 
     Prefect does not tell a run in its own process that an operator cancelled it: both are looked after every few
     seconds, in the background, from ``async with`` to its end.
     """
 
-    def __init__(self, total: int) -> None:
-        """Take how many learners make a hundred per cent."""
+    def __init__(self, total: int, key: str = "daily-progress", what: str = "Daily quizzes for") -> None:
+        """Take how many learners make a hundred per cent, the artifact's key, and what they get."""
         self.is_cancelled = False
+        self._key, self._what = key, what
         self._total = total
         self._done = self._elsewhere = 0
         self._ended = asyncio.Event()
@@ -51,9 +52,9 @@ class Progress:
         self._elsewhere = done
 
     async def _show(self) -> None:
-        artifact_id = await _make_bar(f"Daily quizzes for {count_learners(self._total)}")
+        artifact_id = await _make_bar(self._key, f"{self._what} {count_learners(self._total)}")
         while not await self._ends_within(PROGRESS_SECONDS):
-            await move_bar(artifact_id, 100 * (self._done + self._elsewhere) / self._total)
+            await move_bar(artifact_id, 100 * (self._done + self._elsewhere) / max(self._total, 1))
             self.is_cancelled = self.is_cancelled or await is_run_cancelled(runtime.flow_run.id)
         await move_bar(artifact_id, 100.0)
 
@@ -72,9 +73,9 @@ async def is_run_cancelled(run_id: str | None) -> bool:
     return False
 
 
-async def _make_bar(description: str) -> UUID | None:
+async def _make_bar(key: str, description: str) -> UUID | None:
     with contextlib.suppress(Exception):  # without a bar, learners get their quizzes all the same
-        return await acreate_progress_artifact(0.0, key="daily-progress", description=description)
+        return await acreate_progress_artifact(0.0, key=key, description=description)
     return None
 
 

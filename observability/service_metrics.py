@@ -104,6 +104,7 @@ def _gauges() -> dict[str, GaugeMetricFamily]:
         ("quiz_daily_unsent", "Daily quizzes that are due and not sent, counted to some ten thousand", "bot"),
         ("quiz_daily_oldest_seconds", "Since the oldest of these was due", "bot"),
         ("quiz_daily_overdue_after_seconds", "At which age of the oldest one a daily quiz counts as overdue", ""),
+        ("quiz_paused", "1 while an operator has paused a bot, or all of them", "bot"),
         (
             "quiz_quizzes_failed_today",
             "Quizzes given up since midnight UTC, but for learners who blocked the bot; counted to ten thousand",
@@ -147,6 +148,8 @@ def _fill(
     for backlog in state.backlogs:
         put("quiz_daily_unsent", backlog.unsent, str(backlog.bot_id))
         put("quiz_daily_oldest_seconds", backlog.oldest_seconds, str(backlog.bot_id))
+        is_paused = any(pause.holds_for(backlog.bot_id) for pause in state.pauses)
+        put("quiz_paused", is_paused, str(backlog.bot_id))
     put("quiz_daily_overdue_after_seconds", overdue_seconds)
     put("quiz_quizzes_failed_today", state.failed_today)
     if state.latest:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
+from domain.announcements import Recipient
 from domain.catalog import Priority
 from domain.ids import BotId, LearnerId
 from domain.models import Grade, Quiz
@@ -30,6 +31,21 @@ class Messenger(Protocol):
             LearnerUnreachableError: the learner blocked the bot or is gone.
             RateLimitedError: the chat takes no message for a while.
             TelegramUnavailableError: no answer came.
+            TelegramError: Telegram refused it for good.
+        """
+
+    async def send_announcement(self, recipient: Recipient, text: str) -> None:
+        """Send an announcement at a broadcast's pace.
+
+        Args:
+            text: Telegram's HTML.
+
+        Raises:
+            BotRefusedError: Telegram refuses the learner's bot; nothing was sent.
+            UnknownBotError: the service has no token for it; nothing was sent.
+            LearnerUnreachableError: the learner blocked the bot or is gone.
+            RateLimitedError: the chat takes no message for a while; nothing was sent.
+            TelegramUnavailableError: no answer came, so it may or may not have been sent.
             TelegramError: Telegram refused it for good.
         """
 

@@ -43,6 +43,7 @@ HAD_ALREADY = "had today's quiz already"
 NOT_DUE = "is not due any more"
 NO_QUESTION = "no question for their level and topics"
 NO_REVIEW = "nothing to review"
+PAUSED = "quizzes are paused"
 TAKEN = "is being sent already, or answered"
 
 WILL_RETRY = "(will be tried again)"
@@ -209,11 +210,20 @@ async def deliver_quizzes(
         await _run_senders(sender, min(SENDERS, len(quizzes)))
     finally:
         await rows.close()
-    deliveries += [make_delivery(quiz, Outcome.SKIPPED, TAKEN) for quiz in rows.left_alone]
+    deliveries += await _explain_left(context, rows.left_alone)
     for refusal, held in rows.held.items():
         deliveries += [_wait_for_bot(quiz, refusal) for quiz in held]
         await context.repository.return_quizzes([quiz.id for quiz in held], refusal, QuizState.PENDING)
     return deliveries
+
+
+async def _explain_left(context: QuizContext, quizzes: Sequence[Quiz]) -> list[Delivery]:
+    """Return the lines of quizzes that were not taken for sending: others have them, or their bot is paused."""
+    pauses = await context.repository.list_pauses() if quizzes else ()
+    return [
+        make_delivery(quiz, Outcome.SKIPPED, PAUSED if any(one.holds_for(quiz.bot_id) for one in pauses) else TAKEN)
+        for quiz in quizzes
+    ]
 
 
 async def _run_senders(sender: Callable[[], Coroutine[None, None, None]], count: int) -> None:

@@ -73,7 +73,7 @@ async def finish_answers(context: QuizContext) -> tuple[int, int]:
 
 async def find_stalled(context: QuizContext) -> list[QuizId]:
     """Return a batch of quizzes that were made and not sent; those of bots that cannot send are passed over."""
-    bots = _accepted_bots(context)
+    bots = await find_sending_bots(context)
     if bots == []:
         return []
     stalled = await context.repository.find_stalled_quizzes(STALLED_AFTER, RECOVERED_AT_ONCE)
@@ -88,6 +88,12 @@ async def send_stalled(context: QuizContext, quiz_ids: Sequence[QuizId]) -> int:
         return 0
     deliveries = await deliver_quizzes(context, quiz_ids, Priority.BROADCAST, stalled_for=STALLED_AFTER)
     return sum(delivery.outcome is Outcome.SENT for delivery in deliveries)
+
+
+async def find_sending_bots(context: QuizContext) -> list[BotId] | None:
+    """Return the bots that Telegram accepts and nobody has paused; None where the settings name none."""
+    accepted, pauses = _accepted_bots(context), await context.repository.list_pauses()
+    return accepted and [bot_id for bot_id in accepted if not any(pause.holds_for(bot_id) for pause in pauses)]
 
 
 def _accepted_bots(context: QuizContext) -> list[BotId] | None:
@@ -105,5 +111,6 @@ async def run_upkeep(context: QuizContext) -> UpkeepReport:
     purged = await context.repository.delete_old_updates(timedelta(days=context.settings.updates_kept_days))
     await context.repository.delete_old_heartbeats()
     await context.repository.delete_old_distributions()
+    await context.repository.delete_old_announcements()
     quarantined = await reports.quarantine_reported(context)
     return UpkeepReport(expired, purged, sent, graded, feedback, len(quarantined))

@@ -53,7 +53,7 @@ class SendingRows:
     ) -> None:
         """Take the quizzes; the rest is as in `Repository.begin_sending`."""
         self.left_alone: list[Quiz] = []
-        """Those that are not to be sent: answered, or taken by others."""
+        """Those that are not to be sent: answered, taken by others, or of a bot that is paused."""
         self.held: dict[str, list[Quiz]] = {}
         """Those that were not begun, since Telegram refuses their bot, by what it says."""
         self._repository = context.repository

@@ -61,6 +61,15 @@ async def find_problems(connections: Connections, pollers: Sequence[Poller] = ()
     return [redact(problem) for problem in problems]
 
 
+async def find_pauses(connections: Connections) -> tuple[str, ...]:
+    """Return what operators have paused, one line each: that is no problem, but whoever looks should know."""
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            return tuple(str(pause) for pause in await connections.repository.list_pauses())
+    except (StorageUnavailableError, TimeoutError):
+        return ()  # which the problems say
+
+
 def describe_problems(state: ServiceState, settings: Settings, own: Role | None = None) -> list[Problem]:
     """Return what is wrong with the service by its rows."""
     missing = [

@@ -30,7 +30,7 @@ from observability.logs import register_secret
 from roles.header_limit import HeaderLimitProtocol
 from roles.intake import UpdateIntake, callback_answer
 from roles.polling import make_poller, receive_updates
-from roles.readiness import check_process, find_problems, make_metrics, wrong_role
+from roles.readiness import check_process, find_pauses, find_problems, make_metrics, wrong_role
 from roles.webhook_registration import PATH, SECRET_HEADER, set_webhook, webhook_secret
 from wiring import open_connections, send_heartbeats
 
@@ -110,14 +110,17 @@ def create_app(settings: Settings) -> FastAPI:
 
 async def _answer_ready(app: FastAPI, role: str | None) -> JSONResponse:
     """Say whether the service as a whole is ready or, for a probe that names this role, whether this process is."""
+    pauses: tuple[str, ...] = ()
     match role:
         case None:
+            pauses = await find_pauses(app.state.connections)
             problems = await find_problems(app.state.connections, app.state.pollers, Role.BOT)
         case Role.BOT:
             problems = await check_process(app.state.connections.repository)
         case _:
             return JSONResponse({"ready": False, "problems": [wrong_role(Role.BOT)]}, 400)
-    return JSONResponse({"ready": not problems, "problems": problems}, 503 if problems else 200)
+    told: dict[str, object] = {"ready": not problems, "problems": problems}
+    return JSONResponse(told | ({"paused": pauses} if pauses else {}), 503 if problems else 200)
 
 
 async def _read_body(request: Request) -> bytes | None:

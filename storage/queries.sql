@@ -160,10 +160,12 @@ UPDATE learners SET timezone = known_zone($2), next_daily_at = next_local_time($
 UPDATE learners SET topics = $2 WHERE id = $1 RETURNING *;
 
 -- name: find_due_learners
--- Who is to get the daily quiz by now from some bots or from all, in the order in which they became due.
+-- Who is to get the daily quiz by now from some bots or from all, in the order in which they became due. Learners of a
+-- bot that is paused stay due.
 SELECT id FROM learners
 WHERE daily_enabled AND blocked_at IS NULL AND next_daily_at <= $1 AND ($4::bigint[] IS NULL OR bot_id = ANY($4))
   AND ($2::bigint[] IS NULL OR id = ANY($2))
+  AND NOT EXISTS (SELECT FROM active_pauses p WHERE p.bot_id IN (0, learners.bot_id))
 ORDER BY next_daily_at, id
 LIMIT $3;
 
@@ -454,6 +456,7 @@ SELECT (SELECT count(*) FROM learners
 -- What has become since a moment of the daily quizzes of these learners, and how each learner stands.
 SELECT given.id AS learner_id, l.id IS NOT NULL AS is_known, l.blocked_at IS NOT NULL AS is_blocked,
        coalesce(l.daily_enabled, false) AS is_enabled, coalesce(l.next_daily_at <= $2, false) AS is_due,
+       EXISTS (SELECT FROM active_pauses p WHERE p.bot_id IN (0, l.bot_id)) AS is_paused,
        z.id AS quiz_id, z.state, z.failure, q.topic, q.level
 FROM unnest($1::bigint[]) AS given (id)
 LEFT JOIN learners l ON l.id = given.id
@@ -474,14 +477,18 @@ WHERE z.id = ANY($1::bigint[])
 ORDER BY z.id;
 
 -- name: begin_sending
--- Take quizzes for sending; those that another process has taken or that are answered do not come back. One that is
--- stalled is taken once, however many processes found it. All are locked in one order, so that none waits in a circle.
+-- Take quizzes for sending; those that another process has taken, that are answered or whose bot is paused do not come
+-- back. One that is stalled is taken once, however many processes found it. All are locked in one order, so that none
+-- waits in a circle.
 UPDATE quizzes SET state = 'sending', attempts = attempts + 1, touched_at = now()
 WHERE id IN (
     SELECT id FROM quizzes
     WHERE id = ANY($1::bigint[])
       AND CASE WHEN $3::interval IS NULL THEN state = 'pending' OR ($2 AND state IN ('sending', 'sent'))
                ELSE state IN ('pending', 'sending') AND touched_at <= now() - $3::interval END
+      AND NOT EXISTS (
+          SELECT FROM active_pauses p
+          WHERE p.bot_id IN (0, (SELECT l.bot_id FROM learners l WHERE l.id = quizzes.learner_id)))
     ORDER BY id FOR UPDATE
 )
 RETURNING id;
@@ -790,9 +797,106 @@ SELECT jsonb_build_object(
     'reports', coalesce(
         (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.reported_at) FROM question_reports r WHERE r.learner_id = l.id), '[]'
     ),
+    'announcements', coalesce(
+        (SELECT jsonb_agg(to_jsonb(a) || jsonb_build_object('text', n.text) ORDER BY n.id)
+         FROM announced a JOIN announcements n ON n.id = a.announcement_id WHERE a.learner_id = l.id), '[]'
+    ),
     'updates', coalesce((SELECT jsonb_agg(to_jsonb(u) ORDER BY u.id) FROM updates u WHERE u.learner_id = l.id), '[]')
 ) AS document
 FROM learners l WHERE l.id = $1;
+
+-- ================================================================ what operators do
+
+-- name: pause
+-- Pause a bot, or all of them (0); one that is paused already gets another reason and end.
+INSERT INTO pauses (bot_id, reason, ends_at) VALUES ($1, $2, $3)
+ON CONFLICT (bot_id) DO UPDATE
+SET reason = excluded.reason, ends_at = excluded.ends_at,
+    begun_at = CASE WHEN pauses.ends_at <= now() THEN now() ELSE pauses.begun_at END;
+
+-- name: resume
+-- End the pause of a bot, or that of all of them; the row stays, so that nothing counts as overdue at once.
+UPDATE pauses SET ends_at = now() WHERE bot_id = $1 AND (ends_at IS NULL OR ends_at > now());
+
+-- name: list_pauses
+-- The pauses that hold now, that of all bots first.
+SELECT * FROM active_pauses ORDER BY bot_id;
+
+-- name: is_pause_news
+-- Whether a learner's bot is paused, and they have not been told since it is.
+SELECT EXISTS (
+    SELECT FROM learners l JOIN active_pauses p ON p.bot_id IN (0, l.bot_id)
+    WHERE l.id = $1 AND (l.told_of_pause_at IS NULL OR l.told_of_pause_at < p.begun_at)
+);
+
+-- name: note_told_of_pause
+-- A learner was told that quizzes are paused.
+UPDATE learners SET told_of_pause_at = now() WHERE id = $1;
+
+-- name: get_activity
+-- How many answers a learner gave, how many were right, and when they last wrote or tapped, as far as is known.
+SELECT count(*) AS answers, count(*) FILTER (WHERE correct) AS correct,
+       greatest(max(answered_at), (SELECT max(received_at) FROM updates WHERE learner_id = $1)) AS last_at
+FROM answers WHERE learner_id = $1;
+
+-- name: set_announcements
+-- A learner switches announcements off or on.
+UPDATE learners SET announcements = $2 WHERE id = $1;
+
+-- name: add_announcement
+-- Keep an announcement, and say whether it is new.
+INSERT INTO announcements (text) VALUES ($1)
+ON CONFLICT (md5(text)) DO UPDATE SET begun_at = now()
+RETURNING id, (xmax = 0) AS is_new;
+
+-- name: find_announcement
+-- The announcement with a text.
+SELECT id FROM announcements WHERE md5(text) = md5($1);
+
+-- name: get_announcement
+-- The text of an announcement.
+SELECT text FROM announcements WHERE id = $1;
+
+-- name: count_recipients
+-- How many learners an announcement is still to be sent to; any that is new if it has no id yet.
+SELECT count(*) FROM learners l
+WHERE l.daily_enabled AND l.announcements AND l.blocked_at IS NULL AND l.bot_id = ANY($2::bigint[])
+  AND (l.topics = '{}' OR $3::text[] = '{}' OR l.topics && $3) AND ($4::smallint[] = '{}' OR l.level = ANY($4))
+  AND NOT EXISTS (SELECT FROM announced a WHERE a.announcement_id = $1 AND a.learner_id = l.id);
+
+-- name: begin_announcing
+-- Take the next of these learners behind one, unless another process has or their bot is paused.
+INSERT INTO announced (announcement_id, learner_id)
+SELECT $1, l.id FROM learners l
+WHERE l.daily_enabled AND l.announcements AND l.blocked_at IS NULL AND l.bot_id = ANY($2::bigint[])
+  AND (l.topics = '{}' OR $3::text[] = '{}' OR l.topics && $3) AND ($4::smallint[] = '{}' OR l.level = ANY($4))
+  AND NOT EXISTS (SELECT FROM announced a WHERE a.announcement_id = $1 AND a.learner_id = l.id)
+  AND NOT EXISTS (SELECT FROM active_pauses p WHERE p.bot_id IN (0, l.bot_id))
+  AND l.id > $5
+ORDER BY l.id LIMIT $6
+ON CONFLICT DO NOTHING
+RETURNING learner_id, (SELECT l.bot_id FROM learners l WHERE l.id = learner_id) AS bot_id;
+
+-- name: end_announcing
+-- What became of some: sent, refused for good, or not known; those that certainly did not go out wait again.
+WITH given AS (
+    SELECT * FROM jsonb_to_recordset($2::jsonb) AS ended (learner_id bigint, state text, failure text)
+), waiting AS (
+    DELETE FROM announced a USING given g
+    WHERE a.announcement_id = $1 AND a.learner_id = g.learner_id AND g.state = 'waiting'
+)
+UPDATE announced a SET state = g.state, failure = g.failure, touched_at = now()
+FROM given g
+WHERE a.announcement_id = $1 AND a.learner_id = g.learner_id AND g.state <> 'waiting';
+
+-- name: count_announced
+-- What became of an announcement so far, by outcome and reason.
+SELECT state, coalesce(failure, '') AS failure, count(*) AS learners FROM announced WHERE announcement_id = $1
+GROUP BY state, failure ORDER BY state, learners DESC;
+
+-- name: delete_old_announcements
+-- Forget announcements of long ago, and who was sent them.
+DELETE FROM announcements WHERE begun_at < now() - interval '90 days';
 
 -- ================================================================ health
 
@@ -853,9 +957,13 @@ FROM distributions WHERE begun_at >= date_trunc('day', now() AT TIME ZONE 'UTC')
 
 -- name: list_daily_backlogs
 -- For each of some bots, how many daily quizzes are due and not sent, and how old the oldest is. Learners who are due are
--- read from an index, quizzes in the order in which they were touched; of each kind no more than a limit.
+-- read from an index, quizzes in the order in which they were touched; of each kind no more than a limit. Nothing grows
+-- old during a pause.
 WITH bots AS (
-    SELECT bot_id FROM unnest($1::bigint[]) AS bot_id
+    SELECT given.bot_id,
+           EXISTS (SELECT FROM active_pauses p WHERE p.bot_id IN (0, given.bot_id)) AS is_paused,
+           (SELECT max(p.ends_at) FROM pauses p WHERE p.bot_id IN (0, given.bot_id)) AS resumed_at
+    FROM unnest($1::bigint[]) AS given (bot_id)
 ), unsent AS (
     SELECT bots.bot_id, due.since
     FROM bots CROSS JOIN LATERAL (
@@ -873,7 +981,8 @@ WITH bots AS (
     ) AS waiting
 )
 SELECT bots.bot_id, count(unsent.since) AS unsent,
-       coalesce(extract(epoch FROM now() - min(unsent.since)), 0)::float8 AS oldest_seconds
+       coalesce(extract(epoch FROM now() - min(greatest(unsent.since, bots.resumed_at)) FILTER (WHERE NOT bots.is_paused)),
+                0)::float8 AS oldest_seconds
 FROM bots LEFT JOIN unsent USING (bot_id) GROUP BY bots.bot_id ORDER BY bots.bot_id;
 
 -- name: count_failed_today

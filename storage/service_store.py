@@ -20,6 +20,7 @@ from domain.service_state import (
     Heartbeat,
     ServiceState,
 )
+from storage.control_store import ControlStore
 from storage.database import Database
 from storage.rows import read
 
@@ -43,7 +44,7 @@ class DatabaseFacts:
     """The server's clock."""
 
 
-class ServiceStore:
+class ServiceStore(ControlStore):
     """What the service knows about itself."""
 
     database: Database
@@ -167,6 +168,7 @@ class ServiceStore:
             latest_served=next((one for one in latest if one.due and one.ended_at), None),
             today=read(DistributionSum, today) if today else DistributionSum(),
             backups=await self.get_backup_summary(),
+            pauses=await self.list_pauses(),
         )
 
     async def describe_database(self) -> DatabaseFacts:

@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from dev.chaos.drill import Outcome
 from dev.chaos.probe import Count
 from difficulty_adapter import rules_of
+from domain.announcements import Recipient
 from domain.catalog import Priority, QuizKind
 from domain.ids import BotId, LearnerId
 from domain.models import Grade, Quiz
@@ -75,6 +76,9 @@ class Nobody:
     async def send_question(self, quiz: Quiz, priority: Priority) -> int:  # noqa: ARG002 - the messenger's form
         """Take a question and return a message's id."""
         return next(self._numbers)
+
+    async def send_announcement(self, recipient: Recipient, text: str) -> None:
+        """Take an announcement."""
 
     async def send_feedback(self, quiz: Quiz, grade: Grade) -> None:
         """Take feedback."""

@@ -16,7 +16,6 @@ from types import FrameType
 from typing import TypeVar
 
 import asyncpg
-from pydantic import SecretStr
 from rich.console import Console
 
 from domain.bank import BankEntry
@@ -29,8 +28,7 @@ from domain.errors import (
     UnknownQuestionError,
 )
 from domain.settings import Settings
-from local.servers import prepare_data_folder
-from local.shared_postgres import shared_postgres
+from local.servers import database_settings
 from local.throwaway_postgres import throwaway_postgres
 from question_bank.admission import Admission, admit
 from question_bank.checks import UNTRUSTED_RUNNERS
@@ -125,11 +123,8 @@ def _ask(settings: Settings, work: Callable[[Repository], Awaitable[T]]) -> T:
                 await _load_files(repository, settings.question_bank_dir)
             return await work(repository)
 
-    if settings.database_url:
-        return asyncio.run(run(settings, is_local=False))
-    folder = prepare_data_folder(settings.data_dir) / "postgres"
-    with shared_postgres(folder, "quiz") as url:
-        return asyncio.run(run(settings.model_copy(update={"database_url": SecretStr(url)}), is_local=True))
+    with database_settings(settings) as reachable:
+        return asyncio.run(run(reachable, is_local=settings.database_url is None))
 
 
 async def _load_files(repository: Repository, folder: Path) -> None:

@@ -90,6 +90,7 @@ def _lines_of_state(state: ServiceState) -> list[tuple[str, str]]:
     given_up = f"{state.failed_today} {plural(state.failed_today, 'quiz', 'quizzes')}"
     counts = f"{today.due} due, {today.sent} sent, {today.skipped} skipped, {today.failed} failed"
     return [
+        *(("paused", str(pause)) for pause in state.pauses),
         *((str(role), _describe_role(role, state.heartbeats)) for role in Role),
         ("queue", f"{state.updates_waiting} {plural(state.updates_waiting, 'update')} waiting{waiting}"),
         ("due now", f"{unsent} not sent" + (f", the oldest for {format_age(oldest)}" if unsent else "")),

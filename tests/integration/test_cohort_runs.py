@@ -262,7 +262,7 @@ async def test_workers_that_start_at_once_register_each_schedule_once(prefect_ur
         async with get_client() as client:
             found = await client.read_deployments(work_pool_filter=named(pool))
         counts = {deployment.name: len(deployment.schedules) for deployment in found}
-        assert counts == {"daily": 1, "quiz": 0, "hourly": 1, "refill": 0, "backup": 0}
+        assert counts == {"daily": 1, "quiz": 0, "hourly": 1, "announce": 0, "refill": 0, "backup": 0}
     await forget_deployments(pool)
 
 
@@ -329,6 +329,7 @@ def result(**fields: object) -> DailyResult:
         "is_blocked": False,
         "is_enabled": True,
         "is_due": True,
+        "is_paused": False,
         "quiz_id": None,
         "state": None,
         "failure": None,
@@ -376,3 +377,10 @@ def test_a_quizs_state_says_what_became_of_it(
 def test_a_quiz_that_is_not_made_or_not_sent_is_left_to_do() -> None:
     assert describe(result()) is None
     assert describe(result(quiz_id=QuizId(7), state=QuizState.PENDING)) is None
+
+
+@pytest.mark.parametrize("quiz_id", [None, 7])
+def test_whoever_waits_for_the_end_of_a_pause_is_no_failure(quiz_id: int | None) -> None:
+    waiting = result(is_paused=True, quiz_id=quiz_id, state=QuizState.PENDING if quiz_id else None)
+    left = cohort_runs._unserved(waiting, was_cancelled=False)  # noqa: SLF001 - what a run that ended as it should has left
+    assert (left.outcome, left.reason, left.quiz_id) == (Outcome.SKIPPED, "quizzes are paused", quiz_id)

@@ -31,6 +31,7 @@ import prefect_flows
 from domain.errors import StorageUnavailableError
 from domain.ids import LearnerId
 from domain.models import Delivery
+from domain.service_state import ALL_BOTS
 from flows import progress
 from quizzes import cohorts, delivery, maintenance
 from tests.support.service import Learner, Service, is_question
@@ -113,6 +114,21 @@ async def test_an_operator_reads_the_run_by_its_name_and_its_tables(service_with
         found = {str(artifact.key): artifact.data for artifact in await client.read_artifacts(flow_run_filter=of_it)}
     assert found["daily-progress"] == 100.0
     assert '"learners": 2' in str(found["daily-distribution"])
+
+
+async def test_during_a_pause_a_distribution_says_so_and_leaves_everybody_due(service_with_prefect: Service) -> None:
+    repository = service_with_prefect.runtime.repository
+    learner = await due_learner(service_with_prefect)
+    await repository.pause(ALL_BOTS, "a wrong question is out", None)
+    assert await prefect_flows.distribute_daily_quizzes() == {"sent": 0, "skipped": 0, "failed": 0}
+    run = await latest_distribution()
+    assert run.name.endswith("· 0 sent · paused")
+    assert run.state
+    assert "all bots are paused since" in str(run.state.message)
+    assert str(run.state.message).endswith(": a wrong question is out")
+    assert await questions(learner) == 0
+    await repository.resume(ALL_BOTS)
+    assert await prefect_flows.distribute_daily_quizzes() == {"sent": 1, "skipped": 0, "failed": 0}
 
 
 async def test_a_dry_run_sends_nothing_and_leaves_the_day_open(service_with_prefect: Service) -> None:

@@ -37,6 +37,7 @@ FLOWS = {
     "daily": "distribute_daily_quizzes",
     "quiz": "execute_user_quiz_flow",
     "hourly": "upkeep",
+    "announce": "send_announcement",
     "refill": "refill_question_bank",
     "backup": "back_up",
 }

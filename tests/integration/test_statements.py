@@ -33,7 +33,7 @@ from wiring import open_runtime
 TAPS = 100
 OTHERS = {
     *("record_heartbeat", "claim_updates", "count_waiting_updates", "count_questions_by_state", "extend_claims"),
-    *("find_stalled_quizzes", "list_heartbeats", "return_updates"),
+    *("find_stalled_quizzes", "list_heartbeats", "list_pauses", "return_updates"),
 }
 """Statements that run every so often, or once at a worker's end, whatever learners do."""
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from domain.announcements import Recipient
 from domain.catalog import OPTION_COUNT, Priority, QuizKind
 from domain.ids import BotId, LearnerId, QuizId
 from domain.learning import UNKNOWN_ABILITY, Rating
@@ -29,6 +30,7 @@ class RecordingMessenger:
 
     def __init__(self) -> None:
         self.questions: list[tuple[Quiz, Priority]] = []
+        self.announcements: list[tuple[LearnerId, str]] = []
         self.feedback: list[tuple[Quiz, Grade]] = []
         self.failures: dict[LearnerId, list[Exception]] = defaultdict(list)
         """Errors to raise, each once, in order."""
@@ -45,6 +47,11 @@ class RecordingMessenger:
         self._fail(quiz.learner_id)
         self.questions.append((quiz, priority))
         return next(self._message_ids)
+
+    async def send_announcement(self, recipient: Recipient, text: str) -> None:
+        """Keep an announcement."""
+        self._fail(recipient.learner_id)
+        self.announcements.append((recipient.learner_id, text))
 
     async def send_feedback(self, quiz: Quiz, grade: Grade) -> None:
         """Keep a feedback."""

@@ -26,6 +26,7 @@ from domain.callbacks import (
     OpenReport,
     OpenSettings,
     ReportQuestion,
+    SwitchAnnouncements,
     SwitchDaily,
     ToggleTopic,
 )
@@ -104,6 +105,7 @@ callbacks: st.SearchStrategy[Callback] = st.one_of(
     st.builds(ToggleTopic, topic=st.sampled_from([topic.value for topic in Topic])),
     st.builds(AllTopics),
     st.builds(SwitchDaily, enabled=st.booleans()),
+    st.builds(SwitchAnnouncements, enabled=st.booleans()),
     st.builds(ConfirmErase, confirmed=st.booleans()),
     st.builds(OpenReport, quiz_id=quiz_ids, reason=reasons | st.just("")),
     st.builds(CloseReport, quiz_id=quiz_ids, reason=reasons | st.just("")),

@@ -92,8 +92,8 @@ def test_a_variable_is_known_to_whoever_reads_it() -> None:
 
 def test_a_command_of_ours_is_understood() -> None:
     for word in all_words():
-        for command in re.findall(r"(?:^|\s)python main\.py((?: [a-z|]+)*)", word):
-            for alternative in _alternatives(shlex.split(command)):
+        for command in re.findall(r"(?:^|\s)python main\.py((?: (?:[a-z|]+|ID|FILE))*)", word):
+            for alternative in _alternatives(shlex.split(command.replace("ID", "1"))):
                 assert main._parse(alternative)  # noqa: SLF001 - what the command line means
         if word.startswith("make "):
             assert word.split()[1] in MAKE_TARGETS

@@ -1,0 +1,93 @@
+"""`python main.py pause`, `resume` and `learner`, as operators run them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+import main
+from domain.errors import StartupError
+from domain.ids import LearnerId
+from domain.settings import Settings
+from roles.control import commands
+from tests.integration.test_cli import run
+from tests.support.factories import BOT_ID, TOKEN
+from tests.support.pooler import environment_of
+from tests.support.roles import environment_of as all_settings
+from tests.support.service import Service
+
+
+async def test_a_pause_is_begun_shown_and_ended(database_url: str, valkey_url: str) -> None:
+    known = {**environment_of(database_url), "TELEGRAM_BOT_TOKEN": TOKEN, "REDIS_URL": valkey_url}
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat(timespec="minutes")
+    status, output, errors = await run("pause", "--reason", "a\nrelease", "--until", until, **known)
+    assert (status, errors) == (0, "")
+    assert output.startswith("all bots are paused since ")
+    assert output.endswith(" UTC: a release\n")
+    assert (await run("pause", "--bot", str(BOT_ID), **known))[1].count("\n") == 2
+    document = json.loads((await run("status", "--json", **known))[1])
+    assert [pause["bot_id"] for pause in document["rows"]["state"]["pauses"]] == [0, BOT_ID]
+    assert "all bots are paused" in (await run("status", **known))[1]
+    status, output, _ = await run("resume", **known)
+    assert output.splitlines()[0] == "all bots are no longer paused"
+    assert output.splitlines()[1].startswith(f"bot {BOT_ID} is paused since")
+    assert (await run("resume", "--bot", str(BOT_ID), **known))[1] == f"bot {BOT_ID} is no longer paused\n"
+    assert (await run("resume", **known))[1] == "all bots are not paused; nothing is changed\n"
+
+
+async def test_a_bot_that_the_service_has_not_is_refused(database_url: str) -> None:
+    known = {**environment_of(database_url), "TELEGRAM_BOT_TOKEN": TOKEN}
+    status, _, errors = await run("pause", "--bot", "99", **known)
+    assert (status, errors) == (1, f"quiz: The service cannot start: the service has no bot 99; it has {BOT_ID}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", ["pause --until 2020-01-01", "pause --until soon", "learner show me", "pause --bot x"]
+)
+def test_what_makes_no_sense_is_refused(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main._parse(arguments.split())  # noqa: SLF001 - the command line
+    assert "error: argument" in capsys.readouterr().err
+
+
+async def test_a_learner_is_shown_paused_and_erased(service: Service, settings: Settings) -> None:
+    learner, known = await service.new_learner(), all_settings(settings)
+    await learner.answer(await learner.get_question(), 0)
+    await service.settled()
+    repository = service.runtime.repository
+    right = (await repository.get_activity(LearnerId(learner.id))).correct
+    status, output, errors = await run("learner", "show", str(learner.id), **known)
+    assert (status, errors) == (0, "")
+    shown = {line[:14].strip(): line[14:].strip() for line in output.splitlines()}
+    assert shown.pop("last activity").startswith(f"{datetime.now(UTC):%Y-}")
+    assert shown == {
+        "learner": str(learner.id),
+        "bot": str(BOT_ID),
+        "level": "Intermediate",
+        "answers": f"1, {right} right",
+        "streak": "1 day",
+        "open quiz": "none",
+        "paused": "no",
+        "blocked": "no",
+    }
+    assert (await run("learner", "pause", str(learner.id), **known))[0] == 0
+    assert "paused         yes, by /stop" in (await run("learner", "show", str(learner.id), **known))[1]
+
+    status, _, errors = await run("learner", "erase", str(learner.id), **known)
+    assert (status, errors) == (1, "quiz: The service cannot start: add --yes to erase without being asked\n")
+    assert (await run("learner", "erase", str(learner.id), "--yes", **known))[1] == f"learner {learner.id} is erased\n"
+    assert await repository.get_user_state(LearnerId(learner.id)) is None
+    status, _, errors = await run("learner", "show", str(learner.id), **known)
+    assert (status, errors) == (1, f"quiz: There is no such learner: {learner.id}\n")
+
+
+@pytest.mark.parametrize(("word", "expected"), [("y", True), ("yes", True), ("", False), ("n", False)])
+def test_at_a_terminal_erasing_asks_first(word: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda _: word)
+    assert commands._confirm(LearnerId(7)) is expected  # noqa: SLF001 - a terminal cannot be had here
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    with pytest.raises(StartupError):
+        commands._confirm(LearnerId(7))  # noqa: SLF001 - as above
