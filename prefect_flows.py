@@ -19,21 +19,22 @@ from prefect import flow, runtime, task
 from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed, Failed
 from pydantic import AwareDatetime, Field
 
 from domain.bank import ReportedQuestion
 from domain.catalog import Priority, QuizKind
 from domain.ids import MAX_LEARNER_ID, LearnerId, QuizId
 from domain.models import Delivery, Outcome
+from domain.service_state import DistributionState, Pause
 from domain.words import plural
 from flows.artifacts import count_learners, count_outcomes, publish_deliveries, publish_reported, rename_run
 from flows.batch_window import Tally
-from flows.cohort_runs import CANCELLED, CohortRuns, all_of, count_runs, is_distribution_cancelled
+from flows.cohort_runs import CohortRuns, all_of, count_runs
 from flows.context import RETRIES, current_context, run_context
 from flows.events import announced_distribution
 from flows.lost_runs import close_lost_runs
-from flows.progress import Progress
+from flows.progress import CancellationWatch, Progress
 from flows.standing_run import Kind, count, stay_under_way
 from observability.background import first_error
 from observability.logs import redact
@@ -41,7 +42,8 @@ from observability.states import redact_states
 from quizzes import delivery, maintenance, reports
 from quizzes.cohorts import COHORTS_AT_ONCE, Turns, count_cohorts, find_due_learners, share_out
 from quizzes.context import QuizContext
-from quizzes.distributions import noted_distribution
+from quizzes.delivery import CANCELLED
+from quizzes.distributions import find_failure, noted_distribution
 
 redact_states()  # of whichever process runs these flows
 
@@ -53,8 +55,8 @@ DueAt = Annotated[
 ]
 """A moment with its offset; Prefect's server goes by the pattern, not by the format."""
 
-_progress: ContextVar[Progress | None] = ContextVar("progress", default=None)
-"""The bar of the distribution that a cohort belongs to; a flow's parameters must be JSON, so it is not one of them."""
+_watch: ContextVar[CancellationWatch] = ContextVar("watch")
+"""That of the run, with the progress bar if it is a distribution; tasks of the run look there."""
 
 
 # ---------------------------------------------------------------- tasks
@@ -84,14 +86,21 @@ def _sending_run_name() -> str:
 @task(name="send questions", task_run_name=_sending_run_name, cache_policy=NO_CACHE, **RETRIES)
 async def send(quiz_ids: list[QuizId], kind: QuizKind) -> list[Delivery]:
     """Send quizzes at Telegram's pace; see `delivery.deliver_quizzes`."""
-    progress = _progress.get()
+    watch = _watch.get()
     return await delivery.deliver_quizzes(
         current_context(),
         quiz_ids,
         Priority.INTERACTIVE if kind.is_awaited else Priority.BROADCAST,
         again=kind.is_awaited,
-        on_progress=progress.step if progress else None,
+        on_progress=watch.step,
+        is_cancelled=lambda: watch.is_cancelled,
     )
+
+
+@task(name="withdraw unsent quizzes", task_run_name="withdraw unsent quizzes", cache_policy=NO_CACHE, **RETRIES)
+async def withdraw(deliveries: list[Delivery]) -> list[Delivery]:
+    """Take back what is not sent after a cancellation; see `delivery.withdraw_unsent`."""
+    return await delivery.withdraw_unsent(current_context(), deliveries)
 
 
 # ---------------------------------------------------------------- flows
@@ -117,12 +126,26 @@ async def execute_user_quiz_flow(
 
     Returns:
         What became of each learner's quiz.
+
+    Raises:
+        CancelledRun: the run was cancelled; it ends so in Prefect.
+        FailedRun: it has failed as a whole; likewise, with the reason.
     """
-    async with run_context():
-        if due_at and await is_distribution_cancelled():
-            return all_of([LearnerId(i) for i in learner_ids], Outcome.SKIPPED, CANCELLED)
-        deliveries = await _prepare_and_send([LearnerId(i) for i in learner_ids], kind, due_at)
+    ids = [LearnerId(i) for i in learner_ids]
+    async with run_context() as context:
+        async with CancellationWatch() as watch:
+            _watch.set(watch)
+            if watch.is_cancelled:
+                deliveries = all_of(ids, Outcome.SKIPPED, CANCELLED)
+            else:
+                deliveries = await _prepare_and_send(ids, kind, due_at)
+        if watch.is_cancelled:
+            deliveries = await withdraw(deliveries)
         await publish_deliveries("quizzes", deliveries)
+        if watch.is_cancelled:
+            return Cancelled(message=_describe_counts(count_outcomes(deliveries)))  # type: ignore[return-value] # Prefect raises it
+        if reason := find_failure(deliveries, context.settings.max_failed_share):
+            return Failed(message=reason)  # type: ignore[return-value] # Prefect raises it
         return deliveries
 
 
@@ -143,6 +166,10 @@ async def distribute_daily_quizzes(
 
     Returns:
         How many quizzes were sent, skipped and failed; during a pause with a message that says so.
+
+    Raises:
+        CancelledRun: the run was cancelled; it ends so in Prefect.
+        FailedRun: it has failed as a whole; likewise, with the reason.
     """
     async with run_context() as context:
         at = context.now()
@@ -152,22 +179,38 @@ async def distribute_daily_quizzes(
         naming = asyncio.create_task(rename_run(f"{name} · {count_learners(len(due))}"))
         if dry_run:
             deliveries = [Delivery(learner_id, Outcome.SKIPPED, "dry run") for learner_id in due]
-        else:
-            async with noted_distribution(context, len(due)) as ending:
-                deliveries = ending.deliveries
+            await _report(naming, f"{name} · dry run, {len(due):,} due", deliveries)
+            return count_outcomes(deliveries)
+        pauses: Sequence[Pause] = ()
+        async with noted_distribution(context, len(due)) as ending:
+            deliveries = ending.deliveries
+            try:
                 with announced_distribution(len(due), deliveries):
                     if due:
-                        await _serve_cohorts(context, due, None if ignore_hour else at, deliveries)
-                ending.was_cancelled = any(one.reason == CANCELLED for one in deliveries)
-        counts = count_outcomes(deliveries)
-        await naming
-        pauses = await context.repository.list_pauses()
-        outcome = f"{_describe_counts(counts)}{' · paused' if pauses else ''}"
-        await rename_run(f"{name} · dry run, {len(due):,} due" if dry_run else f"{name} · {outcome}")
-        await publish_deliveries("daily-distribution", deliveries)
+                        ending.was_cancelled = await _serve_cohorts(
+                            context, due, None if ignore_hour else at, deliveries
+                        )
+                    if ending.was_cancelled:
+                        deliveries[:] = await withdraw(deliveries)
+                pauses = await context.repository.list_pauses()
+            finally:
+                counts = count_outcomes(deliveries)
+                outcome = f"{_describe_counts(counts)}{' · paused' if pauses else ''}"
+                await _report(naming, f"{name} · {outcome}", deliveries)
+        if ending.state is DistributionState.CANCELLED:
+            return Cancelled(message=_describe_counts(counts))  # type: ignore[return-value] # Prefect raises it
+        if ending.state.is_bad:
+            return Failed(message=ending.reason)  # type: ignore[return-value] # Prefect raises it
         if pauses:
-            return Completed(data=counts, message="; ".join(map(str, pauses)))  # type: ignore[return-value]  # Prefect returns what is in it
+            return Completed(data=counts, message="; ".join(map(str, pauses)))  # type: ignore[return-value] # Prefect returns what is in it
         return counts
+
+
+async def _report(naming: asyncio.Task[None], name: str, deliveries: Sequence[Delivery]) -> None:
+    """Name the distribution's run by its result, once it has its first name, and leave its table."""
+    await naming
+    await rename_run(name)
+    await publish_deliveries("daily-distribution", deliveries)
 
 
 def _describe_counts(counts: dict[str, int]) -> str:
@@ -177,17 +220,20 @@ def _describe_counts(counts: dict[str, int]) -> str:
 
 async def _serve_cohorts(
     context: QuizContext, due: Sequence[LearnerId], due_at: datetime | None, deliveries: list[Delivery]
-) -> None:
+) -> bool:
     """Deal the learners into cohorts, and let each be served here or, if that is worth it, by any Prefect worker.
 
     Args:
         due_at: None before the learners' hour, when they are served here only: a run that begins late could not tell
             whom to pass over.
         deliveries: what became of the learners, a cohort at a time.
+
+    Returns:
+        Whether the distribution was cancelled.
     """
     settings = context.settings
     async with Progress(len(due)) as progress:
-        _progress.set(progress)
+        _watch.set(progress)
         max_cohorts, elsewhere = count_cohorts(len(due), settings.max_flow_runs_per_distribution), None
         if due_at and (runs := count_runs(len(due), settings)) > 1:
             max_cohorts, elsewhere = runs, CohortRuns(context, due_at, progress, _serve_here)
@@ -215,6 +261,7 @@ async def _serve_cohorts(
                         cohorts.create_task(serve_and_report(cohort, turns))
         except BaseExceptionGroup as group:  # a signal, which comes in whatever task is running
             raise first_error(group) from None
+    return progress.is_cancelled
 
 
 async def _serve_here(cohort: list[LearnerId], turns: Turns | None = None) -> list[Delivery]:

@@ -268,6 +268,19 @@ class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore, Ser
         """
         await self.database.execute("return_quizzes", quiz_ids, reason, state)
 
+    async def withdraw_quizzes(self, quiz_ids: Sequence[QuizId], reason: str) -> set[QuizId]:
+        """Take back those of the quizzes that are pending, so that nobody sends them.
+
+        Whoever gets no daily quiz by it is due again, unless Telegram may have taken theirs already.
+
+        Args:
+            reason: why, for those that Telegram may have taken.
+
+        Returns:
+            Those that were taken back.
+        """
+        return {QuizId(row["id"]) for row in await self.database.fetch("withdraw_quizzes", list(quiz_ids), reason)}
+
     async def find_stalled_quizzes(
         self, older_than: timedelta, limit: int, bot_ids: Sequence[BotId] | None = None
     ) -> list[tuple[QuizId, BotId]]:

@@ -201,6 +201,17 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
+class FailureKind(StrEnum):
+    """Whose fault it is that a quiz was not sent."""
+
+    FAILED = "failed"
+    """The service's, or Telegram's."""
+    UNREACHABLE = "unreachable"
+    """The learner blocked the bot or is gone."""
+    REFUSED = "refused"
+    """Telegram refuses the bot as a whole: the quiz waits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One line of a run's report: what became of a learner's quiz, and why."""
@@ -211,6 +222,8 @@ class Delivery:
     topic: Topic | None = None
     level: Level | None = None
     quiz_id: QuizId | None = None
+    failure: FailureKind = FailureKind.FAILED
+    """Of one that failed."""
     trace_id: str | None = None
     """By which it is found in a viewer of traces; None without tracing."""
 
@@ -232,6 +245,8 @@ class DailyResult:
     """None, as all that follows, if none was made or sent since they were due."""
     state: QuizState | None
     failure: str | None
+    attempts: int | None
+    """How often sending began; a refusal of the whole bot counts for none."""
     topic: Topic | None
     level: Level | None
 

@@ -129,6 +129,8 @@ class Settings(BaseSettings):
     min_cohort_size: Annotated[int, Field(ge=1, le=10_000)] = 300
     """Fewer learners are not worth a run on another worker: it starts while one process sends to so many."""
     distribution_interval_minutes: Annotated[int, Field(ge=1, le=60)] = 15
+    max_failed_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Share of a run's quizzes that may fail before the run itself has failed; who blocked the bot does not count."""
     daily_overdue_minutes: Annotated[int, Field(ge=2, le=1440)] = 60
     """For which a daily quiz may be due and unsent before `/ready`, an alert and `status` say so."""
 

@@ -73,4 +73,5 @@ class PrefectBreaker:
             self._is_available.set()
         else:
             self._is_available.clear()
-        metrics.PREFECT_UNAVAILABLE.set(0 if problem is None else 1)
+        with metrics.known(metrics.PREFECT_UNAVAILABLE):
+            metrics.PREFECT_UNAVAILABLE.set(0 if problem is None else 1)

@@ -27,13 +27,23 @@ from prefect.states import Cancelled, Crashed
 from domain.catalog import QuizKind, QuizState
 from domain.errors import StorageUnavailableError
 from domain.ids import LearnerId
-from domain.models import DailyResult, Delivery, Outcome
+from domain.models import DailyResult, Delivery, FailureKind, Outcome
 from domain.settings import Settings
 from flows.progress import Progress, is_run_cancelled
 from flows.work_pool import COHORT_QUEUE, cohorts_each
 from observability.logs import redact
 from quizzes.context import QuizContext
-from quizzes.delivery import HAD_ALREADY, NO_QUESTION, NOT_REGISTERED, OPTED_OUT, PAUSED, UNREACHABLE, WILL_RETRY
+from quizzes.delivery import (
+    CANCELLED,
+    HAD_ALREADY,
+    NO_QUESTION,
+    NOT_REGISTERED,
+    OPTED_OUT,
+    PAUSED,
+    UNREACHABLE,
+    WAITS_FOR_BOT,
+    WILL_RETRY,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +60,6 @@ COUNT_SECONDS = 10.0
 SILENT_SECONDS = 60.0
 """A run is lost after so long without news; it takes up to 27 s to start on a slow machine with two cores."""
 
-CANCELLED = "the run was cancelled"
 DISTRIBUTION_CANCELLED = "The distribution was cancelled."
 
 Serve = Callable[[list[LearnerId]], Awaitable[list[Delivery]]]
@@ -232,19 +241,21 @@ def describe(result: DailyResult) -> Delivery | None:
     if result.quiz_id is None:
         reason = _reason_for_none(result)
         return Delivery(result.learner_id, Outcome.SKIPPED, reason) if reason else None
-    outcome, reason = Outcome.FAILED, result.failure or ""
+    outcome, reason, kind = Outcome.FAILED, result.failure or "", FailureKind.FAILED
     match result.state:
         case QuizState.PENDING if not reason:
             return None
+        case QuizState.PENDING if not result.attempts:
+            reason, kind = f"{reason} {WAITS_FOR_BOT}", FailureKind.REFUSED
         case QuizState.PENDING:
             reason = f"{reason} {WILL_RETRY}"
         case QuizState.SENDING:
             reason = f"cut off while it was sent {WILL_RETRY}"
         case QuizState.FAILED:
-            pass
+            kind = FailureKind.UNREACHABLE if result.is_blocked else kind
         case _:
             outcome = Outcome.SENT
-    return Delivery(result.learner_id, outcome, reason, result.topic, result.level, result.quiz_id)
+    return Delivery(result.learner_id, outcome, reason, result.topic, result.level, result.quiz_id, kind)
 
 
 def _reason_for_none(result: DailyResult) -> str:
@@ -260,7 +271,7 @@ def _reason_for_none(result: DailyResult) -> str:
 def _unserved(result: DailyResult, *, was_cancelled: bool) -> Delivery:
     """Return the line about a learner whom a run left that ended as it should."""
     if was_cancelled:
-        return Delivery(result.learner_id, Outcome.SKIPPED, CANCELLED)
+        return Delivery(result.learner_id, Outcome.SKIPPED, CANCELLED, quiz_id=result.quiz_id)
     if result.is_paused:
         return Delivery(result.learner_id, Outcome.SKIPPED, PAUSED, result.topic, result.level, result.quiz_id)
     if result.quiz_id is None:
@@ -281,11 +292,6 @@ async def _end(run: _Run, state: State) -> None:
     with contextlib.suppress(Exception):  # its learners matter more than how it looks
         async with get_client() as client:
             await client.set_flow_run_state(run.id, state, force=True)
-
-
-async def is_distribution_cancelled() -> bool:
-    """Return whether the distribution that started this run was cancelled since."""
-    return await is_run_cancelled(runtime.flow_run.parent_flow_run_id)
 
 
 def all_of(cohort: Sequence[LearnerId], outcome: Outcome, reason: str) -> list[Delivery]:

@@ -17,31 +17,56 @@ from observability.background import wait_at_most
 PROGRESS_SECONDS = 2.0
 
 
-class Progress:
-    """A run's progress bar in the UI, and whether its run was cancelled; neither keeps anybody waiting.
+class CancellationWatch:
+    """Whether this run, or the distribution that started it, was cancelled.
 
-    Prefect does not tell a run in its own process that an operator cancelled it: both are looked after every few
-    seconds, in the background, from ``async with`` to its end.
+    Prefect does not tell a run in its own process: it is looked up every few seconds, in the background, from
+    ``async with`` to its end, and once more then.
     """
 
-    def __init__(self, total: int, key: str = "daily-progress", what: str = "Daily quizzes for") -> None:
-        """Take how many learners make a hundred per cent, the artifact's key, and what they get."""
+    def __init__(self) -> None:
+        """Take the run that is under way."""
         self.is_cancelled = False
-        self._key, self._what = key, what
-        self._total = total
-        self._done = self._elsewhere = 0
+        self._run_ids = [runtime.flow_run.id, runtime.flow_run.parent_flow_run_id]
         self._ended = asyncio.Event()
-        self._showing: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._showing = asyncio.create_task(self._show())
+        await self._look()
+        self._watching = asyncio.create_task(self._watch())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Fill the bar."""
         self._ended.set()
-        if self._showing:
-            await self._showing
+        if self._watching:
+            await self._watching
+        await self._look()
+
+    def step(self) -> None:
+        """Count one more learner."""
+
+    async def _watch(self) -> None:
+        while not await self._ends_within(PROGRESS_SECONDS):
+            await self._look()
+
+    async def _look(self) -> None:
+        for run_id in self._run_ids:
+            self.is_cancelled = self.is_cancelled or await is_run_cancelled(run_id)
+
+    async def _ends_within(self, seconds: float) -> bool:
+        await wait_at_most(self._ended, seconds)
+        return self._ended.is_set()
+
+
+class Progress(CancellationWatch):
+    """The same with a run's progress bar in the UI."""
+
+    def __init__(self, total: int, key: str = "daily-progress", what: str = "Daily quizzes for") -> None:
+        """Take how many learners make a hundred per cent, the artifact's key, and what they get."""
+        super().__init__()
+        self._key, self._what = key, what
+        self._total = total
+        self._done = self._elsewhere = 0
 
     def step(self) -> None:
         """Count one more learner."""
@@ -51,16 +76,12 @@ class Progress:
         """Note how many learners runs in other processes have served."""
         self._elsewhere = done
 
-    async def _show(self) -> None:
+    async def _watch(self) -> None:
         artifact_id = await _make_bar(self._key, f"{self._what} {count_learners(self._total)}")
         while not await self._ends_within(PROGRESS_SECONDS):
             await move_bar(artifact_id, 100 * (self._done + self._elsewhere) / max(self._total, 1))
-            self.is_cancelled = self.is_cancelled or await is_run_cancelled(runtime.flow_run.id)
+            await self._look()
         await move_bar(artifact_id, 100.0)
-
-    async def _ends_within(self, seconds: float) -> bool:
-        await wait_at_most(self._ended, seconds)
-        return self._ended.is_set()
 
 
 async def is_run_cancelled(run_id: str | None) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import product
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
 from domain.catalog import QuestionSource, QuizKind, ReportReason
 from domain.errors import TelegramError
@@ -67,19 +68,30 @@ LLM_LIVE = Counter(
 LLM_SHARED = Counter(
     "quiz_llm_shared_total", "Learners who waited for a question that was in the making for somebody else already"
 )
-LLM_CLOSED = Gauge("quiz_llm_closed", "1 while the language model is not asked: it failed, or asked to slow down")
-LLM_QUESTIONS_TODAY = Gauge(
-    "quiz_llm_questions_today", "Questions of the language model since midnight UTC, by all processes", ["outcome"]
+LLM_CLOSED = Gauge(
+    "quiz_llm_closed", "1 while the language model is not asked: it failed, or asked to slow down", registry=None
 )
-LLM_TOKENS_TODAY = Gauge("quiz_llm_tokens_today", "Tokens used since midnight UTC, by all processes", ["kind"])
-LLM_COST_TODAY = Gauge("quiz_llm_cost_today_usd", "Money spent or reserved since midnight UTC, in US dollars")
-LLM_BUDGET = Gauge("quiz_llm_budget_usd", "Money that may be spent in a day, in US dollars")
-LLM_STOCK = Gauge("quiz_llm_stock", "Fresh questions of the language model", ["topic", "level"])
+LLM_QUESTIONS_TODAY = Gauge(
+    "quiz_llm_questions_today",
+    "Questions of the language model since midnight UTC, by all processes",
+    ["outcome"],
+    registry=None,
+)
+LLM_TOKENS_TODAY = Gauge(
+    "quiz_llm_tokens_today", "Tokens used since midnight UTC, by all processes", ["kind"], registry=None
+)
+LLM_COST_TODAY = Gauge(
+    "quiz_llm_cost_today_usd", "Money spent or reserved since midnight UTC, in US dollars", registry=None
+)
+LLM_BUDGET = Gauge("quiz_llm_budget_usd", "Money that may be spent in a day, in US dollars", registry=None)
+LLM_STOCK = Gauge("quiz_llm_stock", "Fresh questions of the language model", ["topic", "level"], registry=None)
 
 QUESTIONS_REPORTED = Counter("quiz_questions_reported_total", "Reports of learners about questions", ["reason"])
-QUESTIONS_QUARANTINED = Gauge("quiz_questions_quarantined", "Questions that are in doubt and not asked")
+QUESTIONS_QUARANTINED = Gauge("quiz_questions_quarantined", "Questions that are in doubt and not asked", registry=None)
 
-PREFECT_UNAVAILABLE = Gauge("quiz_prefect_away", "1 while the Prefect server does not answer and work runs without it")
+PREFECT_UNAVAILABLE = Gauge(
+    "quiz_prefect_away", "1 while the Prefect server does not answer and work runs without it", registry=None
+)
 UNRECORDED_BATCHES = Counter(
     "quiz_unrecorded_batches_total", "Batches of answers and of questions asked for that no flow run shows", ["kind"]
 )
@@ -87,6 +99,27 @@ UNRECORDED_BATCHES = Counter(
 BACKGROUND_ERRORS = Counter(
     "quiz_background_errors_total", "Errors that a background task outlived, by the name of the task", ["task"]
 )
+
+
+_known: set[Gauge] = set()
+
+
+@contextmanager
+def known(*gauges: Gauge) -> Iterator[None]:
+    """Expose gauges that are made without a registry once their source has answered within; if it raises, they go.
+
+    A gauge shows 0 before it is set, and its last value for ever after, and both look like health.
+    """
+    try:
+        yield
+    except BaseException:
+        for gauge in _known.intersection(gauges):
+            REGISTRY.unregister(gauge)
+        _known.difference_update(gauges)
+        raise
+    for gauge in set(gauges) - _known:
+        REGISTRY.register(gauge)
+    _known.update(gauges)
 
 
 def _kinds_of(error: type[Exception]) -> Iterable[str]:
@@ -115,3 +148,6 @@ _LABELS: dict[Counter, tuple[Iterable[str], ...]] = {
 for _counter, _values in _LABELS.items():
     for _labels in product(*_values):
         _counter.labels(*_labels)
+
+for _purpose in ("write", "answer"):
+    LLM_CALL_SECONDS.labels(_purpose)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from domain.catalog import OPTION_COUNT, Priority, QuizKind, QuizState
@@ -23,7 +23,7 @@ from domain.errors import (
     TelegramUnavailableError,
 )
 from domain.ids import LearnerId, QuizId
-from domain.models import Delivery, Learner, NewQuiz, Outcome, Quiz, StoredQuestion
+from domain.models import Delivery, FailureKind, Learner, NewQuiz, Outcome, Quiz, StoredQuestion
 from observability import metrics, tracing
 from observability.background import first_error
 from observability.logs import redact
@@ -45,8 +45,10 @@ NO_QUESTION = "no question for their level and topics"
 NO_REVIEW = "nothing to review"
 PAUSED = "quizzes are paused"
 TAKEN = "is being sent already, or answered"
+CANCELLED = "the run was cancelled"
 
 WILL_RETRY = "(will be tried again)"
+WAITS_FOR_BOT = "(will be sent when Telegram accepts the bot again)"
 
 
 # ---------------------------------------------------------------- making quizzes
@@ -181,6 +183,7 @@ async def deliver_quizzes(
     again: bool = False,
     stalled_for: timedelta | None = None,
     on_progress: Callable[[], None] | None = None,
+    is_cancelled: Callable[[], bool] = lambda: False,
 ) -> list[Delivery]:
     """Send quizzes at Telegram's pace; those of a bot that Telegram refuses stay as they are until it is accepted.
 
@@ -188,6 +191,7 @@ async def deliver_quizzes(
         again: True to also send quizzes whose sending began before, or that a learner asked to see again.
         stalled_for: only those that nobody has touched for so long, so that of several who find them one sends them.
         on_progress: called after each that was sent or failed.
+        is_cancelled: asked before each; once it is true, the rest is not sent and waits.
 
     Returns:
         What became of each.
@@ -200,7 +204,7 @@ async def deliver_quizzes(
     deliveries: list[Delivery] = []
 
     async def sender() -> None:
-        while quiz := await rows.take():
+        while not is_cancelled() and (quiz := await rows.take()):
             with quiz_step("send question", quiz):
                 deliveries.append(await _deliver(context, rows, quiz, priority))
             if on_progress:
@@ -214,7 +218,22 @@ async def deliver_quizzes(
     for refusal, held in rows.held.items():
         deliveries += [_wait_for_bot(quiz, refusal) for quiz in held]
         await context.repository.return_quizzes([quiz.id for quiz in held], refusal, QuizState.PENDING)
-    return deliveries
+    told = {delivery.quiz_id for delivery in deliveries}
+    return deliveries + [make_delivery(quiz, Outcome.SKIPPED, CANCELLED) for quiz in quizzes if quiz.id not in told]
+
+
+async def withdraw_unsent(context: QuizContext, deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """Take back what a cancelled run did not send, so that nobody sends it later, and return its report anew.
+
+    Raises:
+        StorageUnavailableError: the database is unavailable.
+    """
+    unsent = [one.quiz_id for one in deliveries if one.quiz_id and one.outcome is not Outcome.SENT]
+    withdrawn = await context.repository.withdraw_quizzes(unsent, CANCELLED)
+    return [
+        replace(one, outcome=Outcome.SKIPPED, reason=CANCELLED) if one.quiz_id in withdrawn else one
+        for one in deliveries
+    ]
 
 
 async def _explain_left(context: QuizContext, quizzes: Sequence[Quiz]) -> list[Delivery]:
@@ -262,18 +281,21 @@ async def _deliver(context: QuizContext, rows: SendingRows, quiz: Quiz, priority
 async def _failed(context: QuizContext, quiz: Quiz, error: TelegramError, *, for_good: bool) -> Delivery:
     await context.repository.mark_send_failed(quiz.id, redact(str(error)), for_good=for_good)
     metrics.QUIZZES_FAILED.labels(type(error).__name__).inc()
-    return make_delivery(quiz, Outcome.FAILED, str(error) if for_good else f"{error} {WILL_RETRY}")
+    kind = FailureKind.UNREACHABLE if isinstance(error, LearnerUnreachableError) else FailureKind.FAILED
+    return make_delivery(quiz, Outcome.FAILED, str(error) if for_good else f"{error} {WILL_RETRY}", kind)
 
 
 def _wait_for_bot(quiz: Quiz, refusal: str) -> Delivery:
     metrics.QUIZZES_FAILED.labels(BotRefusedError.__name__).inc()
-    return make_delivery(quiz, Outcome.FAILED, f"{refusal} (will be sent when Telegram accepts the bot again)")
+    return make_delivery(quiz, Outcome.FAILED, f"{refusal} {WAITS_FOR_BOT}", FailureKind.REFUSED)
 
 
-def make_delivery(quiz: Quiz, outcome: Outcome, reason: str = "") -> Delivery:
+def make_delivery(
+    quiz: Quiz, outcome: Outcome, reason: str = "", failure: FailureKind = FailureKind.FAILED
+) -> Delivery:
     """Return the line of a run's report that is about a quiz."""
     question, trace_id = quiz.question, tracing.current_trace_id()
-    return Delivery(quiz.learner_id, outcome, reason, question.topic, question.level, quiz.id, trace_id)
+    return Delivery(quiz.learner_id, outcome, reason, question.topic, question.level, quiz.id, failure, trace_id)
 
 
 def quiz_step(name: str, quiz: Quiz) -> AbstractContextManager[None]:

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
-from domain.errors import BotRefusedError, LearnerUnreachableError, StorageUnavailableError
-from domain.models import Delivery, Outcome
+from domain.errors import StorageUnavailableError
+from domain.models import Delivery, FailureKind, Outcome
 from domain.service_state import DistributionCounts, DistributionState
 from observability.background import run_forever
 from observability.logs import one_line
@@ -18,29 +18,28 @@ from quizzes.context import QuizContext
 
 logger = logging.getLogger(__name__)
 
-UNREACHABLE = str(LearnerUnreachableError())
-REFUSED = str(BotRefusedError(0, "")).partition(":")[0]
-"""What the reasons of such deliveries begin with."""
-
-MAX_FAILED_SHARE = 0.05
 TOUCH_SECONDS = 10.0
 
 
 @dataclass(slots=True)
 class Ending:
-    """What a distribution came to, to be filled in before its end."""
+    """How a distribution ended."""
 
     deliveries: list[Delivery] = field(default_factory=list)
+    """To be filled in before the end, like what follows."""
     was_cancelled: bool = False
+    state: DistributionState = DistributionState.RUNNING
+    """Known after the end."""
+    reason: str | None = None
+    """Why it failed, in one line."""
 
 
 @asynccontextmanager
 async def noted_distribution(context: QuizContext, due: int) -> AsyncIterator[Ending]:
     """Note that a distribution begins and, whatever becomes of it but a lost process, how it ended.
 
-    It has failed if it raises, or if more than `MAX_FAILED_SHARE` of those whom it tried to serve got no quiz; who
-    blocked the bot does not count. A note that cannot be made holds up nobody's quiz: it is logged, and a later
-    distribution notes this one as crashed.
+    It has failed if it raises, or by `find_failure`. A note that cannot be made holds up nobody's quiz: it is logged,
+    and a later distribution notes this one as crashed.
 
     Args:
         due: how many learners it is to serve.
@@ -48,10 +47,7 @@ async def noted_distribution(context: QuizContext, due: int) -> AsyncIterator[En
     ending, number = Ending(), None
     with _logged("the beginning"):
         number = await context.repository.begin_distribution(due)
-    if number is None:
-        yield ending
-        return
-    touching = asyncio.create_task(
+    touching = number and asyncio.create_task(
         run_forever("touching", lambda: context.repository.touch_distribution(number), pause=TOUCH_SECONDS)
     )
     error: BaseException | None = None
@@ -61,28 +57,40 @@ async def noted_distribution(context: QuizContext, due: int) -> AsyncIterator[En
         error = raised
         raise
     finally:
-        touching.cancel()
-        counts = count_deliveries(ending.deliveries)
-        state, reason = _judge(ending, counts, error)
-        with _logged("the end"):
-            await context.repository.end_distribution(number, state, counts, reason and one_line(reason))
+        ending.state, ending.reason = _judge(ending, error, context.settings.max_failed_share)
+        if number and touching:
+            touching.cancel()
+            with _logged("the end"):
+                counts = count_deliveries(ending.deliveries)
+                await context.repository.end_distribution(number, ending.state, counts, ending.reason)
 
 
 def _judge(
-    ending: Ending, counts: DistributionCounts, error: BaseException | None
+    ending: Ending, error: BaseException | None, max_failed_share: float
 ) -> tuple[DistributionState, str | None]:
     """Return how a distribution ended, and why if it failed."""
     if isinstance(error, Exception):
-        return DistributionState.FAILED, f"{type(error).__name__}: {error}"
+        return DistributionState.FAILED, one_line(f"{type(error).__name__}: {error}")
     if error or ending.was_cancelled:
         return DistributionState.CANCELLED, None
-    failed = counts.failed + counts.refused
-    tried = counts.sent + failed
-    if failed > MAX_FAILED_SHARE * tried:
-        reasons = Counter(one.reason for one in ending.deliveries if _outcome_of(one) in {"failed", "refused"})
-        [(commonest, _)] = reasons.most_common(1)
-        return DistributionState.FAILED, f"{failed} of {tried} failed, most of them with: {commonest}"
+    if reason := find_failure(ending.deliveries, max_failed_share):
+        return DistributionState.FAILED, reason
     return DistributionState.COMPLETED, None
+
+
+def find_failure(deliveries: Sequence[Delivery], max_failed_share: float) -> str | None:
+    """Return why a run as a whole has failed, in one line, or None if it has not.
+
+    Either a bot is refused, or more than a share of those whom it tried to serve got no quiz; who blocked the bot does
+    not count.
+    """
+    kinds = {kind: [one.reason for one in deliveries if _outcome_of(one) == kind] for kind in FailureKind}
+    refused, failed = kinds[FailureKind.REFUSED], kinds[FailureKind.FAILED]
+    tried = count_deliveries(deliveries).sent + len(refused) + len(failed)
+    if not refused and len(failed) <= max_failed_share * tried:
+        return None
+    [(commonest, _)] = Counter(refused or failed).most_common(1)
+    return one_line(f"{len(refused) + len(failed)} of {tried} failed, most of them with: {commonest}")
 
 
 @contextmanager
@@ -95,14 +103,8 @@ def _logged(what: str) -> Iterator[None]:
 
 def count_deliveries(deliveries: Sequence[Delivery]) -> DistributionCounts:
     """Return what became of learners, those apart whom no fault of the service kept from their quiz."""
-    counts = Counter(_outcome_of(delivery) for delivery in deliveries)
-    return DistributionCounts(**counts)
+    return DistributionCounts(**Counter(_outcome_of(delivery) for delivery in deliveries))
 
 
 def _outcome_of(delivery: Delivery) -> str:
-    if delivery.outcome is Outcome.FAILED:
-        if delivery.reason.startswith(UNREACHABLE):
-            return "unreachable"
-        if delivery.reason.startswith(REFUSED):
-            return "refused"
-    return delivery.outcome.value
+    return delivery.failure.value if delivery.outcome is Outcome.FAILED else delivery.outcome.value

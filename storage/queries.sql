@@ -457,7 +457,7 @@ SELECT (SELECT count(*) FROM learners
 SELECT given.id AS learner_id, l.id IS NOT NULL AS is_known, l.blocked_at IS NOT NULL AS is_blocked,
        coalesce(l.daily_enabled, false) AS is_enabled, coalesce(l.next_daily_at <= $2, false) AS is_due,
        EXISTS (SELECT FROM active_pauses p WHERE p.bot_id IN (0, l.bot_id)) AS is_paused,
-       z.id AS quiz_id, z.state, z.failure, q.topic, q.level
+       z.id AS quiz_id, z.state, z.failure, z.attempts, q.topic, q.level
 FROM unnest($1::bigint[]) AS given (id)
 LEFT JOIN learners l ON l.id = given.id
 LEFT JOIN LATERAL (
@@ -546,6 +546,39 @@ UPDATE quizzes
 SET state = 'pending', attempts = CASE WHEN state = 'sending' THEN greatest(attempts - 1, 0) ELSE attempts END,
     failure = $2, touched_at = now()
 WHERE id = ANY($1::bigint[]) AND state = $3;
+
+-- name: withdraw_quizzes
+-- A run was cancelled before it sent these. One that was never handed to Telegram goes, as if it had not been made: its
+-- learner is due again. One whose sending was tried may be in the chat all the same, and is given up. Learners are locked
+-- before quizzes, as grading does, and each in one order, so that none waits in a circle.
+WITH waiting AS (
+    SELECT l.id, l.level FROM learners l
+    WHERE l.id IN (SELECT learner_id FROM quizzes WHERE id = ANY($1::bigint[])) ORDER BY l.id FOR UPDATE
+), unsent AS (
+    SELECT z.id, z.attempts > 0 OR z.sent_at IS NOT NULL AS was_tried FROM quizzes z
+    WHERE z.id = ANY($1::bigint[]) AND z.state = 'pending' AND (SELECT count(*) FROM waiting) >= 0
+    ORDER BY z.id FOR UPDATE
+), given_up AS (
+    UPDATE quizzes z SET state = 'failed', failure = $2, touched_at = now()
+    FROM unsent WHERE z.id = unsent.id AND unsent.was_tried
+    RETURNING z.id
+), gone AS (
+    DELETE FROM quizzes z USING unsent, waiting
+    WHERE z.id = unsent.id AND NOT unsent.was_tried AND waiting.id = z.learner_id
+    RETURNING z.id, z.learner_id, z.question_id, z.kind, z.local_day, waiting.level
+), due AS (
+    UPDATE learners l
+    SET next_daily_at = least(l.next_daily_at, (gone.local_day + l.daily_at) AT TIME ZONE known_zone(l.timezone))
+    FROM gone WHERE l.id = gone.learner_id AND gone.kind = 'daily'
+), unseen AS (
+    UPDATE question_exposure e SET learners = greatest(e.learners - taken.number, 0)
+    FROM (SELECT gone.question_id, gone.level, count(*) AS number FROM gone
+          WHERE NOT EXISTS (SELECT FROM quizzes o
+                            WHERE o.learner_id = gone.learner_id AND o.question_id = gone.question_id AND o.id <> gone.id)
+          GROUP BY gone.question_id, gone.level) AS taken
+    WHERE e.question_id = taken.question_id AND e.level = taken.level
+)
+SELECT id FROM given_up UNION ALL SELECT id FROM gone;
 
 -- name: find_stalled_quizzes
 -- Quizzes of some bots' learners or of all whose sending began or was due a while ago and that nobody finished, those

@@ -53,10 +53,10 @@ class LlmBreaker:
         Raises:
             ModelUnavailableError: it may not, and why; or Redis is unavailable, which would tell.
         """
-        with _redis_required():
+        with metrics.known(metrics.LLM_CLOSED), _redis_required():
             reason = await self._redis.get(_OPEN)
             left = await self._redis.ttl(_OPEN) if reason else 0
-        metrics.LLM_CLOSED.set(1 if reason else 0)
+            metrics.LLM_CLOSED.set(1 if reason else 0)
         if reason:
             raise ModelUnavailableError(f"{_text(reason)}, for another {max(left, 0)} s")
 
@@ -81,7 +81,8 @@ class LlmBreaker:
 
     async def _open(self, reason: str, seconds: float) -> None:
         logger.warning("the language model is not called for %.0f s: %s", seconds, reason)
-        metrics.LLM_CLOSED.set(1)
+        with metrics.known(metrics.LLM_CLOSED):
+            metrics.LLM_CLOSED.set(1)
         pause = max(1, int(seconds * 1000))
         if not await self._redis.set(_OPEN, reason, px=pause, nx=True):
             await self._redis.pexpire(_OPEN, pause, gt=True)  # another process may have been told to wait longer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import fields
 from datetime import UTC, datetime
 
 import pytest
@@ -14,7 +15,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 from prefect.flow_engine import run_flow_async
 from prefect.states import Cancelling, Completed, Crashed, Pending, Running
@@ -23,7 +24,8 @@ from pydantic import SecretStr
 import prefect_flows
 from domain.catalog import Level, Priority, QuizKind, QuizState, Topic
 from domain.ids import LearnerId, QuizId
-from domain.models import DailyResult, Outcome
+from domain.models import DailyResult, FailureKind, Outcome
+from domain.service_state import DistributionCounts
 from domain.settings import Settings
 from flows import cohort_runs, progress
 from flows.cohort_runs import count_runs, describe
@@ -83,15 +85,26 @@ async def runs_of(service: Service) -> list[FlowRun]:
     return sorted((run for run in found if run.work_queue_name == COHORT_QUEUE), key=lambda run: run.created or 0)
 
 
-async def distribute(service: Service, *takers: Callable[[FlowRun], Awaitable[None]]) -> dict[str, int]:
-    """Distribute, and let each run be taken by somebody as soon as all of them wait."""
-    distribution = asyncio.create_task(prefect_flows.distribute_daily_quizzes())
+async def distribute(service: Service, *takers: Callable[[FlowRun], Awaitable[None]]) -> State[dict[str, int]]:
+    """Distribute, let each run be taken by somebody as soon as all of them wait, and return the last state."""
+
+    async def start() -> State[dict[str, int]]:
+        return await prefect_flows.distribute_daily_quizzes(return_state=True)
+
+    distribution = asyncio.create_task(start())
     async with asyncio.timeout(WAIT_SECONDS):
         while len(runs := await runs_of(service)) < DUE / 2:
             await asyncio.sleep(0.05)
         for run, take in zip(runs, takers, strict=False):
             await take(run)
         return await distribution
+
+
+async def counts(service: Service) -> DistributionCounts:
+    """Return what became of the learners of the latest distribution."""
+    latest = (await service.runtime.repository.get_service_state([BOT_ID])).latest
+    assert latest
+    return DistributionCounts(*(getattr(latest, field.name) for field in fields(DistributionCounts)))
 
 
 async def states(service: Service) -> list[str | None]:
@@ -120,7 +133,8 @@ async def die(run: FlowRun) -> None:
 async def test_what_takers_did_is_read_from_the_rows(service: Service) -> None:
     learners = [await due_learner(service, BOT_ID) for _ in range(DUE)]
     await service.telegram.post("/api/faults", json={"method": "sendMessage", "kind": "403", "count": 1})
-    assert await distribute(service, work, work) == {"sent": 3, "skipped": 0, "failed": 1}
+    assert (await distribute(service, work, work)).is_completed()  # who blocked the bot is nobody's fault
+    assert await counts(service) == DistributionCounts(sent=3, unreachable=1)
     assert await states(service) == ["Completed", "Completed"]
     assert sorted([await questions(learner) for learner in learners]) == [0, 1, 1, 1]
     for run in await runs_of(service):
@@ -136,7 +150,8 @@ async def test_learners_of_a_run_that_died_unseen_are_served_all_the_same(
     """Nobody reports it: Prefect goes on to show it as running."""
     monkeypatch.setattr(cohort_runs, "SILENT_SECONDS", 2.0)
     learners = [await due_learner(service, BOT_ID) for _ in range(DUE)]
-    assert await distribute(service, die) == {"sent": 4, "skipped": 0, "failed": 0}
+    await distribute(service, die)
+    assert await counts(service) == DistributionCounts(sent=4)
     assert await states(service) == ["Crashed", "Cancelled"]  # the second one was never begun
     assert [await questions(learner) for learner in learners] == [1, 1, 1, 1]
 
@@ -152,7 +167,8 @@ async def test_what_a_run_did_before_it_crashed_is_not_done_again(service: Servi
         async with get_client() as client:
             await client.set_flow_run_state(run.id, Crashed(), force=True)
 
-    assert await distribute(service, crash_halfway, crash_halfway) == {"sent": 4, "skipped": 0, "failed": 0}
+    await distribute(service, crash_halfway, crash_halfway)
+    assert await counts(service) == DistributionCounts(sent=4)
     assert await states(service) == ["Crashed", "Crashed"]
     assert [await questions(learner) for learner in learners] == [1, 1, 1, 1]
 
@@ -174,10 +190,13 @@ async def test_cancelling_the_distribution_stops_what_has_not_begun(
         """A worker may have the run in its hands already when it is called off."""
         async with get_client() as client:
             await client.set_flow_run_state(run.id, Pending(), force=True)
-        await work(run)
+        await run_flow_async(
+            prefect_flows.execute_user_quiz_flow, flow_run=run, parameters=run.parameters, return_type="state"
+        )
 
-    assert await distribute(service, cancel, take_too_late) == {"sent": 0, "skipped": 4, "failed": 0}
-    assert (await states(service))[0] == "Cancelled"
+    cancelled = await distribute(service, cancel, take_too_late)
+    assert (cancelled.name, cancelled.message) == ("Cancelled", "0 sent, 4 skipped")
+    assert await states(service) == ["Cancelled", "Cancelled"]
     monkeypatch.setattr(cohort_runs, "SILENT_SECONDS", 2.0)  # nobody takes the next one's runs
     assert (await prefect_flows.distribute_daily_quizzes())["sent"] == 4
     assert [await questions(learner) for learner in learners] == [1, 1, 1, 1]
@@ -195,7 +214,11 @@ async def test_the_bar_moves_with_the_rows(service: Service) -> None:
         async with get_client() as client:
             await client.set_flow_run_state(run.id, Completed(), force=True)
 
-    assert await distribute(service, work, look) == {"sent": 2, "skipped": 0, "failed": 2}
+    failed = await distribute(service, work, look)
+    assert (failed.name, failed.message) == (
+        "Failed",
+        "2 of 4 failed, most of them with: no question for their level and topics",
+    )
     assert await bar() == 100.0
 
 
@@ -333,6 +356,7 @@ def result(**fields: object) -> DailyResult:
         "quiz_id": None,
         "state": None,
         "failure": None,
+        "attempts": None,
         "topic": None,
         "level": None,
     }
@@ -368,10 +392,25 @@ def test_a_learner_without_a_quiz_is_passed_over_for_a_reason(fields: dict[str, 
 def test_a_quizs_state_says_what_became_of_it(
     state: QuizState, failure: str | None, outcome: Outcome, reason: str
 ) -> None:
-    made = {"quiz_id": QuizId(7), "topic": Topic.STREAMING, "level": Level.EXPERT, "is_due": False}
+    made = {"quiz_id": QuizId(7), "topic": Topic.STREAMING, "level": Level.EXPERT, "is_due": False, "attempts": 1}
     delivery = describe(result(state=state, failure=failure, **made))
     assert delivery
     assert (delivery.outcome, delivery.reason, delivery.quiz_id) == (outcome, reason, QuizId(7))
+
+
+@pytest.mark.parametrize(
+    ("found", "kind"),
+    [
+        ({"state": QuizState.FAILED, "attempts": 1, "is_blocked": True}, FailureKind.UNREACHABLE),
+        ({"state": QuizState.FAILED, "attempts": 1}, FailureKind.FAILED),
+        ({"state": QuizState.PENDING, "attempts": 1}, FailureKind.FAILED),
+        ({"state": QuizState.PENDING, "attempts": 0}, FailureKind.REFUSED),
+    ],
+)
+def test_the_row_says_whose_fault_a_failure_is(found: dict[str, object], kind: FailureKind) -> None:
+    delivery = describe(result(quiz_id=QuizId(7), failure="for a reason", **found))
+    assert delivery
+    assert delivery.failure is kind
 
 
 def test_a_quiz_that_is_not_made_or_not_sent_is_left_to_do() -> None:

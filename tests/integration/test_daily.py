@@ -10,7 +10,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from prefect import get_client, runtime
+from prefect import get_client, runtime, states
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterKey,
@@ -25,15 +25,16 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
-from prefect.states import Cancelling
 
 import prefect_flows
-from domain.errors import StorageUnavailableError
+from domain.catalog import Priority
+from domain.errors import StorageUnavailableError, TelegramUnavailableError
 from domain.ids import LearnerId
-from domain.models import Delivery
+from domain.models import Delivery, Quiz
 from domain.service_state import ALL_BOTS
 from flows import progress
 from quizzes import cohorts, delivery, maintenance
+from quizzes.context import Messenger
 from tests.support.service import Learner, Service, is_question
 from tests.support.waiting import WAIT_SECONDS, until
 
@@ -207,7 +208,11 @@ async def test_a_failure_stands_in_the_run_with_its_reason(
 
     monkeypatch.setattr(delivery, "prepare_quizzes", prepare)
     monkeypatch.setattr(prefect_flows.prepare, "retries", 0)
-    assert (await prefect_flows.distribute_daily_quizzes())["failed"] == 1
+    ended = await prefect_flows.distribute_daily_quizzes(return_state=True)
+    reason = "StorageUnavailableError: The database cannot be reached: the disk is full"
+    assert (ended.name, ended.message) == ("Failed", f"1 of 1 failed, most of them with: {reason}")
+    run = await latest_distribution()
+    assert (run.state_name, run.state and run.state.message) == (ended.name, ended.message)
     [step] = await task_runs(await latest_distribution(), "prepare · 1 learner")
     assert step.state is not None
     assert step.state.name == "Failed"
@@ -243,28 +248,70 @@ async def test_the_next_cohort_is_prepared_while_one_is_sent_and_never_two_at_on
     assert [await questions(learner) for learner in learners] == [1, 1, 1, 1]
 
 
-async def test_cancelling_stops_a_distribution_between_cohorts(
+class CancelMidway:
+    """Cancels the run under way once so many questions are sent, and holds the next one up until the run knows."""
+
+    def __init__(self, messenger: Messenger, sent: int) -> None:
+        self._send, self._left, self._is_cancelled = messenger.send_question, sent, False
+
+    async def __call__(self, quiz: Quiz, priority: Priority) -> int:
+        if self._left:
+            self._left -= 1
+            return await self._send(quiz, priority)
+        if not self._is_cancelled:
+            self._is_cancelled = True
+            watch, run_id = prefect_flows._watch.get(), UUID(runtime.flow_run.id)  # noqa: SLF001 - which knows of it
+            async with get_client() as client:
+                await client.set_flow_run_state(run_id, states.Cancelling(), force=True)
+            await until(lambda: watch.is_cancelled)
+        raise TelegramUnavailableError("a gateway's page")
+
+
+async def test_cancelling_stops_what_is_not_sent_also_what_the_worker_would_finish_and_leaves_the_table(
     service_with_prefect: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cohorts, "COHORT_SIZE", 1)
+    service = service_with_prefect
+    monkeypatch.setattr(delivery, "SENDERS", 1)
     monkeypatch.setattr(progress, "PROGRESS_SECONDS", 0.05)
-    learners = [await due_learner(service_with_prefect) for _ in range(cohorts.COHORTS_AT_ONCE + 2)]
-    really_deliver = delivery.deliver_quizzes
-
-    async def cancel_and_deliver(*arguments: Any, **options: Any) -> list[Delivery]:
-        bar = prefect_flows._progress.get()  # noqa: SLF001 - which knows of it
-        assert bar
-        async with get_client() as client:
-            await client.set_flow_run_state(UUID(runtime.flow_run.id), Cancelling(), force=True)
-        await until(lambda: bar.is_cancelled)
-        return await really_deliver(*arguments, **options)
-
+    learners = [await due_learner(service) for _ in range(5)]
     with monkeypatch.context() as patched:
-        patched.setattr(delivery, "deliver_quizzes", cancel_and_deliver)
-        counts = await prefect_flows.distribute_daily_quizzes()
-    assert counts == {"sent": cohorts.COHORTS_AT_ONCE, "skipped": 2, "failed": 0}
-    assert (await prefect_flows.distribute_daily_quizzes())["sent"] == 2
-    assert [await questions(learner) for learner in learners] == [1] * len(learners)
+        messenger = service.runtime.context.messenger
+        patched.setattr(messenger, "send_question", CancelMidway(messenger, sent=2))
+        ended = await prefect_flows.distribute_daily_quizzes(return_state=True)
+    assert (ended.name, ended.message) == ("Cancelled", "2 sent, 3 skipped")
+    assert (await latest_distribution()).state_name == "Cancelled"
+    assert {row["outcome"]: (row["learners"], row["reason"]) for row in await table("daily-distribution")} == {
+        "sent": (2, ""),
+        "skipped": (3, "the run was cancelled"),
+    }
+
+    pool = service.runtime.repository.database._pool  # noqa: SLF001 - time cannot be sped up
+    await pool.execute("UPDATE quizzes SET touched_at = touched_at - interval '1 hour'")
+    assert await maintenance.recover(service.runtime.context) == (0, 0, 0)
+    assert sorted([await questions(learner) for learner in learners]) == [0, 0, 0, 1, 1]
+    assert (await prefect_flows.distribute_daily_quizzes())["sent"] == 2  # Telegram may have taken the one in between
+    assert sorted([await questions(learner) for learner in learners]) == [0, 1, 1, 1, 1]
+
+
+async def test_a_run_in_which_more_than_the_share_failed_has_failed(service_with_prefect: Service) -> None:
+    service = service_with_prefect
+    learner = await due_learner(service)
+    await service.telegram.post("/api/faults", json={"method": "sendMessage", "kind": "500", "count": 100})
+    for run in (
+        await prefect_flows.distribute_daily_quizzes(return_state=True),
+        await prefect_flows.execute_user_quiz_flow([learner.id], return_state=True),
+    ):
+        assert run.is_failed()
+        assert (run.message or "").startswith("1 of 1 failed, most of them with: Telegram did not answer")
+    await service.telegram.delete("/api/faults")
+
+
+async def table(key: str) -> list[dict[str, Any]]:
+    """Return the latest table of a key."""
+    named = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
+    async with get_client() as client:
+        (latest, *_) = await client.read_artifacts(artifact_filter=named, sort=ArtifactSort.CREATED_DESC, limit=1)
+    return list(json.loads(str(latest.data)))
 
 
 async def test_a_distribution_whose_bar_cannot_be_shown_serves_everybody(
@@ -287,21 +334,17 @@ async def test_a_distribution_through_a_refused_bot_says_what_waits_and_nobody_l
     learners = [await due_learner(service) for _ in range(3)]
     account = service.runtime.accounts.first
     await service.telegram.post("/api/faults", json={"kind": "401", "count": 10**6, "bot": account.id})
-    assert await prefect_flows.distribute_daily_quizzes() == {"sent": 0, "skipped": 0, "failed": 3}
-    async with get_client() as client:
-        daily = ArtifactFilter(key=ArtifactFilterKey(any_=["daily-distribution"]))
-        (latest, *_) = await client.read_artifacts(artifact_filter=daily, sort=ArtifactSort.CREATED_DESC)
-    (row,) = json.loads(str(latest.data))
-    assert (row["outcome"], row["learners"]) == ("failed", 3)
-    assert (
-        row["reason"]
-        == f"Telegram refuses a bot: {account.id} (Unauthorized) (will be sent when Telegram accepts the bot again)"
-    )
+    reason = f"Telegram refuses a bot: {account.id} (Unauthorized) (will be sent when Telegram accepts the bot again)"
+    ended = await prefect_flows.distribute_daily_quizzes(return_state=True)
+    assert (ended.name, ended.message) == ("Failed", f"3 of 3 failed, most of them with: {reason}")
+    (row,) = await table("daily-distribution")
+    assert (row["outcome"], row["learners"], row["reason"]) == ("failed", 3, reason)
+    pool = service.runtime.repository.database._pool  # noqa: SLF001 - time cannot be sped up
+    assert [row["state"] for row in await pool.fetch("SELECT state FROM quizzes")] == ["pending"] * 3
     await service.telegram.delete("/api/faults")
     async with asyncio.timeout(WAIT_SECONDS):
         while account.refusal:
             await asyncio.sleep(0.02)
-    pool = service.runtime.repository.database._pool  # noqa: SLF001 - time cannot be sped up
     await pool.execute("UPDATE quizzes SET touched_at = touched_at - interval '5 minutes'")
     await maintenance.recover(service.runtime.context)
     assert [await questions(learner) for learner in learners] == [1, 1, 1]

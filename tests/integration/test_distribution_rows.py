@@ -6,12 +6,11 @@ import asyncio
 
 import pytest
 
-from domain.errors import BotRefusedError, LearnerUnreachableError, TelegramUnavailableError
-from domain.ids import BotId, LearnerId
-from domain.models import Delivery, Outcome
+from domain.ids import LearnerId
+from domain.models import Delivery, FailureKind, Outcome
 from domain.service_state import Distribution, DistributionCounts, DistributionState
 from domain.settings import Settings
-from quizzes.distributions import count_deliveries, noted_distribution
+from quizzes.distributions import count_deliveries, find_failure, noted_distribution
 from repository import Repository
 from tests.support.classroom import Classroom
 from tests.support.factories import BOT_ID
@@ -44,7 +43,7 @@ async def test_a_distribution_is_running_until_it_ends(room: Classroom) -> None:
 async def test_it_has_failed_when_more_than_a_twentieth_got_no_quiz(
     room: Classroom, sent: int, state: DistributionState
 ) -> None:
-    blocked = [Delivery(LearnerId(99), Outcome.FAILED, str(LearnerUnreachableError()))] * 5
+    blocked = [Delivery(LearnerId(99), Outcome.FAILED, "gone", failure=FailureKind.UNREACHABLE)] * 5
     failed = [Delivery(LearnerId(98), Outcome.FAILED, "Bad\nGateway")]
     async with noted_distribution(room.context, sent + 6) as ending:
         ending.deliveries = [Delivery(LearnerId(1), Outcome.SENT)] * sent + failed + blocked
@@ -53,13 +52,24 @@ async def test_it_has_failed_when_more_than_a_twentieth_got_no_quiz(
     assert (ended.state, ended.reason) == (state, reason)
 
 
-async def test_one_whose_bot_is_refused_has_failed(room: Classroom) -> None:
-    refused = Delivery(LearnerId(1), Outcome.FAILED, str(BotRefusedError(BotId(7), "Unauthorized")))
-    async with noted_distribution(room.context, 1) as ending:
-        ending.deliveries = [refused]
+async def test_one_through_a_refused_bot_has_failed_however_few_its_learners_are(room: Classroom) -> None:
+    refused = Delivery(LearnerId(1), Outcome.FAILED, "Unauthorized", failure=FailureKind.REFUSED)
+    async with noted_distribution(room.context, 100) as ending:
+        ending.deliveries = [Delivery(LearnerId(2), Outcome.SENT)] * 99 + [refused]
     ended = await latest(room.repository)
-    assert ended.state is DistributionState.FAILED
-    assert "Unauthorized" in (ended.reason or "")
+    reason = "1 of 100 failed, most of them with: Unauthorized"
+    assert (ended.state, ended.reason) == (DistributionState.FAILED, reason)
+
+
+@pytest.mark.parametrize(("share", "has_failed"), [(0.0, True), (0.49, True), (0.5, False), (1.0, False)])
+def test_the_share_that_may_fail_is_a_setting(share: float, has_failed: bool) -> None:  # noqa: FBT001
+    deliveries = [Delivery(LearnerId(1), Outcome.SENT), Delivery(LearnerId(2), Outcome.FAILED, "no answer")]
+    assert bool(find_failure(deliveries, share)) is has_failed
+
+
+def test_nobody_failed_where_nobody_was_tried() -> None:
+    assert find_failure([], 0.0) is None
+    assert find_failure([Delivery(LearnerId(1), Outcome.SKIPPED)], 0.0) is None
 
 
 async def test_only_one_that_has_been_silent_is_taken_for_crashed(room: Classroom) -> None:
@@ -105,12 +115,7 @@ async def test_a_cancelled_one_is_noted_as_cancelled(room: Classroom) -> None:
 
 
 def test_whom_no_fault_of_the_service_kept_from_their_quiz_is_counted_apart() -> None:
-    reasons = [
-        f"{LearnerUnreachableError('Forbidden: bot was blocked by the user')}",
-        f"{BotRefusedError(BotId(7), 'Unauthorized')} (will be sent when Telegram accepts the bot again)",
-        f"{TelegramUnavailableError('Bad Gateway')} (will be tried again)",
-    ]
-    failed = [Delivery(LearnerId(1), Outcome.FAILED, reason) for reason in reasons]
+    failed = [Delivery(LearnerId(1), Outcome.FAILED, failure=kind) for kind in FailureKind]
     others = [Delivery(LearnerId(8), Outcome.SENT), Delivery(LearnerId(9), Outcome.SKIPPED, "has it already")]
     assert count_deliveries(failed + others) == DistributionCounts(1, 1, 1, 1, 1)
 

@@ -14,7 +14,7 @@ import pytest
 from domain.catalog import Priority, QuizKind, QuizState
 from domain.errors import StorageUnavailableError
 from domain.ids import QuizId
-from domain.models import NewQuiz, Quiz, SentQuestion
+from domain.models import NewQuiz, Outcome, Quiz, SentQuestion
 from domain.settings import Settings
 from question_sources.stored import BANK
 from quizzes import delivery as quiz_delivery
@@ -220,3 +220,64 @@ async def test_of_two_quizzes_that_a_learner_waited_for_one_is_todays(classroom:
     first, second = [await classroom.quiz(quiz_id) for quiz_id in waiting]
     assert (first.local_day, second.local_day) == (before[0] + timedelta(days=3), before[1])
     assert {first.state, second.state} == {QuizState.SENT}
+
+
+# ---------------------------------------------------------------- cancelled
+
+
+async def rows(classroom: Classroom, statement: str, *arguments: object) -> list[Any]:
+    return list(await classroom.repository.database._pool.fetch(statement, *arguments))  # noqa: SLF001
+
+
+_SHOWN = "SELECT coalesce(sum(learners), 0) AS number FROM question_exposure"
+
+
+async def test_a_withdrawn_quiz_leaves_no_trace_and_its_learner_is_due_again(classroom: Classroom) -> None:
+    context, repository = classroom.context, classroom.repository
+    [shown_before] = await rows(classroom, _SHOWN)
+    learner = await classroom.join()
+    await rows(classroom, "UPDATE learners SET next_daily_at = now() - interval '1 minute'")
+    [quiz_id] = (await quiz_delivery.prepare_quizzes(context, [learner.id], QuizKind.DAILY)).quiz_ids
+    [quiz] = await repository.get_quizzes([quiz_id])
+    assert await repository.find_due_learners(context.now(), [learner.id], None) == []
+
+    assert await repository.withdraw_quizzes([quiz_id], "cancelled") == {quiz_id}
+
+    assert await states(classroom, [quiz_id]) == {}
+    assert await rows(classroom, _SHOWN) == [shown_before]
+    [due] = await rows(classroom, "SELECT next_daily_at, daily_at FROM learners")
+    assert due["next_daily_at"].date() == quiz.local_day  # at their hour of the day that the quiz was for
+    assert due["next_daily_at"].time() == due["daily_at"]
+
+
+async def test_what_is_being_sent_or_is_sent_is_not_withdrawn_and_what_was_tried_is_given_up(
+    classroom: Classroom,
+) -> None:
+    repository = classroom.repository
+    sending_, sent_, tried, _ = quiz_ids = await prepare(classroom, 4)
+    await repository.begin_sending([sending_, sent_, tried])
+    await repository.mark_sent([SentQuestion(sent_, 1, BOT_ID)])
+    await repository.mark_send_failed(tried, "no answer", for_good=False)
+    assert await repository.withdraw_quizzes(quiz_ids, "cancelled") == set(quiz_ids[2:])
+    assert await states(classroom, quiz_ids) == {
+        sending_: QuizState.SENDING,
+        sent_: QuizState.SENT,
+        tried: QuizState.FAILED,
+    }
+    assert await repository.withdraw_quizzes(quiz_ids, "cancelled") == set()
+
+
+async def test_a_cancelled_delivery_stops_before_the_next_quiz(
+    classroom: Classroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quiz_delivery, "SENDERS", 1)
+    quiz_ids = await prepare(classroom)
+    deliveries = await quiz_delivery.deliver_quizzes(
+        classroom.context, quiz_ids, Priority.BROADCAST, is_cancelled=lambda: len(sent(classroom)) == 2
+    )
+    assert Counter(one.outcome for one in deliveries) == {Outcome.SENT: 2, Outcome.SKIPPED: QUIZZES - 2}
+    assert Counter((await states(classroom, quiz_ids)).values()) == {QuizState.SENT: 2, QuizState.PENDING: QUIZZES - 2}
+    told = await quiz_delivery.withdraw_unsent(classroom.context, deliveries)
+    assert {one.reason for one in told if one.outcome is Outcome.SKIPPED} == {quiz_delivery.CANCELLED}
+    await recover(classroom, quiz_ids)
+    assert set(sent(classroom)) == set(quiz_ids[:2])

@@ -205,7 +205,7 @@ OTHER_TASKS = {
     "publish_deliveries": "it suppresses every error",
     "self._generate_or_follow": "one question; `_log_end` tells of its error",
     "rename_run": "the flow awaits it",
-    "self._show": "the flow awaits it",
+    "self._watch": "the flow awaits it",
     "self._ask_for_broadcast": "`_end_asking` tells the broadcast's senders of its error",
 }
 """Tasks that nothing keeps alive, and why they need not be."""

@@ -44,6 +44,7 @@ DEFAULTS: dict[str, object] = {
     "min_cohort_size": 300,
     "distribution_interval_minutes": 15,
     "daily_overdue_minutes": 60,
+    "max_failed_share": 0.05,
     "prefect_notification_block": None,
     "backup_dir": None,
     "backup_database_url": None,

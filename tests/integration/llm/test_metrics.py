@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
+from prometheus_client import REGISTRY
+from redis import exceptions
 
 from domain.catalog import Level, Topic
-from domain.errors import GenerationError
+from domain.errors import GenerationError, ModelUnavailableError, StorageUnavailableError
 from observability import metrics
-from question_sources.llm.gauges import show_generations
+from question_sources.llm.gauges import show_generations, show_questions
 from tests.integration.llm.conftest import NewDesk
 from tests.integration.llm.support import LEVEL, TOPIC, Desk, fresh_question, keep_writing, metric
 from tests.support.factories import make_learner
@@ -111,3 +115,44 @@ async def test_yesterdays_rows_are_not_shown_today(desk: Desk) -> None:
     assert metric("quiz_llm_cost_today_usd") == 0
     assert metric("quiz_llm_stock", topic=TOPIC.value, level=str(int(LEVEL))) == 1
     assert [one.questions for one in await desk.repository.sum_generations(days=2)] == [1]
+
+
+async def test_gauges_whose_database_is_silent_disappear_until_it_answers(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def show() -> None:
+        await show_questions(desk.repository)
+        await show_generations(desk.repository, desk.source.breaker, desk.settings)
+
+    async def fail() -> NoReturn:
+        raise StorageUnavailableError
+
+    names = ("quiz_questions_quarantined", "quiz_llm_cost_today_usd", "quiz_llm_budget_usd")
+    await show()
+    assert None not in {REGISTRY.get_sample_value(name) for name in names}
+    with monkeypatch.context() as silent:
+        silent.setattr(desk.repository, "count_questions_by_state", fail)
+        silent.setattr(desk.repository, "sum_generations", fail)
+        for shown in (
+            show_questions(desk.repository),
+            show_generations(desk.repository, desk.source.breaker, desk.settings),
+        ):
+            with pytest.raises(StorageUnavailableError):
+                await shown
+    assert {REGISTRY.get_sample_value(name) for name in names} == {None}
+    await show()
+    assert None not in {REGISTRY.get_sample_value(name) for name in names}
+
+
+async def test_nobody_knows_whether_the_model_is_left_alone_without_redis(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> NoReturn:
+        raise exceptions.ConnectionError
+
+    await desk.source.breaker.check()
+    assert REGISTRY.get_sample_value("quiz_llm_closed") == 0
+    monkeypatch.setattr(desk.redis, "get", fail)
+    with pytest.raises(ModelUnavailableError):
+        await desk.source.breaker.check()
+    assert REGISTRY.get_sample_value("quiz_llm_closed") is None
