@@ -14,11 +14,11 @@ ifneq ($(shell test -e $(VENV)/run && ! $(BIN)/python -c 'import pydantic_settin
 $(shell rm -f $(VENV)/run $(VENV)/dev $(VENV)/bench)
 endif
 
-$(VENV)/run: requirements.txt
+$(VENV)/run: requirements.txt requirements-local.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with PYTHON=..."; exit 1; }
 	@{ test -x $(BIN)/pip && $(BIN)/python -m pip --version >/dev/null 2>&1; } || $(PYTHON) -m venv --clear $(VENV)  # half made, or of another Python
-	@echo "Installing what requirements.txt pins (about a minute, once)..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --compile -r requirements.txt
+	@echo "Installing what requirements.txt and requirements-local.txt pin (about a minute, once)..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --compile -r requirements.txt -r requirements-local.txt
 	@touch $@
 
 $(VENV)/dev: requirements-dev.txt $(VENV)/run
@@ -50,6 +50,10 @@ test-all: $(VENV)/dev compile ## Run every test, those of benchmarks, drills, fu
 
 test-pooler: $(VENV)/dev compile ## Run every test of the database through PgBouncer (apt install pgbouncer)
 	@$(PYTEST) --pooler
+
+test-compose: $(VENV)/dev ## Build and run docker-compose.yml, and drive a learner through it (needs Docker)
+	@docker version >/dev/null 2>&1 && docker compose version >/dev/null 2>&1 || { echo "Docker with its compose plugin is needed, and an engine that runs"; exit 1; }
+	@$(BIN)/python -m pytest -n 0 -x tests/compose
 
 lint: $(VENV)/dev ## Check style, types, the question bank and the seed
 	@$(BIN)/ruff check .
@@ -88,12 +92,13 @@ structure: $(VENV)/run ## Write PROJECT_STRUCTURE.md from the files
 
 lock: ## Compile requirements*.in to pinned, hashed requirements*.txt (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url requirements.in -o requirements.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt requirements-local.in -o requirements-local.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt requirements-aws.in -o requirements-aws.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt requirements-tracing.in -o requirements-tracing.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt -c requirements-aws.txt -c requirements-tracing.txt requirements-dev.in -o requirements-dev.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt -c requirements-local.txt -c requirements-aws.txt -c requirements-tracing.txt requirements-dev.in -o requirements-dev.txt
 	uv pip compile --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt requirements-bench.in -o requirements-bench.txt
 
 clean: ## Remove the environment and all local data
 	rm -rf $(VENV) .data build
 
-.PHONY: help compile setup run test test-fast test-all test-pooler lint bench bench-adaptivity chaos fuzz pictures seed structure lock clean bank-report
+.PHONY: help compile setup run test test-fast test-all test-pooler test-compose lint bench bench-adaptivity chaos fuzz pictures seed structure lock clean bank-report

@@ -130,13 +130,13 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
             from observability.tracing import set_up_tracing  # noqa: PLC0415
             from roles.webhook import serve_bot  # noqa: PLC0415
 
-            _require_servers(settings, with_redis=True)
+            _require_servers(settings, serves=True)
             set_up_tracing(settings, options.role)
             logger.info(STARTS, VERSION)
             asyncio.run(_prepare(settings))  # here it ends in one line; the HTTP server would show a traceback
             return serve_bot(settings)
         case "worker" | "prefect":
-            _require_servers(settings, with_redis=True)
+            _require_servers(settings, serves=True)
             logger.info(STARTS, VERSION)
             run = run_worker if options.role == "worker" else run_prefect_worker
             status = _run_in_thread(run(settings))
@@ -151,7 +151,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
             from roles.control.commands import run_control  # noqa: PLC0415
 
             if options.role == "announce" or (options.role == "learner" and options.action == "erase"):
-                _require_servers(settings, with_redis=True)
+                _require_servers(settings, serves=True)
             return run_control(options, settings)
         case _:
             return _run_command(options, settings)
@@ -185,15 +185,19 @@ def _run_command(options: argparse.Namespace, settings: Settings) -> int:
             return asyncio.run(manage_webhook(settings, options.action))
 
 
-def _require_servers(settings: Settings, *, with_redis: bool = False) -> None:
+def _require_servers(settings: Settings, *, serves: bool = False) -> None:
     """Make sure that a role that runs alone knows where its servers are.
+
+    Args:
+        settings: which name them.
+        serves: whether it also needs a bot and Redis.
 
     Raises:
         StartupError: a setting is missing.
     """
-    needed = {"DATABASE_URL": settings.database_url, "TELEGRAM_BOT_TOKEN": settings.bots or None}
-    if with_redis:
-        needed["REDIS_URL"] = settings.redis_url
+    needed: dict[str, object] = {"DATABASE_URL": settings.database_url}
+    if serves:
+        needed |= {"TELEGRAM_BOT_TOKEN": settings.bots or None, "REDIS_URL": settings.redis_url}
     missing = [name for name, value in needed.items() if value is None]
     if missing:
         raise StartupError(f"set {', '.join(missing)}, or run `python main.py` for everything on this machine")

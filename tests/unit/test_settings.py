@@ -424,7 +424,7 @@ def test_tokens_that_are_none_are_refused_without_being_shown(
 
 def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     secret_names = [name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)]
-    assert len(secret_names) == 9
+    assert len(secret_names) == 10
     shown = {
         name: f"{number}:hidden-{name}-{'x' * 20}" if "token" in name or "auth" in name else f"hidden-{name}"
         for number, name in enumerate(secret_names, 1)

@@ -1,4 +1,7 @@
-"""Reads docker-compose.yml as Docker does: YAML, then ``${NAME:-default}``, ``${NAME:?message}`` and ``$$``."""
+"""Reads docker-compose.yml as Docker does.
+
+YAML, then ``${NAME:-default}``, ``${NAME:?message}`` and ``$$``; a variable without a value is as .env has it.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ ROLES = ("init", "quiz-bot", "quiz-worker", "prefect-worker")
 REQUIRED = {
     "TELEGRAM_BOT_TOKEN": "424242:" + "T" * 35,
     "POSTGRES_PASSWORD": "postgrespassword1",
+    "POSTGRES_PREFECT_PASSWORD": "postgrespassword4",
     "REDIS_PASSWORD": "redispassword2",
     "PREFECT_API_AUTH_STRING": "quiz:prefectpassword3",
 }
@@ -52,7 +56,18 @@ def services(environment: Mapping[str, str] = REQUIRED) -> dict[str, dict[str, A
         return match["rest"] or ""
 
     document = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))
-    return dict(_filled(document["services"], fill))
+    filled = dict(_filled(document["services"], fill))
+    for service in filled.values():
+        given = service.get("environment", {})
+        passed = {name: environment.get(name) if value is None else value for name, value in given.items()}
+        service["environment"] = {name: value for name, value in passed.items() if value is not None}
+    return filled
+
+
+def passed_on() -> dict[str, set[str]]:
+    """Return the names of the variables that each service gets, whether .env has them or not."""
+    document = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))
+    return {name: set(service.get("environment", {})) for name, service in document["services"].items()}
 
 
 def _filled(node: Any, fill: Any) -> Any:

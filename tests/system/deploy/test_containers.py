@@ -26,7 +26,7 @@ from local import servers
 from question_bank.loader import load_bank
 from roles.pages import serving_pages
 from roles.webhook import create_app
-from tests.support.factories import TOKEN, some_id
+from tests.support.factories import some_id
 from tests.support.pooler import environment_of
 from tests.support.serving import serving
 from tests.support.waiting import WAIT_SECONDS
@@ -63,22 +63,72 @@ def moved(address: str, port: int) -> str:
 # ---------------------------------------------------------------- servers
 
 
-async def test_a_new_postgres_volume_gets_the_schema_and_prefects_database(tmp_path: Path) -> None:
-    mounts = compose.services()["postgres"]["volumes"]
-    scripts = sorted((mount.split(":")[1], mount.split(":")[0]) for mount in mounts if mount.startswith("."))
+async def test_a_new_postgres_volume_gets_a_role_and_a_database_each_for_quiz_and_prefect(tmp_path: Path) -> None:
+    own = {
+        name: value
+        for name, value in compose.environment_of(compose.services()["postgres"]).items()
+        if name != "POSTGRES_PASSWORD"
+    }
     with servers.postgres(tmp_path / "postgres") as url_of:
-        url = url_of("quiz")
-        for _, script in scripts:
+        url = url_of("entry")
+
+        async def psql(*arguments: str, address: str = url, **environment: str) -> str:
             status, output = await execute(
-                str(PSQL), "-X", "-v", "ON_ERROR_STOP=1", "-d", url, "-f", str(ROOT / script)
+                str(PSQL), "-XAt", "-v", "ON_ERROR_STOP=1", "-d", address, *arguments, **environment
             )
             assert status == 0, output
-        listed = await execute(str(PSQL), "-XAt", "-d", url, "-c", "SELECT datname FROM pg_database")
-        assert {"quiz", "prefect"} <= set(listed[1].split())
+            return output.strip()
 
-        status, output = await execute(sys.executable, "main.py", "init", DATABASE_URL=url, TELEGRAM_BOT_TOKEN=TOKEN)
-        assert status == 0, output
+        await psql("-f", str(ROOT / "deploy" / "databases.sql"), **own)
+        asked = (
+            "SELECT rolname, rolsuper, rolcreatedb, rolcreaterole, rolpassword IS NULL FROM pg_authid WHERE rolcanlogin"
+        )
+        roles = {line.split("|")[0]: line.split("|")[1:] for line in (await psql("-c", asked)).splitlines()}
+        assert roles.pop("postgres")[-1] == "t"
+        assert roles == {name: ["f", "f", "f", "f"] for name in ("quiz", "prefect")}
+        for name, other in (("quiz", "prefect"), ("prefect", "quiz")):
+            allowed = f"SELECT has_database_privilege('{name}', '{{}}', 'connect')"
+            assert await psql("-c", allowed.format(name)) == "t"
+            assert await psql("-c", allowed.format(other)) == await psql("-c", allowed.format("postgres")) == "f"
+
+        quiz = url.replace("postgres:", "quiz:").replace("/entry", "/quiz")
+        output = (await execute(sys.executable, "main.py", "init", DATABASE_URL=quiz))[1]
         assert output.splitlines()[-1] == f"applied: nothing, all there; {len(load_bank().questions)} questions loaded"
+
+
+async def test_a_volume_whose_superuser_was_quiz_gets_the_same_roles(tmp_path: Path) -> None:
+    with servers.postgres(tmp_path / "postgres") as url_of:
+        url = url_of("quiz")
+        url_of("prefect")
+
+        async def psql(address: str, *arguments: str) -> str:
+            own = compose.environment_of(compose.services()["postgres"])
+            given = {name: own[name] for name in ("QUIZ_PASSWORD", "PREFECT_PASSWORD")}
+            status, output = await execute(
+                str(PSQL), "-XAt", "-v", "ON_ERROR_STOP=1", "-d", address, *arguments, **given
+            )
+            assert status == 0, output
+            return output.strip()
+
+        before = ("CREATE ROLE first SUPERUSER LOGIN", "ALTER ROLE postgres RENAME TO quiz", "DROP ROLE first")
+        await psql(url, "-c", before[0])
+        await psql(url.replace("postgres:", "first:"), "-c", before[1])
+        quiz = url.replace("postgres:", "quiz:")
+        await psql(quiz, "-c", before[2])
+        await psql(quiz, "-f", str(ROOT / "schema.sql"))
+        prefect = quiz.replace("/quiz?", "/prefect?").replace("@/quiz", "@/prefect")
+        await psql(
+            prefect, "-c", "CREATE EXTENSION pg_trgm; CREATE TYPE kind AS ENUM ('one'); CREATE TABLE run (id serial)"
+        )
+
+        await psql(quiz, "-f", str(ROOT / "deploy" / "split-roles.sql"))
+
+        owners = "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        assert await psql(quiz, "-c", owners) == "quiz"
+        assert await psql(prefect.replace("quiz:", "prefect:"), "-c", owners) == "prefect"
+        assert await psql(quiz, "-c", "SELECT rolsuper FROM pg_roles WHERE rolname = 'quiz'") == "f"
+        status, output = await execute(sys.executable, "main.py", "init", DATABASE_URL=quiz)
+        assert status == 0, output
 
 
 @contextmanager

@@ -50,9 +50,10 @@ KNOWN_EVERYWHERE = {
 }
 """Variables that most programs heed."""
 
-OF_THE_KERNEL = {"PR_SET_DUMPABLE"}
+OF_OTHERS = {"PR_SET_DUMPABLE", "ON_ERROR_STOP"}
+"""Names of the kernel's and of psql."""
 
-OF_A_RELEASE = ("deploy/kubernetes/release.sh", ".github/workflows/cd.yml")
+OF_A_RELEASE = ("deploy/kubernetes/release.sh", ".github/workflows/cd.yml", "deploy/databases.sql")
 """Files that read variables of their own."""
 
 
@@ -81,11 +82,13 @@ def test_a_link_leads_somewhere() -> None:
 
 def test_a_variable_is_known_to_whoever_reads_it() -> None:
     named = {name for word in all_words() for name in re.findall(r"\b[A-Z]{2,}(?:_[A-Z]+)+\b", word)}
-    ours = {name.upper() for name in Settings.model_fields} | compose.variables() | KNOWN_EVERYWHERE | OF_THE_KERNEL
+    ours = {name.upper() for name in Settings.model_fields} | compose.variables() | KNOWN_EVERYWHERE | OF_OTHERS
     ours |= {
         name
         for file in OF_A_RELEASE
-        for name in re.findall(r"\$\{(?:\{ vars\.)?([A-Z_]+)", (ROOT / file).read_text(encoding="utf-8"))
+        for name in re.findall(
+            r"(?:\$\{(?:\{ vars\.)?|\\getenv \w+ )([A-Z_]+)", (ROOT / file).read_text(encoding="utf-8")
+        )
     }
     assert {name for name in named if name not in ours and not hasattr(prefect.settings, name)} == set()
 
@@ -167,10 +170,13 @@ def test_numbers_in_the_documents_are_those_of_the_code() -> None:
         assert float(default) == Settings.model_fields[name.lower()].default
 
 
-def units_of_systemd() -> dict[str, str]:
-    """Return the units by the names of their files."""
-    text = (ROOT / "DEPLOYMENT.md").read_text(encoding="utf-8")
-    return dict(re.findall(r"(?ms)^```ini\n# /etc/systemd/system/(\S+)\n(.*?)^```", text))
+SYSTEMD = ROOT / "deploy" / "systemd"
+SERVICES = ("quiz-prefect-server.service", "quiz@.service")
+
+
+def services_of_systemd() -> list[str]:
+    """Return the texts of the units of Prefect's server and of the roles."""
+    return [(SYSTEMD / name).read_text(encoding="utf-8") for name in SERVICES]
 
 
 def settings_of(unit: str) -> dict[str, str]:
@@ -185,35 +191,61 @@ def test_whoever_adds_the_bot_to_a_group_was_told_that_it_is_silent_there(name: 
 
 
 def test_the_units_of_systemd_start_what_there_is_and_show_no_secret() -> None:
-    server, role = units_of_systemd().values()
-    commands = [
-        shlex.split(command) for unit in (server, role) for command in re.findall(r"(?m)^ExecStart=(.*)$", unit)
-    ]
+    units = services_of_systemd()
+    commands = [shlex.split(command) for unit in units for command in re.findall(r"(?m)^ExecStart=(.*)$", unit)]
     assert [command[1:] for command in commands] == [["-m", "local.prefect_server"], ["main.py", "%i"]]
-    started = re.findall(r"quiz@([a-z]+)", (ROOT / "DEPLOYMENT.md").read_text(encoding="utf-8"))
-    assert set(started) == {"bot", "worker", "prefect"} <= main.ROLES.keys()
-    for unit in (server, role):
-        assert len(re.findall(r"(?m)^EnvironmentFile=/etc/quiz/\w+\.env$", unit)) == 1
+    target = (SYSTEMD / "quiz.target").read_text(encoding="utf-8")
+    assert set(re.findall(r"quiz@([a-z]+)\.service", target)) == {"bot", "worker", "prefect"} <= main.ROLES.keys()
+    for unit in units:
+        assert re.findall(r"(?m)^PartOf=(.*)$", unit) == ["quiz.target"]
         assert not re.search(r"(?m)^(?:PassEnvironment|SetCredential)=", unit)
-        assert not re.search(r"(?i)token|password|auth|secret|_url|@", unit)
+        assert not re.search(r"(?i)token|password|auth|secret|_url|@(?!system-service|privileged)", unit)
+
+
+def test_settings_of_systemd_are_where_the_page_puts_them() -> None:
+    text = (ROOT / "DEPLOYMENT.md").read_text(encoding="utf-8")
+    written = set(re.findall(r"(?:> |ln -s worker\.env )/etc/quiz/([\w-]+\.env)", text))
+    read = {name for unit in services_of_systemd() for name in re.findall(r"EnvironmentFile=-?/etc/quiz/(\S+)", unit)}
+    assert written == {"quiz.env", "worker.env", "prefect.env", "prefect-server.env"}
+    assert read == {"quiz.env", "%i.env", "prefect-server.env"}
 
 
 def test_the_units_of_systemd_set_prefect_up_as_the_containers_are() -> None:
-    services, (server, role) = compose.services(), map(settings_of, units_of_systemd().values())
+    services, (server, role) = compose.services(), map(settings_of, services_of_systemd())
     differs = {"PREFECT_SERVER_UI_STATIC_DIRECTORY"}
     deployed = compose.environment_of(services["prefect-server"])
     assert {name: value for name, value in server.items() if name not in differs}.items() <= deployed.items()
     assert PREFECT_CLIENT.items() <= role.items()
 
 
-def test_the_units_of_systemd_are_understood_by_it(tmp_path: Path) -> None:
-    verify = shutil.which("systemd-analyze")
-    if verify is None:
-        pytest.skip("there is no systemd here")
-    for name, unit in units_of_systemd().items():
-        text = re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", unit).replace("User=quiz", "User=root")
-        (tmp_path / name.replace("@.", "@bot.")).write_text(text, encoding="utf-8")
-    told = subprocess.run(
-        [verify, "verify", "--man=no", *map(str, tmp_path.iterdir())], capture_output=True, text=True, check=False
-    )
+def test_the_units_of_systemd_let_the_sandbox_confine_itself() -> None:
+    """Landlock's calls are in no group of systemd 252, and refused they look like a kernel without it."""
+    for unit in services_of_systemd():
+        allowed = re.findall(r"(?m)^SystemCallFilter=(?!~)(.*)$", unit)[0].split()
+        calls = {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"}
+        assert calls <= set(allowed)
+        assert "ProcSubset" not in re.sub(r"(?m)^#.*", "", unit)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> list[str]:
+    """Return the units' files, with programs and a user that are here."""
+    for source in SYSTEMD.iterdir():
+        text = re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", source.read_text(encoding="utf-8"))
+        (tmp_path / source.name.replace("@.", "@bot.")).write_text(text.replace("User=quiz", "User=root"))
+    return [str(path) for path in tmp_path.glob("*.service")]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+def test_the_units_of_systemd_are_understood_by_it(installed: list[str]) -> None:
+    command = ["systemd-analyze", "verify", "--man=no", *installed]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (told.returncode, told.stderr) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_unit_of_systemd_is_exposed_as_little_as_one_may_be(name: str) -> None:
+    command = ["systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", str(SYSTEMD / name)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout

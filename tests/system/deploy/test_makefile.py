@@ -16,7 +16,8 @@ from tests.system.deploy.compose import ROOT
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run make in a copy of the Makefile whose requirements are empty."""
     shutil.copy(ROOT / "Makefile", folder)
-    (folder / "requirements.txt").touch()
+    for name in ("requirements.txt", "requirements-local.txt"):
+        (folder / name).touch()
     command = ["make", f"PYTHON={sys.executable}", *arguments]
     outer = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}  # of `make test`, which would have this one tell where it enters
     environment = {name: value for name, value in os.environ.items() if name not in outer}
@@ -40,7 +41,7 @@ def test_an_environment_whose_python_is_gone_is_made_anew(tmp_path: Path, python
     (binaries / "python").symlink_to(python)
     (binaries / "pip").touch(mode=0o755)
     (tmp_path / ".venv" / "run").touch()
-    done = make(tmp_path, "-o", "requirements.txt", ".venv/run")
+    done = make(tmp_path, "-o", "requirements.txt", "-o", "requirements-local.txt", ".venv/run")
     assert done.returncode == 0, done.stderr
     subprocess.run([binaries / "python", "-m", "pip", "--version"], check=True, capture_output=True)
 
