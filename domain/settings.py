@@ -124,6 +124,8 @@ class Settings(BaseSettings):
     prefect_work_pool: str = "quiz"
     max_flow_runs_per_distribution: Annotated[int, Field(ge=1, le=500)] = 50
     """A distribution's learners are dealt into at most so many cohorts, so that the UI stays readable."""
+    prefect_cohort_pool: str | None = None
+    """A work pool whose own workers take cohorts, as for Kubernetes jobs; absent: `prefect_work_pool` is theirs too."""
     prefect_workers: Annotated[int, Field(ge=1, le=50)] = 1
     """Prefect workers that share a distribution; one alone serves every cohort in the distribution's own process."""
     min_cohort_size: Annotated[int, Field(ge=1, le=10_000)] = 300

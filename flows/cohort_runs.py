@@ -30,7 +30,7 @@ from domain.ids import LearnerId
 from domain.models import DailyResult, Delivery, FailureKind, Outcome
 from domain.settings import Settings
 from flows.progress import Progress, is_run_cancelled
-from flows.work_pool import COHORT_QUEUE, cohorts_each
+from flows.work_pool import COHORT_QUEUE, COHORTS, DEFAULT_QUEUE, cohorts_each
 from observability.logs import redact
 from quizzes.context import QuizContext
 from quizzes.delivery import (
@@ -47,7 +47,7 @@ from quizzes.delivery import (
 
 logger = logging.getLogger(__name__)
 
-DEPLOYMENT = "execute_user_quiz_flow/quiz"
+DEPLOYMENT = "execute_user_quiz_flow/{}"
 MAX_IN_RUN = 15_000
 """Learners whose ids fit into a run's parameters, of which Prefect takes 512 KB, even if a bot gets one run too few."""
 
@@ -116,6 +116,7 @@ class CohortRuns:
         self._due_at = due_at
         self._progress = progress
         self._serve_here = serve_here
+        self._is_elsewhere = bool(context.settings.prefect_cohort_pool)
         self._runs: list[_Run] = []
         self._ended = 0
         """Learners of runs that have ended."""
@@ -156,7 +157,7 @@ class CohortRuns:
             self._started += 1
             attempt = f"{runtime.flow_run.id}:{runtime.flow_run.run_count}:{self._started}"
             flow_run = await arun_deployment(
-                DEPLOYMENT,
+                DEPLOYMENT.format(COHORTS if self._is_elsewhere else "quiz"),
                 parameters={
                     "learner_ids": [int(learner_id) for learner_id in cohort],
                     "kind": QuizKind.DAILY.value,
@@ -166,7 +167,7 @@ class CohortRuns:
                 timeout=0,
                 tags=["daily"],
                 idempotency_key=attempt,  # a repeated request must not start a second one
-                work_queue_name=COHORT_QUEUE,
+                work_queue_name=DEFAULT_QUEUE if self._is_elsewhere else COHORT_QUEUE,
             )
         return _Run(flow_run.id, flow_run.parent_task_run_id, cohort, state=flow_run.state)
 

@@ -45,6 +45,7 @@ from prefect.utilities.processutils import command_to_string
 from prefect.utilities.schema_tools.validation import ValidationError, validate
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
+from domain.errors import StartupError
 from domain.processes import service_environment
 from domain.settings import Settings
 from flows.automations import register_automations
@@ -57,6 +58,9 @@ ROOT = Path(__file__).parent.parent
 
 DEFAULT_QUEUE = "default"
 """The queue that Prefect gives every work pool."""
+
+COHORTS = "cohorts"
+"""The deployment whose runs workers of another pool take."""
 
 COHORT_QUEUE = "cohorts"
 """The queue from which a worker takes only as much as is its share."""
@@ -86,6 +90,8 @@ class _Wanted:
     name: str
     tag: str
     cron: str | None = None
+    pool: str | None = None
+    """Another than the service's own."""
 
 
 def _wanted(settings: Settings) -> list[_Wanted]:
@@ -93,7 +99,7 @@ def _wanted(settings: Settings) -> list[_Wanted]:
     refill = "37 * * * *" if settings.openai_api_key else None  # without a key there is nothing to refill with
     hours = settings.backup_interval_hours
     backup = f"27 */{hours} * * *" if hours < 24 else "27 3 * * *"  # noqa: PLR2004 - a day
-    return [
+    wanted = [
         _Wanted("prefect_flows.py:distribute_daily_quizzes", "daily", "daily", every),
         _Wanted("prefect_flows.py:execute_user_quiz_flow", "quiz", "quiz"),
         _Wanted("prefect_flows.py:upkeep", "hourly", "upkeep", "7 * * * *"),
@@ -101,6 +107,10 @@ def _wanted(settings: Settings) -> list[_Wanted]:
         _Wanted("flows/refill.py:refill_question_bank", "refill", "refill", refill),
         _Wanted("flows/backup.py:back_up", "backup", "backup", backup if settings.backup_dir else None),
     ]
+    if settings.prefect_cohort_pool:
+        pool = settings.prefect_cohort_pool
+        wanted.append(_Wanted("prefect_flows.py:execute_user_quiz_flow", COHORTS, "quiz", pool=pool))
+    return wanted
 
 
 async def register_deployments(settings: Settings) -> list[str]:
@@ -113,11 +123,16 @@ async def register_deployments(settings: Settings) -> list[str]:
         The deployments' names.
 
     Raises:
+        StartupError: there is no work pool PREFECT_COHORT_POOL.
         httpx.HTTPError: the Prefect server does not answer.
     """
     await _ensure_work_pool(settings.prefect_work_pool)
+    if settings.prefect_cohort_pool:
+        await _require_work_pool(settings.prefect_cohort_pool)
     async with get_client() as client:
-        return [await _register(client, settings.prefect_work_pool, wanted) for wanted in _wanted(settings)]
+        return [
+            await _register(client, wanted.pool or settings.prefect_work_pool, wanted) for wanted in _wanted(settings)
+        ]
 
 
 async def restore_deployments(settings: Settings) -> None:
@@ -200,6 +215,16 @@ async def _ensure_work_pool(name: str) -> None:
         except ObjectNotFound:
             with contextlib.suppress(ObjectAlreadyExists):
                 await client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+
+
+async def _require_work_pool(name: str) -> None:
+    async with get_client() as client:
+        try:
+            await client.read_work_pool(name)
+        except ObjectNotFound:
+            raise StartupError(
+                f"PREFECT_COHORT_POOL: the Prefect server has no work pool {name}; make it (`prefect work-pool create`)"
+            ) from None
 
 
 # ---------------------------------------------------------------- workers

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterKey,
@@ -23,13 +24,14 @@ from pydantic import SecretStr
 
 import prefect_flows
 from domain.catalog import Level, Priority, QuizKind, QuizState, Topic
+from domain.errors import StartupError
 from domain.ids import LearnerId, QuizId
 from domain.models import DailyResult, FailureKind, Outcome
 from domain.service_state import DistributionCounts
 from domain.settings import Settings
 from flows import cohort_runs, progress
 from flows.cohort_runs import count_runs, describe
-from flows.work_pool import COHORT_QUEUE, cohorts_each, register_deployments, workers_of
+from flows.work_pool import COHORT_QUEUE, DEFAULT_QUEUE, cohorts_each, register_deployments, workers_of
 from local import servers
 from quizzes import delivery as quiz_delivery
 from quizzes.cohorts import count_cohorts
@@ -46,11 +48,20 @@ DUE = 4
 
 
 @pytest.fixture
-async def service(settings: Settings, prefect_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
+def cohort_pool() -> str | None:
+    """Return the work pool that is set for cohorts."""
+    return None
+
+
+@pytest.fixture
+async def service(
+    settings: Settings, prefect_url: str, monkeypatch: pytest.MonkeyPatch, cohort_pool: str | None
+) -> AsyncIterator[Service]:
     """Yield a service whose distributions are shared by two Prefect workers, of which there are none yet."""
     shared: dict[str, object] = {
         "prefect_api_url": prefect_url,
         "prefect_work_pool": f"pool-{some_id()}",
+        "prefect_cohort_pool": cohort_pool,
         "prefect_workers": 2,
         "min_cohort_size": 2,
         "telegram_bot_tokens": (SecretStr(f"{SECOND}:{'s' * 35}"),),
@@ -59,10 +70,14 @@ async def service(settings: Settings, prefect_url: str, monkeypatch: pytest.Monk
     for name, seconds in {"POLL_SECONDS": 0.2, "COUNT_SECONDS": 0.2, "SILENT_SECONDS": WAIT_SECONDS}.items():
         monkeypatch.setattr(cohort_runs, name, seconds)
     monkeypatch.setattr(progress, "PROGRESS_SECONDS", 0.2)
+    if cohort_pool:
+        async with get_client() as client:
+            await client.create_work_pool(WorkPoolCreate(name=cohort_pool, type="process"))
     await register_deployments(settings)
     async with running_service(settings, servers.free_port()) as service:
         yield service
-    await forget_deployments(settings.prefect_work_pool)
+    for pool in filter(None, (settings.prefect_work_pool, cohort_pool)):
+        await forget_deployments(pool)
 
 
 async def forget_deployments(pool: str) -> None:
@@ -79,10 +94,14 @@ def named(pool: str) -> WorkPoolFilter:
 
 async def runs_of(service: Service) -> list[FlowRun]:
     """Return the cohorts' runs, in the order in which they were made."""
-    pool = named(service.runtime.settings.prefect_work_pool)
+    settings = service.runtime.settings
     async with get_client() as client:
-        found = await client.read_flow_runs(work_pool_filter=pool, sort=FlowRunSort.ID_DESC)
-    return sorted((run for run in found if run.work_queue_name == COHORT_QUEUE), key=lambda run: run.created or 0)
+        found = await client.read_flow_runs(
+            work_pool_filter=named(settings.prefect_cohort_pool or settings.prefect_work_pool),
+            sort=FlowRunSort.ID_DESC,
+        )
+    queue = DEFAULT_QUEUE if settings.prefect_cohort_pool else COHORT_QUEUE
+    return sorted((run for run in found if run.work_queue_name == queue), key=lambda run: run.created or 0)
 
 
 async def distribute(service: Service, *takers: Callable[[FlowRun], Awaitable[None]]) -> State[dict[str, int]]:
@@ -251,9 +270,26 @@ async def test_without_a_deployment_the_distribution_serves_everybody_itself(ser
     for _ in range(DUE):
         await due_learner(service, BOT_ID)
     async with get_client() as client:
-        deployment = await client.read_deployment_by_name(cohort_runs.DEPLOYMENT)
+        deployment = await client.read_deployment_by_name(cohort_runs.DEPLOYMENT.format("quiz"))
         await client.delete_deployment(deployment.id)
     assert (await prefect_flows.distribute_daily_quizzes())["sent"] == 4
+
+
+@pytest.mark.prefect
+@pytest.mark.parametrize("cohort_pool", [f"jobs-{some_id()}"])
+async def test_cohorts_go_to_the_pool_that_is_set_for_them(service: Service) -> None:
+    for _ in range(DUE):
+        await due_learner(service, BOT_ID)
+    assert (await distribute(service, work, work)).is_completed()
+    assert await states(service) == ["Completed", "Completed"]
+    assert await counts(service) == DistributionCounts(sent=4)
+
+
+@pytest.mark.prefect
+async def test_a_pool_for_cohorts_that_is_not_there_is_named(prefect_url: str, settings: Settings) -> None:
+    settings = settings.model_copy(update={"prefect_work_pool": f"pool-{some_id()}", "prefect_cohort_pool": "nowhere"})
+    with pytest.raises(StartupError, match="PREFECT_COHORT_POOL: the Prefect server has no work pool nowhere"):
+        await register_deployments(settings)
 
 
 @pytest.mark.prefect

@@ -40,6 +40,7 @@ DEFAULTS: dict[str, object] = {
     "prefect_port": 4200,
     "prefect_work_pool": "quiz",
     "max_flow_runs_per_distribution": 50,
+    "prefect_cohort_pool": None,
     "prefect_workers": 1,
     "min_cohort_size": 300,
     "distribution_interval_minutes": 15,
