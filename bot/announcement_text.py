@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from html import escape
+from html import escape, unescape
 
 from domain.errors import AnnouncementError
 
@@ -32,9 +32,11 @@ def read_announcement(text: str, *, is_html: bool) -> str:
     html = text.strip() if is_html else escape(text.strip(), quote=False)
     if is_html:
         _check_tags(html)
-    shown = _CHARACTER.sub("x", _TAG.sub("", html))
+    shown = _CHARACTER.sub(lambda found: unescape(found[0]), _TAG.sub("", html))
     length = len(shown.encode("utf-16-le", "surrogatepass")) // 2
-    if not shown.strip():
+    if "\0" in html:
+        raise AnnouncementError("it has a NUL character, so it is no text")
+    if not any(letter.isprintable() and not letter.isspace() for letter in shown):
         raise AnnouncementError("it is empty")
     if length > MAX_LENGTH:
         raise AnnouncementError(f"it has {length} characters, of which Telegram takes {MAX_LENGTH}")

@@ -25,8 +25,8 @@ from roles.status.prefect_facts import ask_prefect
 
 DEPLOYMENT = "send_announcement/announce"
 POLL_SECONDS = 1.0
-MAX_FILE_BYTES = 100_000
-"""Many times what an announcement may have."""
+MAX_FILE_LENGTH = 100_000
+"""Characters; many times what an announcement may have."""
 
 
 async def run_announce(options: argparse.Namespace, settings: Settings) -> int:
@@ -60,10 +60,12 @@ async def run_announce(options: argparse.Namespace, settings: Settings) -> int:
 def _read(file: Path) -> str:
     try:
         with file.open(encoding="utf-8-sig") as opened:
-            text = opened.read(MAX_FILE_BYTES)
+            text = opened.read(MAX_FILE_LENGTH + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise AnnouncementError(f"{file}: {reason}") from None
+    if len(text) > MAX_FILE_LENGTH:  # what is behind them would be lost
+        raise AnnouncementError(f"{file}: more than {MAX_FILE_LENGTH} characters")
     return read_announcement(text, is_html=file.suffix.lower() == ".html")
 
 

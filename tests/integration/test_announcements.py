@@ -283,6 +283,9 @@ async def test_without_prefect_or_with_a_wrong_text_one_line_says_so(settings: S
     }
     for line, name in lines.items():
         assert await run("announce", name, **environment) == (1, "", f"quiz: {line}\n")
+    file.write_text(f"fine{' ' * 100_000}and the rest", encoding="utf-8")
+    line = f"Telegram would not take the announcement: {file}: more than 100000 characters"
+    assert await run("announce", str(file), **environment) == (1, "", f"quiz: {line}\n")
     file.write_text("fine", encoding="utf-8")
     status, output, errors = await run("announce", str(file), **environment)
     assert (status, output) == (1, "")

@@ -39,6 +39,10 @@ def test_the_bots_own_html_is_taken() -> None:
         ("1 < 2", "write &lt; for a < in the text"),
         ("<b>x</b>" * 101, "more than 100 tags"),
         ("<b> </b>", "it is empty"),
+        ("<b>&#32;</b>&#xA;", "it is empty"),
+        ("\u200b\ufeff", "it is empty"),
+        ("hello\0world", "it has a NUL character"),
+        ("&#128578;" * 2049, "it has 4098 characters"),
     ],
 )
 def test_other_html_is_refused_with_its_line(text: str, complaint: str) -> None:
