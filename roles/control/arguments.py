@@ -6,7 +6,7 @@ import argparse
 from datetime import UTC, datetime
 from pathlib import Path
 
-from domain.ids import MAX_LEARNER_ID, BotId, LearnerId
+from domain.ids import MAX_ID, MAX_LEARNER_ID, BotId, LearnerId
 from domain.service_state import ALL_BOTS
 from observability.logs import one_line
 from roles.questions.arguments import read_level, read_text, read_topic
@@ -46,7 +46,7 @@ def read_bot(text: str) -> BotId:
     Raises:
         ArgumentTypeError: it is not a number.
     """
-    if not text.isdecimal() or not int(text):
+    if not text.isdecimal() or not 0 < int(text) <= MAX_ID:
         raise argparse.ArgumentTypeError(f"a bot's id is the number before the colon of its token: {text!r}")
     return BotId(int(text))
 
@@ -70,9 +70,9 @@ def read_moment(text: str) -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"must be a time such as 2026-11-30T18:00: {text!r}") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if moment <= datetime.now(UTC):
         raise argparse.ArgumentTypeError(f"has passed: {text!r}")
     return moment

@@ -44,7 +44,15 @@ async def test_a_bot_that_the_service_has_not_is_refused(database_url: str) -> N
 
 
 @pytest.mark.parametrize(
-    "arguments", ["pause --until 2020-01-01", "pause --until soon", "learner show me", "pause --bot x"]
+    "arguments",
+    [
+        "pause --until 2020-01-01",
+        "pause --until soon",
+        "pause --until 9999-12-31T23:59-14:00",
+        "learner show me",
+        "pause --bot x",
+        "pause --bot 9223372036854775808",
+    ],
 )
 def test_what_makes_no_sense_is_refused(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
