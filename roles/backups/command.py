@@ -68,7 +68,10 @@ async def run_backup(settings: Settings) -> int:
                 logger.warning("a dump that could not be verified is kept until the next backup: %s", result.file.name)
                 raise
             result.file = dump.keep()
-            folder.prune(settings.backups_kept)
+            try:
+                folder.prune(result.file, settings.backups_kept)
+            except OSError as error:
+                logger.warning("older backups could not be removed: %s", one_line(error))
     _report(result, tables, (datetime.now(UTC) - begun_at).total_seconds())
     return 0
 

@@ -37,14 +37,20 @@ class BackupFolder:
         except OSError as error:
             raise StartupError(f"the folder {self.path} cannot be used ({error.strerror}); set BACKUP_DIR") from None
         try:
+            self._take(lock)
+            yield
+        finally:
+            os.close(lock)
+
+    def _take(self, lock: int) -> None:
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             for left in self.path.glob(f"{_DUMPS}{PARTIAL}"):
                 left.unlink()
-            yield
         except BlockingIOError:
             raise StartupError(f"another backup is under way in {self.path}") from None
-        finally:
-            os.close(lock)
+        except OSError as error:
+            raise StartupError(f"the folder {self.path} cannot be written ({error.strerror}); set BACKUP_DIR") from None
 
     @contextlib.contextmanager
     def new_dump(self, begun_at: datetime) -> Iterator[NewDump]:
@@ -53,15 +59,20 @@ class BackupFolder:
         try:
             yield dump
         finally:
-            dump.partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # read-only, or it was kept; the next backup removes what is left
+                dump.partial.unlink()
 
     def list_verified(self) -> list[Path]:
         """Return the verified dumps, the newest first."""
         return sorted(self.path.glob(_DUMPS), reverse=True)
 
-    def prune(self, kept: int) -> None:
-        """Remove all but the newest verified dumps, and those that could not be verified before them."""
-        for old in self.list_verified()[kept:]:
+    def prune(self, new: Path, kept: int) -> None:
+        """Remove all but the newest verified dumps, and those that could not be verified before them.
+
+        Args:
+            new: the one that was just made, and stays although a clock was ahead when another was.
+        """
+        for old in [dump for dump in self.list_verified() if dump != new][kept - 1 :]:
             old.unlink()
         self._remove_unverified()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import stat
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,19 @@ async def test_only_the_newest_verified_backups_are_kept(settings: Settings) -> 
     assert new.endswith(".dump")
 
 
+async def test_a_new_backup_stays_though_a_clock_was_ahead_or_an_old_one_cannot_be_removed(
+    settings: Settings, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert settings.backup_dir
+    (settings.backup_dir / "quiz-29990101T000000Z.dump").touch()
+    (settings.backup_dir / OLDER).unlink()
+    (settings.backup_dir / OLDER).mkdir()  # which also root cannot remove as a file
+    assert await run_backup(settings.model_copy(update={"backups_kept": 1})) == 0
+    noted = await latest(url)
+    assert (noted.state, noted.file in files(settings)) == (BackupState.VERIFIED, True)
+    assert "older backups could not be removed" in caplog.text
+
+
 async def test_a_database_with_differences_is_backed_up_and_they_are_told(
     settings: Settings, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,6 +146,14 @@ async def test_a_database_that_an_upgrade_awaits_is_backed_up_as_it_is(settings:
     assert await run_backup(settings) == 0
     assert len(files(settings)) == 2
     assert "backups" not in await count_rows(url)
+
+
+def test_a_folder_in_which_nothing_can_be_removed_ends_in_one_line(tmp_path: Path) -> None:
+    backups = BackupFolder(tmp_path)
+    with backups.new_dump(datetime.now(UTC)) as dump:
+        dump.partial.mkdir()  # which also root cannot remove as a file
+    with pytest.raises(StartupError, match="cannot be written"), backups.in_use():
+        pass
 
 
 @pytest.mark.prefect
