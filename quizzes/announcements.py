@@ -9,6 +9,7 @@ worth sending twice, an announcement is left at that, and counted as not known.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -90,12 +91,13 @@ async def _send(
     except TelegramUnavailableError as error:
         state, failure = UNKNOWN, one_line(error)
     except LearnerUnreachableError as error:
-        await context.repository.set_blocked(recipient.learner_id, recipient.bot_id, blocked=True)
+        with contextlib.suppress(
+            StorageUnavailableError
+        ):  # the next quiz notes it; what became of others must be noted
+            await context.repository.set_blocked(recipient.learner_id, recipient.bot_id, blocked=True)
         state, failure = FAILED, one_line(error)
     except TelegramError as error:
         state, failure = FAILED, one_line(error)
-    except StorageUnavailableError:
-        raise
     except Exception as error:  # an unexpected error must not hold up others
         logger.exception("an announcement could not be sent")
         state, failure = UNKNOWN, type(error).__name__

@@ -15,7 +15,13 @@ from prefect.client.schemas.sorting import ArtifactSort
 from bot.texts import PRIVACY_TEXT
 from domain.announcements import Announced, Audience
 from domain.catalog import Level, Topic
-from domain.errors import LearnerUnreachableError, RateLimitedError, TelegramError, TelegramUnavailableError
+from domain.errors import (
+    LearnerUnreachableError,
+    RateLimitedError,
+    StorageUnavailableError,
+    TelegramError,
+    TelegramUnavailableError,
+)
 from domain.ids import AnnouncementId, BotId, LearnerId
 from domain.service_state import ALL_BOTS
 from domain.settings import Settings
@@ -137,6 +143,23 @@ async def test_what_certainly_did_not_go_out_is_sent_by_the_next_run_and_nothing
         ("failed", "Telegram refused a request", 1),
         ("failed", "The learner blocked the bot or is gone", 1),
     }
+
+
+async def test_a_block_that_cannot_be_noted_leaves_nobody_else_in_doubt(
+    room: Classroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, gone, fine = [await room.join() for _ in range(3)]
+    room.messenger.failures[busy.id].append(RateLimitedError(60))
+    room.messenger.failures[gone.id].append(LearnerUnreachableError("bot was blocked"))
+
+    async def be_away(*_: object, **__: object) -> None:
+        raise StorageUnavailableError("shut down")
+
+    monkeypatch.setattr(room.repository, "set_blocked", be_away)
+    number = await send(room)
+    assert got(room) == [fine.id]
+    assert {one.state for one in await room.repository.count_announced(number)} == {"sent", "failed"}
+    assert await count_left(room.context, number, EVERYBODY) == 1  # who is busy waits
 
 
 async def test_it_stops_when_telegram_answers_nobody(room: Classroom) -> None:
