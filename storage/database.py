@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import asyncpg
 
 from domain.addresses import read_database_address
-from domain.errors import StartupError, StorageUnavailableError, first_line
+from domain.errors import SchemaMismatchError, StartupError, StorageUnavailableError, first_line
 from storage.loader import load_queries
 
 if TYPE_CHECKING:
@@ -76,6 +76,23 @@ def translated_errors() -> Iterator[None]:
     except Exception as error:
         if _is_unavailable(error):
             raise StorageUnavailableError(f"{type(error).__name__}: {first_line(error)}") from error
+        raise
+
+
+@contextmanager
+def schema_mismatch_in_one_line() -> Iterator[None]:
+    """Say of a table or column that is missing what an operator is to do; for a role, it may come back.
+
+    Raises:
+        SchemaMismatchError: the schema is another version's.
+    """
+    try:
+        yield
+    except asyncpg.UndefinedColumnError as error:
+        raise SchemaMismatchError(str(error)) from error
+    except StorageUnavailableError as error:
+        if isinstance(error.__cause__, asyncpg.UndefinedTableError):
+            raise SchemaMismatchError(str(error.__cause__)) from error
         raise
 
 

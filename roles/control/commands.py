@@ -16,6 +16,7 @@ from domain.words import plural
 from local.database import database_settings
 from repository import Repository
 from roles.questions.terminal import open_console, say
+from storage.database import schema_mismatch_in_one_line
 
 
 def run_control(options: argparse.Namespace, settings: Settings) -> int:
@@ -27,6 +28,11 @@ def run_control(options: argparse.Namespace, settings: Settings) -> int:
     Raises:
         QuizServiceError: what is asked for cannot be done.
     """
+    with schema_mismatch_in_one_line():
+        return _run(options, settings)
+
+
+def _run(options: argparse.Namespace, settings: Settings) -> int:
     if options.role == "announce":
         from roles.control.announce import run_announce  # noqa: PLC0415 - with Prefect, which others need not load
 
@@ -116,7 +122,11 @@ def _describe(learner: Learner, activity: Activity, quiz: Quiz | None) -> dict[s
 def _confirm(learner_id: LearnerId) -> bool:
     if not sys.stdin.isatty():
         raise StartupError("add --yes to erase without being asked")
-    return input(f"Erase learner {learner_id} with all quizzes and answers? [y/N] ").strip().lower() in {"y", "yes"}
+    try:
+        answer = input(f"Erase learner {learner_id} with all quizzes and answers? [y/N] ")
+    except EOFError:  # Ctrl-D
+        return False
+    return answer.strip().lower() in {"y", "yes"}
 
 
 async def _erase(learner_id: LearnerId, settings: Settings) -> int:

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-import asyncpg
 from rich.console import Console
 
 from domain.bank import BankEntry
@@ -23,8 +22,6 @@ from domain.catalog import CheckEngine, QuestionSource, QuestionState, Topic
 from domain.errors import (
     ExportError,
     QuestionRetiredError,
-    SchemaMismatchError,
-    StorageUnavailableError,
     UnknownQuestionError,
 )
 from domain.settings import Settings
@@ -63,6 +60,7 @@ from roles.questions.tables import (
     verdicts_table,
 )
 from roles.questions.terminal import open_console, print_json, progress, say
+from storage.database import schema_mismatch_in_one_line
 
 T = TypeVar("T")
 MAX_REPORTED = 10
@@ -90,13 +88,8 @@ def run_command(options: argparse.Namespace, settings: Settings) -> int:
     if threading.current_thread() is threading.main_thread():  # no other may
         signal.signal(signal.SIGTERM, _end)
     try:
-        return _COMMANDS[options.command](options, settings)
-    except asyncpg.UndefinedColumnError as error:
-        raise SchemaMismatchError(str(error)) from error
-    except StorageUnavailableError as error:
-        if isinstance(error.__cause__, asyncpg.UndefinedTableError):  # for a role, a table may come back
-            raise SchemaMismatchError(str(error.__cause__)) from error
-        raise
+        with schema_mismatch_in_one_line():
+            return _COMMANDS[options.command](options, settings)
     except BrokenPipeError:  # the reader has enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

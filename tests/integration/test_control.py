@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import pytest
 
@@ -12,8 +14,9 @@ from domain.errors import StartupError
 from domain.ids import LearnerId
 from domain.settings import Settings
 from roles.control import commands
+from tests.conftest import run_psql
 from tests.integration.test_cli import run
-from tests.support.factories import BOT_ID, TOKEN
+from tests.support.factories import BOT_ID, TOKEN, some_id
 from tests.support.pooler import environment_of
 from tests.support.roles import environment_of as all_settings
 from tests.support.service import Service
@@ -41,6 +44,24 @@ async def test_a_bot_that_the_service_has_not_is_refused(database_url: str) -> N
     known = {**environment_of(database_url), "TELEGRAM_BOT_TOKEN": TOKEN}
     status, _, errors = await run("pause", "--bot", "99", **known)
     assert (status, errors) == (1, f"quiz: The service cannot start: the service has no bot 99; it has {BOT_ID}\n")
+
+
+async def test_a_database_that_an_upgrade_awaits_is_told_as_that(
+    copy_template: Callable[[str], Awaitable[str]],
+) -> None:
+    url = await copy_template(f"not_upgraded_{some_id()}")
+    run_psql(
+        url,
+        "INSERT INTO learners (id, bot_id, level, timezone, daily_at, next_daily_at) "
+        "VALUES (7, 424242, 2, 'UTC', '09:00', now())",
+        "DROP TABLE pauses CASCADE",
+        "ALTER TABLE quizzes DROP COLUMN traceparent",
+    )
+    for command in ("pause", "resume", "learner show 7"):
+        status, output, errors = await run(*command.split(), **environment_of(url))
+        assert (status, output) == (1, "")
+        [line] = errors.splitlines()
+        assert "which `python main.py init` brings up to date" in line
 
 
 @pytest.mark.parametrize(
@@ -96,6 +117,8 @@ def test_at_a_terminal_erasing_asks_first(word: str, expected: bool, monkeypatch
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda _: word)
     assert commands._confirm(LearnerId(7)) is expected  # noqa: SLF001 - a terminal cannot be had here
+    monkeypatch.setattr("builtins.input", Mock(side_effect=EOFError))
+    assert not commands._confirm(LearnerId(7))  # noqa: SLF001 - as above
     monkeypatch.setattr("sys.stdin.isatty", lambda: False)
     with pytest.raises(StartupError):
         commands._confirm(LearnerId(7))  # noqa: SLF001 - as above
