@@ -91,9 +91,7 @@ async def _send(
     except TelegramUnavailableError as error:
         state, failure = UNKNOWN, one_line(error)
     except LearnerUnreachableError as error:
-        with contextlib.suppress(
-            StorageUnavailableError
-        ):  # the next quiz notes it; what became of others must be noted
+        with contextlib.suppress(StorageUnavailableError):  # the next quiz notes it; those beside it must be noted
             await context.repository.set_blocked(recipient.learner_id, recipient.bot_id, blocked=True)
         state, failure = FAILED, one_line(error)
     except TelegramError as error:
