@@ -1089,6 +1089,14 @@ SELECT current_setting('server_version') AS version, pg_database_size(current_da
        (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS is_superuser,
        has_schema_privilege('public', 'CREATE') AS may_create, now() AS at;
 
+-- name: probe_write
+-- Store an update as the webhook does, of no bot and for no worker: whether the database takes rows.
+INSERT INTO updates (bot_id, update_id, kind, state) VALUES (0, 0, 'text', 'done');
+
+-- name: remove_probe
+-- Take it back, in the same transaction.
+DELETE FROM updates WHERE bot_id = 0 AND update_id = 0;
+
 -- name: list_applied_migrations
 -- Which migrations the database has had.
 SELECT name FROM schema_migrations;

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from domain.errors import LearnerUnreachableError
+from domain.errors import LearnerUnreachableError, StorageUnavailableError
 from domain.ids import BackupId, BotId, DistributionId
 from domain.service_state import (
     Backup,
@@ -178,3 +178,13 @@ class ServiceStore(ControlStore):
             msg = "a SELECT without FROM has a row"
             raise LookupError(msg)
         return read(DatabaseFacts, row)
+
+    async def find_write_refusal(self) -> str | None:
+        """Return why the database takes no rows, such as a full disk; None if it takes them."""
+        try:
+            async with self.database.transaction() as transaction:
+                await transaction.execute("probe_write")
+                await transaction.execute("remove_probe")
+        except StorageUnavailableError as error:
+            return str(error).partition(": ")[2]
+        return None

@@ -36,6 +36,7 @@ OTHER = {
     "tests/": "start with the four files at the top of it, then `unit`, `integration`, `system` and `dev`",
     "deploy/, docker-compose.yml, Dockerfile, prefect.yaml": "how it is deployed and watched",
     "docs/decisions/": "why it is built so, and what was turned down",
+    "docs/operations.md": "what an operator does on a bad day, each command run by a test",
     "docs/glossary.md": "the words that code and pages use",
     ".env.example": "every setting with its default",
     ".dockerignore": "names the product's folders, for the image, the Makefile, this page and the test of imports",

@@ -26,7 +26,7 @@ from domain.settings import Settings, TelegramMode
 from observability.logs import one_line
 from repository import Repository
 from roles.questions.terminal import open_console, say
-from roles.status.facts import find_redis_version
+from roles.status.facts import WRITE_REMEDY, find_redis_version
 from roles.status.prefect_facts import ask_prefect
 from roles.webhook_registration import webhook_path
 from storage.redis_client import REDIS_UNAVAILABLE, open_redis
@@ -138,6 +138,8 @@ async def _database(settings: Settings) -> AsyncIterator[Check]:
         if facts.is_superuser:
             remedy = "give the service a role of its own that owns its database and no more"
             yield Check("rights", f"{facts.role} is a superuser", remedy, is_advice=True)
+        if not missing and (refusal := await repository.find_write_refusal()):
+            yield Check("Postgres", f"takes no rows: {refusal}", WRITE_REMEDY)
         if not missing and await repository.database.find_unknown_zones([settings.quiz_timezone]):
             remedy = "use the present name of a city's zone, such as America/New_York for US/Eastern"
             yield Check("QUIZ_TIMEZONE", f"the database does not know {settings.quiz_timezone}", remedy)

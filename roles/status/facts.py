@@ -57,6 +57,8 @@ class Rows:
     state: ServiceState
     questions: int
     model: ModelFacts | None
+    write_refusal: str | None = None
+    """Why the database takes no rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ def _or_problem(status: Status, server: str, answer: T | str) -> T | None:
     return answer
 
 
+WRITE_REMEDY = "make room on its disk, or end what makes it read-only; until then Telegram keeps what learners write"
+
 _REMEDIES = {
     "Postgres": "learners get no reply until it is back; look at its log, and at DATABASE_URL",
     "Redis": "everything goes on at half the rate; look at its log, and at REDIS_URL",
@@ -133,6 +137,7 @@ async def _ask_rows(settings: Settings, redis: Redis | None) -> Rows | str:
                 state=await repository.get_service_state(list(settings.bots)),
                 questions=sum((await repository.count_questions()).values()),
                 model=await _ask_model(repository, settings, redis) if settings.openai_api_key else None,
+                write_refusal=await repository.find_write_refusal(),
             )
     except TimeoutError:
         return f"it has not answered within {SECONDS:g} s"
@@ -191,6 +196,8 @@ def judge(status: Status, settings: Settings) -> list[Problem]:
     if status.rows is None:
         return found
     state = status.rows.state
+    if refusal := status.rows.write_refusal:  # first, since most of what follows may come of it
+        found.append(Problem(f"Postgres takes no rows: {one_line(refusal)}", WRITE_REMEDY))
     found += describe_problems(state, settings)
     if not status.rows.questions:
         found.append(Problem("the question bank is empty", "run `python main.py init`"))

@@ -163,6 +163,25 @@ async def test_each_server_that_is_away_is_one_line(environment: dict[str, str],
     ]
 
 
+@pytest.mark.prefect
+async def test_a_database_that_takes_no_rows_is_told(environment: dict[str, str], repository: Repository) -> None:
+    await make_alive(repository, *Role)
+    assert await repository.find_write_refusal() is None
+    pool = repository.database._pool  # noqa: SLF001 - what no query of the service does
+    assert await pool.fetchval("SELECT count(*) FROM updates") == 0
+    await pool.execute(
+        "CREATE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = '53100'; END $$"
+    )
+    await pool.execute("CREATE TRIGGER disk_full BEFORE INSERT ON updates EXECUTE FUNCTION disk_full()")
+    for command, told in (
+        ("status", "✗ Postgres takes no rows: DiskFullError: No space left on device"),
+        ("doctor", "✗ Postgres: takes no rows: DiskFullError: No space left on device; make room on its disk"),
+    ):
+        status, output, errors = await run(command, **environment)
+        assert (status, told in output, errors) == (1, True, ""), output
+
+
 async def test_without_settings_status_cannot_tell() -> None:
     status, _, errors = await run("status", QUIZ_TIMEZONE="Mars/Olympus")
     assert (status, "QUIZ_TIMEZONE" in errors) == (2, True)
