@@ -72,7 +72,7 @@ async def announce(
             while left and not problem and not progress.is_cancelled:
                 problem = await send(number, text, audience, progress)
                 before, left = left, await count_left(context, number, audience)
-                if left and (pauses := await context.repository.list_pauses()):
+                if left and not problem and (pauses := await context.repository.list_pauses()):
                     await rename_run(f"{_run_name()} · {left:,} wait: {'; '.join(map(str, pauses))}")
                     await _wait_for_change(context, pauses, progress)
                 elif left == before:  # nobody else takes it now

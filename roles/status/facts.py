@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from redis.asyncio import Redis
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bot.breaker import BotBreaker
 from domain.errors import ModelUnavailableError, StorageUnavailableError
@@ -175,7 +176,10 @@ async def _ask_redis(settings: Settings, redis: Redis | None) -> RedisFacts | st
 
 async def find_redis_version(redis: Redis) -> str:
     """Return the version of the server, or of a server of the cluster."""
-    info = await redis.info("server")
+    try:
+        info = await redis.info("server")
+    except RedisTimeoutError:  # on a busy machine a process that has just begun is itself too slow to take the answer
+        info = await redis.info("server")
     return str(info.get("valkey_version") or info["redis_version"])
 
 

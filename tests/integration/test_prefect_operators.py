@@ -21,7 +21,7 @@ from prefect.workers.process import ProcessWorker
 from pydantic import SecretStr
 
 from domain.settings import Settings
-from flows.work_pool import SLUG, PoolWorker, find_superseded, register_deployments
+from flows.work_pool import SLUG, WAITING, PoolWorker, find_superseded, register_deployments
 from tests.support.factories import some_id
 from tests.support.roles import ROOT, running_role
 from tests.support.waiting import WAIT_SECONDS, until
@@ -296,7 +296,9 @@ async def test_a_run_that_another_worker_has_begun_is_not_skipped(
             left = await worker._get_scheduled_flow_runs()  # noqa: SLF001
 
     runs = await operator.runs("hourly")
-    assert [run["state_name"] for run in runs] == ["Pending", *["Skipped"] * (LATE - 3), "Scheduled"]
+    *others, last = [run["state_name"] for run in runs]
+    assert others == ["Pending", *["Skipped"] * (LATE - 3)]
+    assert last in WAITING
     assert [str(one.flow_run.id) for one in left] == [runs[-1]["id"]]
 
 

@@ -86,15 +86,16 @@ def test_the_banks_python_is_proved_in_the_sandbox_or_else_in_cpython() -> None:
 
 def test_every_check_of_the_bank_that_the_sandbox_runs_gives_its_key() -> None:
     """What CPython gives is the key as well, which `questions verify` shows for all of them."""
-    ran = 0
+    ran = given = 0
     for located in load_bank(BANK_FOLDER).questions:
         question, check = located.question, located.question.check
         if not check or check.engine is not CheckEngine.PYTHON:
             continue
+        given += 1
         if isinstance(run_untrusted_python(check.setup, check.run or question.code or ""), Printed):
             assert wrong_answer(question, check, run_untrusted_python) is None
             ran += 1
-    assert ran > 200
+    assert ran > given / 2
 
 
 def test_cpython_gives_what_is_printed() -> None:

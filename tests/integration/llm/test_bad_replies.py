@@ -77,7 +77,7 @@ BAD: dict[str, tuple[Reply, str]] = {
     "a prompt too long": (asked(prompt="x" * 421), "schema: prompt"),
     "an explanation too long": (asked(explanation="x" * 421), "schema: explanation"),
     "code too wide": (asked(code="x" * 43, language="sql"), "schema: code code line 1 has 43 columns"),
-    "code too long": (asked(code="x\n" * 17, language="sql"), "schema: code code has 17 lines"),
+    "code too long": (asked(code="x\n" * 21, language="sql"), "schema: code code has 21 lines"),
     "code of no language": (asked(code="x"), "schema:  code needs `language`"),
     "a reference without https": (asked(reference_url="http://example.org"), "schema: reference.url"),
     "tags in capitals": (asked(tags=["Kafka"]), "schema: tags.0"),

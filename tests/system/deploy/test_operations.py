@@ -130,9 +130,11 @@ def test_a_difference_is_found(shown: tuple[str, ...], printed: str, difference:
 
 
 @pytest.fixture(scope="module")
-async def day(tmp_path_factory: pytest.TempPathFactory, bank_folder: Path) -> AsyncIterator[Day]:
+async def day(data_folder: Path, bank_folder: Path) -> AsyncIterator[Day]:
     """Yield a service of which nothing is wrong; each section leaves it so."""
-    async with running_day(tmp_path_factory.mktemp("day"), bank_folder) as day:
+    folder = data_folder / "day"
+    folder.mkdir()
+    async with running_day(folder, bank_folder) as day:
         yield day
 
 
