@@ -86,7 +86,7 @@ def test_references_lead_to_documents_not_to_front_pages(bank: Bank) -> None:
 def test_the_readme_counts_what_is_there(bank: Bank) -> None:
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     questions = bank.questions
-    assert f"{len(questions)} questions in {len(Topic)} topics and {len(Level)} levels" in readme
+    assert f"{len(questions):,} questions in {len(Topic)} topics and {len(Level)} levels" in readme
     assert f"{len(TEMPLATES)} templates" in readme
     executable = sum(located.question.check is not None for located in questions)
     assert f"{executable} of them are executable" in readme
