@@ -276,7 +276,7 @@ async def test_without_a_deployment_the_distribution_serves_everybody_itself(ser
 
 
 @pytest.mark.prefect
-@pytest.mark.parametrize("cohort_pool", [f"jobs-{some_id()}"])
+@pytest.mark.parametrize("cohort_pool", ["jobs"])
 async def test_cohorts_go_to_the_pool_that_is_set_for_them(service: Service) -> None:
     for _ in range(DUE):
         await due_learner(service, BOT_ID)

@@ -24,7 +24,7 @@ from fastapi import FastAPI
 
 from dev.stack import BOT_ID, SECRET, ServerStack
 from domain.catalog import Level, QuizKind, Topic
-from domain.service_state import DistributionState, Role
+from domain.service_state import BackupState, DistributionState, Role
 from domain.settings import Settings
 from local import servers
 from local.supervisor import Program
@@ -150,6 +150,7 @@ async def scripted_hour(folder: Path, database_url: str, admin_url: str, bank_fo
                 "OPENAI_BASE_URL": llm.url,
                 "OPENAI_LIVE_SECONDS": "10",
                 "REPORTS_TO_QUARANTINE": "1",
+                "BACKUP_DIR": str(folder / "backups"),
             }
             valkey = stack.start_valkey()
             stack.start_telegram()
@@ -300,6 +301,14 @@ async def _a_release_gets_stuck(hour: Hour) -> None:
     await hour.watched.has_told("QuizVersionsMixed")
 
 
+async def _the_last_backup_is_old(hour: Hour) -> None:
+    repository = hour.runtime.repository
+    backup_id = await repository.begin_backup("quiz-20261127T032700Z.dump")
+    await repository.end_backup(backup_id, BackupState.VERIFIED, size_bytes=10**6, differences=0)
+    await hour.sql("UPDATE backups SET begun_at = begun_at - interval '3 days'")
+    await hour.watched.has_told("QuizBackupOld")
+
+
 async def _telegram_answers_500(hour: Hour) -> None:
     await hour.make_due(QUIZZES, timedelta(minutes=1))
     await hour.fail("500", "sendmessage")
@@ -389,6 +398,7 @@ async def _all_roles_die(hour: Hour) -> None:
 FAULTS: tuple[tuple[Callable[[Hour], Awaitable[None]], ...], ...] = (
     (
         _a_release_gets_stuck,
+        _the_last_backup_is_old,
         _a_learner_doubts_a_question,
         _the_model_fails_and_its_budget_is_spent,
         _somebody_guesses_the_secret,

@@ -34,6 +34,12 @@ AS_SERIES: dict[str, dict[str, Any]] = {
         "fires_at": "40m",
         "labels": {"task": "recovery"},
     },
+    "QuizPaused": {
+        "why": "a day is a minute and a half, hurried",
+        "series": {'quiz_paused{bot="424242"}': "1x1600"},
+        "fires_at": "25h",
+        "labels": {"bot": "424242"},
+    },
 }
 """A value a minute; each is silent at first."""
 
