@@ -42,10 +42,10 @@ run: setup ## Start the whole service on this machine
 test-fast: $(VENV)/dev compile ## Run the tests that need neither a browser nor Prefect nor a minute
 	@$(PYTEST) -m "not prefect and not slow" $(wildcard tests/test_*.py) tests/unit
 
-test: $(VENV)/dev compile ## Run every test of the service
-	@$(PYTEST) --ignore=tests/dev
+test: $(VENV)/dev compile ## Run every test of the service but those that take minutes
+	@$(PYTEST) --ignore=tests/dev -m "not long"
 
-test-all: $(VENV)/dev compile ## Run every test, those of benchmarks, drills, fuzzer and tools as well
+test-all: $(VENV)/dev compile ## Run every test, the longest and those of benchmarks, drills, fuzzer and tools as well
 	@TEMPLATE_DRAWS=1000 $(PYTEST)
 
 test-pooler: $(VENV)/dev compile ## Run every test of the database through PgBouncer (apt install pgbouncer)

@@ -139,6 +139,7 @@ async def day(data_folder: Path, bank_folder: Path) -> AsyncIterator[Day]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.prefect
 @pytest.mark.parametrize("title", SECTIONS)
 async def test_what_a_section_shows_is_what_is_printed(day: Day, title: str) -> None:
