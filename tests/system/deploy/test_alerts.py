@@ -60,20 +60,24 @@ async def hour(
         yield hour
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("alert", CAUSED)
 def test_an_alert_is_caused_and_reaches_its_receiver(hour: Hour, alert: str) -> None:
     assert set(hour.watched.told[alert]) == {CAUSED[alert]["labels"]["severity"]}
 
 
+@pytest.mark.long
 def test_a_missing_role_is_named(hour: Hour) -> None:
     assert "prefect" in {labels["role"] for labels in hour.watched.told["QuizRoleMissing"]["page"]}
 
 
+@pytest.mark.long
 def test_a_service_that_serves_everybody_alerts_nobody(hour: Hour) -> None:
     slow = {"QuizBotDown", "QuizWorkerDown", "QuizStateUnknown", "QuizRoleMissing"}  # a scrape on a busy machine
     assert hour.told_while_healthy <= slow
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("panel", "expression"),
     [(panel["title"], target["expr"]) for panel in panels() for target in panel["targets"]],
