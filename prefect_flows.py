@@ -135,6 +135,7 @@ async def execute_user_quiz_flow(
     async with run_context() as context:
         async with CancellationWatch() as watch:
             _watch.set(watch)
+            await watch.look()  # a cohort may begin late
             if watch.is_cancelled:
                 deliveries = all_of(ids, Outcome.SKIPPED, CANCELLED)
             else:
@@ -142,11 +143,9 @@ async def execute_user_quiz_flow(
         if watch.is_cancelled:
             deliveries = await withdraw(deliveries)
         await publish_deliveries("quizzes", deliveries)
-        if watch.is_cancelled:
-            return Cancelled(message=_describe_counts(count_outcomes(deliveries)))  # type: ignore[return-value] # Prefect raises it
-        if reason := find_failure(deliveries, context.settings.max_failed_share):
-            return Failed(message=reason)  # type: ignore[return-value] # Prefect raises it
-        return deliveries
+        reason = find_failure(deliveries, context.settings.max_failed_share)
+        bad = _bad_ending(count_outcomes(deliveries), reason, was_cancelled=watch.is_cancelled)
+        return bad or deliveries  # type: ignore[return-value] # Prefect raises it
 
 
 @flow(name="distribute_daily_quizzes")
@@ -197,13 +196,20 @@ async def distribute_daily_quizzes(
                 counts = count_outcomes(deliveries)
                 outcome = f"{_describe_counts(counts)}{' · paused' if pauses else ''}"
                 await _report(naming, f"{name} · {outcome}", deliveries)
-        if ending.state is DistributionState.CANCELLED:
-            return Cancelled(message=_describe_counts(counts))  # type: ignore[return-value] # Prefect raises it
-        if ending.state.is_bad:
-            return Failed(message=ending.reason)  # type: ignore[return-value] # Prefect raises it
-        if pauses:
-            return Completed(data=counts, message="; ".join(map(str, pauses)))  # type: ignore[return-value] # Prefect returns what is in it
-        return counts
+        bad = _bad_ending(counts, ending.reason, was_cancelled=ending.state is DistributionState.CANCELLED)
+        paused: State[Any] | None = Completed(data=counts, message="; ".join(map(str, pauses))) if pauses else None
+        return bad or paused or counts  # type: ignore[return-value] # Prefect raises a bad one
+
+
+def _bad_ending(counts: dict[str, int], reason: str | None, *, was_cancelled: bool) -> State[Any] | None:
+    """Return the state of a run that did not do its work, None of one that did.
+
+    Args:
+        reason: why it has failed; None if it has not.
+    """
+    if was_cancelled:
+        return Cancelled(message=_describe_counts(counts))
+    return Failed(message=reason) if reason else None
 
 
 async def _report(naming: asyncio.Task[None], name: str, deliveries: Sequence[Delivery]) -> None:

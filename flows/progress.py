@@ -21,7 +21,7 @@ class CancellationWatch:
     """Whether this run, or the distribution that started it, was cancelled.
 
     Prefect does not tell a run in its own process: it is looked up every few seconds, in the background, from
-    ``async with`` to its end, and once more then.
+    ``async with`` to its end, and once more then. Until the first of these nobody waits for Prefect.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,6 @@ class CancellationWatch:
         self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        await self._look()
         self._watching = asyncio.create_task(self._watch())
         return self
 
@@ -40,16 +39,17 @@ class CancellationWatch:
         self._ended.set()
         if self._watching:
             await self._watching
-        await self._look()
+        await self.look()
 
     def step(self) -> None:
         """Count one more learner."""
 
     async def _watch(self) -> None:
         while not await self._ends_within(PROGRESS_SECONDS):
-            await self._look()
+            await self.look()
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
+        """Look it up now."""
         for run_id in self._run_ids:
             self.is_cancelled = self.is_cancelled or await is_run_cancelled(run_id)
 
@@ -80,7 +80,7 @@ class Progress(CancellationWatch):
         artifact_id = await _make_bar(self._key, f"{self._what} {count_learners(self._total)}")
         while not await self._ends_within(PROGRESS_SECONDS):
             await move_bar(artifact_id, 100 * (self._done + self._elsewhere) / max(self._total, 1))
-            await self._look()
+            await self.look()
         await move_bar(artifact_id, 100.0)
 
 
