@@ -138,6 +138,11 @@ ALL_BOTS = BotId(0)
 """In place of a bot's id: all of them."""
 
 
+def begin_sentence(bot_id: BotId) -> str:
+    """Return how a sentence on a bot, or on all of them, begins: subject and verb."""
+    return "all bots are" if bot_id == ALL_BOTS else f"bot {bot_id} is"
+
+
 @dataclass(frozen=True, slots=True)
 class Pause:
     """An operator's: nothing is sent but replies and feedback."""
@@ -155,9 +160,8 @@ class Pause:
 
     def __str__(self) -> str:
         """Return it in one line, for operators."""
-        whose = "all bots are" if self.bot_id == ALL_BOTS else f"bot {self.bot_id} is"
         until = f" until {self.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if self.ends_at else ""
-        line = f"{whose} paused since {self.begun_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC{until}"
+        line = f"{begin_sentence(self.bot_id)} paused since {self.begun_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC{until}"
         return f"{line}: {self.reason}" if self.reason else line
 
 

@@ -152,9 +152,7 @@ async def _register(client: PrefectClient, wanted: AutomationCore) -> None:
             with contextlib.suppress(ObjectNotFound):
                 await client.delete_automation(duplicate.id)
     if _is_untouched(first) and first.description != wanted.description:
-        theirs = {
-            name: getattr(first, name) for name in ("enabled", "tags", "actions_on_trigger", "actions_on_resolve")
-        }
+        theirs = {name: getattr(first, name) for name in _OF_OPERATORS}
         await client.update_automation(first.id, wanted.model_copy(update=theirs))
 
 

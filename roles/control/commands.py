@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from domain.errors import StartupError, UnknownLearnerError
 from domain.ids import BotId, LearnerId
 from domain.models import Activity, Learner, Quiz
-from domain.service_state import ALL_BOTS
+from domain.service_state import ALL_BOTS, begin_sentence
 from domain.settings import Settings
 from domain.words import plural
 from local.database import database_settings
@@ -62,10 +62,10 @@ async def _pause(options: argparse.Namespace, settings: Settings) -> int:
 
 async def _resume(bot_id: BotId, settings: Settings) -> int:
     _check_bot(bot_id, settings)
-    whose = "all bots are" if bot_id == ALL_BOTS else f"bot {bot_id} is"
     async with await Repository.open(settings) as repository:
         was_paused = await repository.resume(bot_id)
-        say(open_console(), f"{whose} no longer paused" if was_paused else f"{whose} not paused; nothing is changed")
+        outcome = "no longer paused" if was_paused else "not paused; nothing is changed"
+        say(open_console(), f"{begin_sentence(bot_id)} {outcome}")
         await _tell_pauses(repository)
     return 0
 
