@@ -34,25 +34,27 @@ class _FirstWords(logging.Filter):
         return False
 
 
+_first_words = _FirstWords()  # one for all: a logger asks no filter after one that drops a line
+
+
 class ReportingExporter(OTLPSpanExporter):
     """The library's exporter, but for its log lines."""
 
     def __init__(self, url: str, headers: Mapping[str, str] | None) -> None:
         """Take the collector's base address, and what it is shown with each request."""
         super().__init__(endpoint=f"{url}/v1/traces", headers=headers, timeout=EXPORT_SECONDS)
-        self._first_words = _FirstWords()
         self._works = True
-        logging.getLogger(OTLPSpanExporter.__module__).addFilter(self._first_words)
+        logging.getLogger(OTLPSpanExporter.__module__).addFilter(_first_words)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send spans; those that the collector does not take in time are lost."""
-        self._first_words.words = ""
+        _first_words.words = ""
         result = super().export(spans)
         works = result is SpanExportResult.SUCCESS
         if works and not self._works:
             logger.info("the collector takes traces again")
         if self._works and not works:
-            reason = one_line(self._first_words.words, MAX_REASON)
+            reason = one_line(_first_words.words, MAX_REASON)
             logger.warning("the collector takes no traces, which are lost until it does: %s", reason)
         self._works = works
         return result
