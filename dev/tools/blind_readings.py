@@ -42,7 +42,8 @@ nothing. For each question write one line of JSON, and nothing else:
 - answer: the letter of the right option. Give one even when in doubt.
 - level: 1 to 4 by the rubric below, however long the text or the sum is.
 - unclear: what is hard to read, which fact is missing, or why a second option can be defended; empty if nothing.
-- guessable: what gives the answer away to somebody who does not know the subject; empty if nothing.
+- guessable: what in the form of the options gives the answer away (the longest, the only careful or concrete one, the
+  only one that repeats a word of the prompt); empty if nothing. Evidence that has to be read and understood is no form.
 - trivia: what is recall or arithmetic that nobody needs at work; empty if nothing.
 - worth: whether answering it and reading why is worth a minute of a senior data engineer's day.
 """
