@@ -49,20 +49,14 @@ class ControlStore:
         """Switch a learner's announcements on or off."""
         await self.database.execute("set_announcements", learner_id, enabled)
 
-    async def add_announcement(self, text: str) -> tuple[AnnouncementId, bool]:
-        """Keep an announcement, which the same text names again.
+    async def add_announcement(self, text: str) -> AnnouncementId:
+        """Keep an announcement, and return its id, which is the same for the same text.
 
         Args:
             text: Telegram's HTML.
-
-        Returns:
-            Its id, and whether it is new.
         """
-        row = await self.database.fetchrow("add_announcement", text)
-        if row is None:
-            msg = "an upsert has a row"
-            raise LookupError(msg)
-        return AnnouncementId(row["id"]), row["is_new"]
+        number: int = await self.database.fetchval("add_announcement", text)
+        return AnnouncementId(number)
 
     async def find_announcement(self, text: str) -> AnnouncementId | None:
         """Return the announcement with a text, or None if there is none yet."""

@@ -877,10 +877,10 @@ FROM answers WHERE learner_id = $1;
 UPDATE learners SET announcements = $2 WHERE id = $1;
 
 -- name: add_announcement
--- Keep an announcement, and say whether it is new.
+-- Keep an announcement.
 INSERT INTO announcements (text) VALUES ($1)
 ON CONFLICT (md5(text)) DO UPDATE SET begun_at = now()
-RETURNING id, (xmax = 0) AS is_new;
+RETURNING id;
 
 -- name: find_announcement
 -- The announcement with a text.

@@ -44,10 +44,11 @@ async def run_announce(options: argparse.Namespace, settings: Settings) -> int:
     async with await Repository.open(settings) as repository:
         if not options.dry_run:
             await _require_prefect(settings)
-        announcement = None if options.dry_run else await repository.add_announcement(text)
-        number, is_new = announcement or (await repository.find_announcement(text), True)
+        find_or_add = repository.find_announcement if options.dry_run else repository.add_announcement
+        number = await find_or_add(text)
+        begun = number is not None and await _count_taken(repository, number) > 0
         count = await repository.count_recipients(number, list(settings.bots), audience)
-        say(console, f"{'' if is_new else 'sent before; '}to {count} {plural(count, 'learner')} who have not had it")
+        say(console, f"{'sent before; ' if begun else ''}to {count} {plural(count, 'learner')} who have not had it")
         for pause in await repository.list_pauses():
             say(console, f"it waits: {pause}")
         if number is None or options.dry_run:

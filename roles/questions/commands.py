@@ -243,7 +243,7 @@ def _restore(options: argparse.Namespace, settings: Settings) -> int:
     if before.state is QuestionState.ACTIVE:
         say(console, f"{options.key} is active; nothing is changed")
     else:
-        dropped = f", and {before.reports} reports are settled" if before.reports else ""
+        dropped = f", and its reports ({before.reports}) are settled" if before.reports else ""
         say(console, f"{options.key} is restored: it is asked again{dropped} (was: {before.state_reason})")
     return 0
 

@@ -223,7 +223,7 @@ def _webhook(settings: Settings, bot_id: BotId, name: str, info: WebhookInfo) ->
             f"@{name}: the webhook last failed at {info.last_error_date:%Y-%m-%d %H:%M} UTC: {info.last_error_message}"
         )
         return Check(what, found, "if that is not over, look at the proxy before the webhook", is_advice=True)
-    return Check(what, f"@{name}, whose webhook is set; {info.pending_update_count} updates wait")
+    return Check(what, f"@{name}, whose webhook is set; updates that wait: {info.pending_update_count}")
 
 
 # ---------------------------------------------------------------- this machine

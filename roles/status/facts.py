@@ -16,6 +16,7 @@ from domain.ids import BotId
 from domain.readiness import BOT_REFUSED, Problem
 from domain.service_state import BackupSummary, ServiceState
 from domain.settings import Settings
+from domain.words import plural
 from observability.logs import one_line
 from question_sources.llm.breaker import LlmBreaker
 from repository import Repository
@@ -215,7 +216,10 @@ def judge(status: Status, settings: Settings) -> list[Problem]:
     if state.updates_oldest_seconds > OLD_UPDATE_SECONDS:
         age = format_age(state.updates_oldest_seconds)
         found.append(
-            Problem(f"{state.updates_waiting} updates wait, the oldest for {age}", "look at the log of the workers")
+            Problem(
+                f"{state.updates_waiting} {plural(state.updates_waiting, 'update waits', 'updates wait')}, the oldest for {age}",
+                "look at the log of the workers",
+            )
         )
     return found + judge_backups(state.backups, settings)
 

@@ -48,7 +48,7 @@ def room(repository: Repository) -> Classroom:
 
 async def send(room: Classroom, audience: Audience = EVERYBODY, text: str = TEXT) -> AnnouncementId:
     """Send an announcement to whoever is left of an audience."""
-    number, _ = await room.repository.add_announcement(text)
+    number = await room.repository.add_announcement(text)
     await send_announcement(room.context, number, text, audience, lambda: None, lambda: False)
     return number
 
@@ -69,7 +69,7 @@ async def test_only_those_get_it_whom_it_is_for(room: Classroom) -> None:
     await room.repository.set_blocked(blocked.id, BOT_ID, blocked=True)
     await room.repository.set_announcements(opted_out.id, enabled=False)
     await room.repository.move_learner(elsewhere.id, BotId(99))  # whose token the service has no more
-    number, _ = await room.repository.add_announcement(TEXT)
+    number = await room.repository.add_announcement(TEXT)
     audience = Audience((Topic.STREAMING,), (Level.INTERMEDIATE,))
     assert await count_left(room.context, number, audience) == 2
     await send(room, audience)
@@ -168,8 +168,8 @@ async def test_it_stops_when_telegram_answers_nobody(room: Classroom) -> None:
         room.messenger.failures[learner_id].append(TelegramUnavailableError("Bad Gateway"))
     with pytest.raises(TelegramUnavailableError):
         await send(room)
-    number, is_new = await room.repository.add_announcement(TEXT)
-    assert (is_new, await count_left(room.context, number, EVERYBODY)) == (False, AT_ONCE)
+    number = await room.repository.add_announcement(TEXT)
+    assert await count_left(room.context, number, EVERYBODY) == AT_ONCE
 
 
 async def test_learners_of_a_refused_or_paused_bot_are_left_for_later(room: Classroom) -> None:
@@ -211,7 +211,7 @@ def is_announcement(message: dict[str, object]) -> bool:
 
 
 async def run_flow(service: Service, text: str = TEXT) -> State[Any]:
-    number, _ = await service.runtime.repository.add_announcement(text)
+    number = await service.runtime.repository.add_announcement(text)
     state: State[Any] = await announce(int(number), return_state=True)
     return state
 

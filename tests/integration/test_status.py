@@ -219,7 +219,7 @@ async def test_what_the_answers_mean(repository: Repository) -> None:
     assert told == [
         "Telegram refuses bot 7 (Un [1mauthorized here)",
         "no run of distribute_daily_quizzes is scheduled",
-        "1 updates wait, the oldest for 5 min",
+        "1 update waits, the oldest for 5 min",
     ]
 
 
@@ -318,7 +318,7 @@ async def test_a_doctor_compares_the_webhook_with_the_settings(environment: dict
     assert "! bot" in (await run("doctor", **hooked))[1]  # it is set after the first start
     assert (await run("webhook", "set", **hooked))[0] == 0
     status, output, _ = await run("doctor", **hooked)
-    assert (status, "whose webhook is set; 0 updates wait" in output) == (0, True)
+    assert (status, "whose webhook is set; updates that wait: 0" in output) == (0, True)
     status, output, _ = await run("doctor", **environment | {"WEBHOOK_URL": "https://elsewhere.example.org"})
     assert (status, "another webhook is set; run `python main.py webhook set`" in output) == (1, True)
     status, output, _ = await run("doctor", **environment)

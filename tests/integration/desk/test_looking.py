@@ -165,7 +165,7 @@ async def test_a_question_is_quarantined_and_restored(desk: Desk, repository: Re
     _, again, _ = await desk("quarantine", KEY, "--reason", "still")
     assert again == f"{KEY} was quarantined already (key in doubt); the reason is changed\n"
     _, output, _ = await desk("restore", KEY)
-    assert output == f"{KEY} is restored: it is asked again, and 2 reports are settled (was: still)\n"
+    assert output == f"{KEY} is restored: it is asked again, and its reports (2) are settled (was: still)\n"
     [entry] = await repository.list_questions(keys=[KEY])
     assert (entry.state, entry.reports) == (QuestionState.ACTIVE, 0)
     assert await desk("restore", KEY) == (0, f"{KEY} is active; nothing is changed\n", "")
