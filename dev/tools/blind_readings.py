@@ -41,10 +41,11 @@ nothing. For each question write one line of JSON, and nothing else:
 - n: the number of the question.
 - answer: the letter of the right option. Give one even when in doubt.
 - level: 1 to 4 by the rubric below, however long the text or the sum is.
-- unclear: what is hard to read, which fact is missing, or why a second option can be defended; empty if nothing.
-- guessable: what in the form of the options gives the answer away (the longest, the only careful or concrete one, the
-  only one that repeats a word of the prompt); empty if nothing. Evidence that has to be read and understood is no form.
-- trivia: what is recall or arithmetic that nobody needs at work; empty if nothing.
+- unclear: empty, unless you had to read it again to know what is asked, the answer depends on a fact that is not given,
+  or a second option is as good as yours; then say which.
+- guessable: empty, unless the form of the options gives the answer away to somebody who knows nothing of the subject: the
+  longest, the only careful one, the only one that is no nonsense. Evidence that has to be understood is not form.
+- trivia: empty, unless it is recall or arithmetic that nobody needs at work; then say what.
 - worth: whether answering it and reading why is worth a minute of a senior data engineer's day.
 """
 """What readers are told, word for word; the rubric of `docs/question-format.md` follows it."""
