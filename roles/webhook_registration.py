@@ -74,6 +74,6 @@ async def manage_webhook(settings: Settings, action: str) -> int:
 
 
 def _print_webhook(whose: str, info: WebhookInfo) -> None:
-    print(f"{whose}webhook: {info.url or 'none'}; {info.pending_update_count} update(s) wait")  # noqa: T201
+    print(f"{whose}webhook: {info.url or 'none'}; updates that wait: {info.pending_update_count}")  # noqa: T201
     if info.last_error_message:
         print(f"{whose}last error: {info.last_error_message} ({info.last_error_date:%Y-%m-%d %H:%M:%S %Z})")  # noqa: T201

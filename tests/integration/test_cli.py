@@ -43,7 +43,7 @@ async def test_the_webhook_is_set_shown_and_deleted(telegram_url: str) -> None:
     status, output, _ = await run("webhook", "set", **known)
     assert (status, output.splitlines()[0]) == (
         0,
-        "webhook: https://quiz.example.org/telegram/webhook; 0 update(s) wait",
+        "webhook: https://quiz.example.org/telegram/webhook; updates that wait: 0",
     )
     assert "https://quiz.example.org/telegram/webhook" in (await run("webhook", "info", **known))[1]
     assert "webhook: none" in (await run("webhook", "delete", **known))[1]
