@@ -335,6 +335,7 @@ async def run_prefect_worker(settings: Settings) -> None:
     from flows.automations import register_automations  # noqa: PLC0415
     from flows.work_pool import register_deployments, restore_deployments, workers_of  # noqa: PLC0415
     from observability.background import run_forever  # noqa: PLC0415
+    from observability.logs import DebugLines  # noqa: PLC0415
     from repository import Repository  # noqa: PLC0415
     from wiring import prepare_database, send_heartbeats  # noqa: PLC0415
 
@@ -346,10 +347,11 @@ async def run_prefect_worker(settings: Settings) -> None:
         try:
             await register_deployments(settings)
             await register_automations(settings)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(run_forever("deployments", lambda: restore_deployments(settings), pause=60.0))
-                for worker in workers_of(settings):
-                    group.create_task(worker.start(printer=logger.debug))
+            with contextlib.redirect_stdout(DebugLines(logger)):  # it prints tracebacks while its server is away
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(run_forever("deployments", lambda: restore_deployments(settings), pause=60.0))
+                    for worker in workers_of(settings):
+                        group.create_task(worker.start(printer=logger.debug))
         except Exception as error:
             if problem := _prefect_problem(error, settings.prefect_api_url):
                 raise problem from None

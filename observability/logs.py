@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import re
@@ -125,6 +126,21 @@ def one_line(text: object, limit: int | None = None) -> str:
     printable = "".join(letter if letter.isprintable() else " " for letter in redact(str(text)))
     line = " ".join(printable.split())
     return line if limit is None or len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+class DebugLines(io.TextIOBase):
+    """A stream for what a library prints: each text becomes a line of the log at level DEBUG."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        """Take the logger to write to."""
+        super().__init__()
+        self._logger = logger
+
+    def write(self, text: str) -> int:
+        """Log a text, unless it is blank."""
+        if line := one_line(text):
+            self._logger.debug("%s", line)
+        return len(text)
 
 
 def _without_password(word: re.Match[str]) -> str:
