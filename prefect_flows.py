@@ -1,4 +1,4 @@
-"""The flows that operators watch: the daily distribution, learners' quizzes, grading and upkeep.
+"""The flows that operators watch: the daily distribution, learners' quizzes, grading, upkeep, question analysis.
 
 Flows and tasks are set-based: a run serves one learner or many along the same path. Tasks are thin calls into
 `quizzes/`; the rows say what is done, so a retried task does only what is still undone.
@@ -22,13 +22,20 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import AwareDatetime, Field
 
-from domain.bank import ReportedQuestion
+from domain.bank import Finding, ReportedQuestion
 from domain.catalog import Priority, QuizKind
 from domain.ids import MAX_LEARNER_ID, LearnerId, QuizId
 from domain.models import Delivery, Outcome
 from domain.service_state import DistributionState, Pause
 from domain.words import plural
-from flows.artifacts import count_learners, count_outcomes, publish_deliveries, publish_reported, rename_run
+from flows.artifacts import (
+    count_learners,
+    count_outcomes,
+    publish_deliveries,
+    publish_findings,
+    publish_reported,
+    rename_run,
+)
 from flows.batch_window import Tally
 from flows.cohort_runs import CohortRuns, all_of, count_runs
 from flows.context import RETRIES, current_context, run_context
@@ -362,3 +369,18 @@ async def upkeep() -> None:
         await acreate_table_artifact([row], key="upkeep", description="What the upkeep found and did.")
         await publish_reported(await find_reported())
         await close_lost_runs(context)
+
+
+@task(name="find unfit questions", **RETRIES)
+async def find_unfit() -> list[Finding]:
+    """Return the questions against which learners' answers speak; see `reports.find_unfit`."""
+    return await reports.find_unfit(current_context())
+
+
+@flow(name="analyze_questions", flow_run_name="question analysis")
+async def analyze_questions() -> None:
+    """List questions that learners' answers speak against: by level, by options that nobody takes, by who is right."""
+    async with run_context():
+        findings = await find_unfit()
+        await publish_findings(findings)
+        await rename_run(f"question analysis · {len(findings)} to look at")

@@ -1,1 +1,1 @@
-"""What decides which question a learner gets next: ratings, selection and reviews. Pure: no clock, no storage."""
+"""Which question a learner gets next, and what answers say of questions. Pure: no clock, no storage."""

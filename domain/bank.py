@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from domain.catalog import GenerationOutcome, Level, QuestionForm, QuestionSource, QuestionState, Topic
+from domain.learning import Rating
 from domain.models import StoredQuestion
 
 
@@ -61,6 +62,52 @@ class ReportedQuestion:
     unclear: int
     outdated: int
     last_reported_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ItemAnswers:
+    """A question that is asked, or a template, with its first answers since it last changed or came back."""
+
+    name: str
+    """The question's key, or the template's name."""
+    topic: Topic
+    level: Level
+    source: QuestionSource
+    correct_index: int
+    difficulty: Rating
+    """By every first answer there ever was."""
+    answers: int
+    chosen: tuple[int, ...]
+    """Answers by option; empty for a template, of which each draw has its own."""
+    discrimination: float | None
+    """The correlation of being right with ability at the time, from -1 to 1; None if either never varied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What learners' answers say against an item."""
+
+    item: ItemAnswers
+    observed: Level
+    """The item's own unless answers leave no doubt that it is another."""
+    untaken: tuple[int, ...]
+    """Places of the wrong options that hardly anybody takes."""
+    misleads_able: bool
+    """Whether learners are the more often wrong, the abler they are."""
+
+    @property
+    def levels_off(self) -> int:
+        """Return by how many levels an item is harder than it says; negative if it is easier."""
+        return self.observed - self.item.level
+
+    @property
+    def remarks(self) -> list[str]:
+        """Return a phrase for each thing that is wrong; options are named as `questions show` does."""
+        item = self.item
+        able = [f"the abler, the more often wrong (r = {item.discrimination:.2f})"] if self.misleads_able else []
+        level = [f"level {item.level}, as hard as level {self.observed}"] if self.levels_off else []
+        untaken = [f"{item.chosen[place]} took {chr(ord('A') + place)}" for place in self.untaken]
+        return able + level + untaken
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from prefect import get_client, runtime
 from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
-from domain.bank import ReportedQuestion
+from domain.bank import Finding, ReportedQuestion
 from domain.catalog import QuestionState, ReportReason
 from domain.ids import LearnerId
 from domain.models import Delivery, Outcome
@@ -48,6 +48,28 @@ async def publish_reported(reported: Sequence[ReportedQuestion]) -> None:
         description="Questions that learners reported, those with the most reports first. Read one with "
         "`python main.py questions show KEY`; `python main.py questions restore KEY` lets a quarantined one be asked "
         "again and forgets its reports.",
+    )
+
+
+async def publish_findings(findings: Sequence[Finding]) -> None:
+    """Keep a table of the questions against which learners' answers speak."""
+    table = [
+        {
+            "question": finding.item.name,
+            "topic": finding.item.topic.label,
+            "level": finding.item.level.label,
+            "source": finding.item.source.value,
+            "answers": finding.item.answers,
+            "what stands out": "; ".join(finding.remarks),
+        }
+        for finding in findings
+    ]
+    await acreate_table_artifact(
+        table or [{"question": "nothing stands out"}],
+        key="question-analysis",
+        description="Questions and templates against which learners' answers speak, the worst first. Read one with "
+        "`python main.py questions show KEY`; `python main.py questions relevel --dry-run` names the files of those "
+        "whose level is wrong.",
     )
 
 

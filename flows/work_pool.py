@@ -103,6 +103,7 @@ def _wanted(settings: Settings) -> list[_Wanted]:
         _Wanted("prefect_flows.py:distribute_daily_quizzes", "daily", "daily", every),
         _Wanted("prefect_flows.py:execute_user_quiz_flow", "quiz", "quiz"),
         _Wanted("prefect_flows.py:upkeep", "hourly", "upkeep", "7 * * * *"),
+        _Wanted("prefect_flows.py:analyze_questions", "weekly", "analysis", "47 4 * * 1"),
         _Wanted("flows/announce.py:announce", "announce", "announce"),
         _Wanted("flows/refill.py:refill_question_bank", "refill", "refill", refill),
         _Wanted("flows/backup.py:back_up", "backup", "backup", backup if settings.backup_dir else None),

@@ -1,10 +1,11 @@
-"""Learners' doubts about questions: kept, counted, and heeded as soon as enough of them agree."""
+"""What learners say and show about questions: doubts are heeded as soon as enough agree, answers once a week."""
 
 from __future__ import annotations
 
 import logging
 
-from domain.bank import ReportedQuestion
+from adaptation.item_analysis import MIN_ANSWERS, analyze_items
+from domain.bank import Finding, ReportedQuestion
 from domain.catalog import ReportReason
 from domain.ids import LearnerId, QuizId
 from observability import metrics
@@ -67,3 +68,12 @@ async def find_reported(context: QuizContext) -> list[ReportedQuestion]:
         StorageUnavailableError: the database is unavailable.
     """
     return await context.repository.list_reported(MAX_LISTED)
+
+
+async def find_unfit(context: QuizContext) -> list[Finding]:
+    """Return the questions and templates against which learners' answers speak, the worst first.
+
+    Raises:
+        StorageUnavailableError: the database is unavailable.
+    """
+    return analyze_items(await context.repository.list_item_answers(MIN_ANSWERS))

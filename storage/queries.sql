@@ -247,6 +247,26 @@ WHERE ($1::text[] IS NULL OR q.key = ANY($1)) AND ($2::text IS NULL OR q.topic =
   AND ($5::text IS NULL OR q.state = $5)
 ORDER BY q.topic, q.level, q.key;
 
+-- name: list_item_answers
+-- Questions and templates that are asked and had so many first answers since they last changed or came back: how hard
+-- they have proved to be, how often each option was taken, and how being right goes with ability. Draws of a template
+-- count together, but for their options.
+SELECT q.item AS name, q.topic, q.level, q.source, q.correct_index, r.difficulty, r.variance, given.answers,
+       given.discrimination,
+       CASE WHEN q.source = 'computed' THEN '{}' ELSE ARRAY[given.a, given.b, given.c, given.d] END AS chosen
+FROM (
+    SELECT q.item, max(q.id) AS latest_id, count(*) AS answers,
+           corr(a.correct::integer, a.ability_before) AS discrimination,
+           count(*) FILTER (WHERE a.chosen = 0) AS a, count(*) FILTER (WHERE a.chosen = 1) AS b,
+           count(*) FILTER (WHERE a.chosen = 2) AS c, count(*) FILTER (WHERE a.chosen = 3) AS d
+    FROM answers a JOIN questions q ON q.id = a.question_id
+    WHERE a.rated AND q.state = 'active' AND a.answered_at >= q.updated_at
+    GROUP BY q.item HAVING count(*) >= $1
+) AS given
+JOIN questions q ON q.id = given.latest_id
+JOIN item_ratings r ON r.item = q.item
+ORDER BY q.item;
+
 -- name: quarantine_question
 -- Stop asking a question that is in doubt.
 UPDATE questions SET state = 'quarantined', state_reason = $2, updated_at = now()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from domain.bank import BankEntry, QuestionText, ReportedQuestion, TemplateUse
+from domain.bank import BankEntry, ItemAnswers, QuestionText, ReportedQuestion, TemplateUse
 from domain.catalog import Level, QuestionSource, QuestionState, ReportReason, Topic
 from domain.ids import LearnerId, QuestionId, QuizId
 from domain.models import Learner, StoredQuestion
 from storage.database import Database
-from storage.rows import read, read_bank_entry, read_question, read_question_text
+from storage.rows import read, read_bank_entry, read_question, read_question_text, read_rating
 
 
 class QuestionStore:
@@ -127,6 +127,11 @@ class QuestionStore:
         wanted = None if keys is None else list(keys)
         rows = await self.database.fetch("list_questions", wanted, topic, level, source, state)
         return [read_bank_entry(row) for row in rows]
+
+    async def list_item_answers(self, at_least: int) -> list[ItemAnswers]:
+        """Return the questions and templates that are asked and have so many first answers since they last changed."""
+        rows = await self.database.fetch("list_item_answers", at_least)
+        return [read(ItemAnswers, row, difficulty=read_rating(row, "difficulty", "variance")) for row in rows]
 
     # ------------------------------------------------------------ doubts
 

@@ -38,6 +38,8 @@ def _add_queries(add: Add) -> None:
     statistics = add("stats", "count questions, and name those that stand out")
     for command in (listing, show, statistics):
         command.add_argument("--json", action="store_true", help="for programs")
+    relevel = add("relevel", "propose other levels by learners' answers, with the files that say them now")
+    relevel.add_argument("--dry-run", action="store_true", required=True, help="required: nothing changes the files")
 
 
 def _add_file_commands(add: Add) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import inspect
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
+from adaptation.item_analysis import MIN_ANSWERS, analyze_items
 from domain.bank import BankEntry
 from domain.catalog import CheckEngine, QuestionSource, QuestionState, Topic
 from domain.errors import (
@@ -29,7 +31,7 @@ from local.database import database_settings
 from question_bank.admission import Admission, admit
 from question_bank.checks import UNTRUSTED_RUNNERS
 from question_bank.csv_files import write_csv
-from question_bank.loader import Bank, Located, load_bank
+from question_bank.loader import Bank, Located, load_bank, place_of
 from question_bank.rows import question_columns
 from question_bank.templates import TEMPLATES
 from question_bank.transfer import locate_stored, read_files, write_yaml
@@ -201,6 +203,7 @@ def _stats(options: argparse.Namespace, settings: Settings) -> int:
             reported=await repository.list_reported(MAX_REPORTED),
             stock=await repository.count_stock(),
             today=await repository.sum_generations(),
+            findings=analyze_items(await repository.list_item_answers(MIN_ANSWERS)),
         )
 
     overview, console = _ask(settings, look), open_console()
@@ -208,6 +211,25 @@ def _stats(options: argparse.Namespace, settings: Settings) -> int:
         print_json(console, overview_json(overview))
     else:
         console.print(overview_page(overview))
+    return 0
+
+
+# ---------------------------------------------------------------- relevel
+
+
+def _relevel(_: argparse.Namespace, settings: Settings) -> int:
+    items = _ask(settings, lambda repository: repository.list_item_answers(MIN_ANSWERS))
+    off = [finding for finding in analyze_items(items) if finding.levels_off]
+    files = {one.question.id: place_of(one.path, one.line) for one in load_bank(settings.question_bank_dir).questions}
+    files |= {name: place_of(Path(inspect.getfile(template.draft)), 0) for name, template in TEMPLATES.items()}
+    console = open_console()
+    for finding in off:
+        item = finding.item
+        place = files.get(item.name, f"{item.source}, in no file of the bank")
+        change = f"level {item.level}, as hard as level {finding.observed} ({item.answers} answers)"
+        say(console, f"{place}: {item.name}: {change}")
+    counted = f"{len(off)} of {len(items)} questions and templates with {MIN_ANSWERS} answers or more"
+    say(console, f"{counted} are off their level; nothing is changed")
     return 0
 
 
@@ -381,6 +403,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
     "list": _list,
     "show": _show,
     "stats": _stats,
+    "relevel": _relevel,
     "verify": _verify,
     "import": _import,
     "export": _export,

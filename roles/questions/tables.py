@@ -12,13 +12,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from domain.bank import BankEntry, GenerationSum, ReportedQuestion, Stock
+from domain.bank import BankEntry, Finding, GenerationSum, ReportedQuestion, Stock
 from domain.catalog import Level, QuestionSource, QuestionState, Topic
 from question_bank.statistics import count_active, count_standing, rank_by_difficulty, share_right
 from question_bank.verification import Verdict
 
 RANKED = 5
 """Questions shown as the hardest, and as many as the easiest."""
+
+MAX_FINDINGS = 20
+"""Questions shown against which learners' answers speak."""
 
 LETTERS = "ABCD"
 STATE_STYLES = {QuestionState.ACTIVE: "green", QuestionState.RETIRED: "dim", QuestionState.QUARANTINED: "yellow"}
@@ -182,6 +185,8 @@ class Overview:
     reported: Sequence[ReportedQuestion]
     stock: Sequence[Stock]
     today: Sequence[GenerationSum]
+    findings: Sequence[Finding] = ()
+    """By learners' answers, the worst first."""
 
     @property
     def extremes(self) -> tuple[list[BankEntry], list[BankEntry]]:
@@ -206,6 +211,10 @@ def overview_page(overview: Overview) -> RenderableType:
     for title, entries in zip(("Hardest", "Easiest"), overview.extremes, strict=True):
         if entries:
             parts.append(_titled(title, _ranked_table(entries)))
+    if overview.findings:
+        shown = overview.findings[:MAX_FINDINGS]
+        title = f"To look at by learners' answers ({len(shown)} of {len(overview.findings)})"
+        parts.append(_titled(title, _findings_table(shown)))
     if overview.writes:
         stock = {(cell.topic, cell.level): f"{cell.fresh} of {cell.active}" for cell in overview.stock if cell.active}
         parts.append(_titled("Questions of the language model, fresh of active", _cells_table(stock)))
@@ -250,6 +259,14 @@ def _ranked_table(entries: Iterable[BankEntry]) -> Table:
     return table
 
 
+def _findings_table(findings: Iterable[Finding]) -> Table:
+    table = _table("Question", "Topic, level", "What stands out", right_aligned=("Answers",))
+    for finding in findings:
+        item = finding.item
+        table.add_row(item.name, f"{item.topic} {item.level}", "; ".join(finding.remarks), str(item.answers))
+    return table
+
+
 def _today_table(sums: Sequence[GenerationSum]) -> Table:
     table = _table("Outcome", "Reason", right_aligned=("Questions", "Calls", "Tokens", "US dollars"))
     for one in sums:
@@ -272,6 +289,17 @@ def overview_json(overview: Overview) -> Json:
         ],
         "hardest": [summary_of(entry) for entry in hardest],
         "easiest": [summary_of(entry) for entry in easiest],
+        "findings": [
+            {
+                "item": one.item.name,
+                "level": int(one.item.level),
+                "observed_level": int(one.observed),
+                "answers": one.item.answers,
+                "untaken": list(one.untaken),
+                "misleads_able": one.misleads_able,
+            }
+            for one in overview.findings
+        ],
         "llm": {
             "stock": [
                 {"topic": cell.topic, "level": int(cell.level), "active": cell.active, "fresh": cell.fresh}

@@ -321,7 +321,7 @@ async def test_workers_that_start_at_once_register_each_schedule_once(prefect_ur
         async with get_client() as client:
             found = await client.read_deployments(work_pool_filter=named(pool))
         counts = {deployment.name: len(deployment.schedules) for deployment in found}
-        assert counts == {"daily": 1, "quiz": 0, "hourly": 1, "announce": 0, "refill": 0, "backup": 0}
+        assert counts == {"daily": 1, "quiz": 0, "hourly": 1, "weekly": 1, "announce": 0, "refill": 0, "backup": 0}
     await forget_deployments(pool)
 
 

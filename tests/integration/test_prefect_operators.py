@@ -37,11 +37,13 @@ FLOWS = {
     "daily": "distribute_daily_quizzes",
     "quiz": "execute_user_quiz_flow",
     "hourly": "upkeep",
+    "weekly": "analyze_questions",
     "announce": "send_announcement",
     "refill": "refill_question_bank",
     "backup": "back_up",
 }
-SCHEDULED = ("daily", "hourly", "refill")
+OFTEN = ("daily", "hourly", "refill")
+SCHEDULED = (*OFTEN, "weekly")
 
 
 class Operator:
@@ -235,7 +237,7 @@ async def let_runs_be_late(operator: Operator, name: str, database: str) -> None
 async def test_after_an_absence_only_the_newest_late_run_of_a_schedule_starts(
     operator: Operator, settings: Settings, prefect_database: str, tmp_path: Path
 ) -> None:
-    for name in SCHEDULED:
+    for name in OFTEN:
         await let_runs_be_late(operator, name, prefect_database)
         assert len(await operator.runs(name)) == LATE
     by_hand = [(await operator.start("daily", {"dry_run": True})).json()["id"] for _ in range(2)]
@@ -245,7 +247,7 @@ async def test_after_an_absence_only_the_newest_late_run_of_a_schedule_starts(
         return runs if all(run["state_type"] in {"COMPLETED", "CANCELLED"} for run in runs) else None
 
     with running_role(settings, tmp_path, [str(ROOT / "main.py"), "prefect"]):
-        for name in SCHEDULED:
+        for name in OFTEN:
             scheduled = [run for run in await until(partial(ended, name)) if run["auto_scheduled"]]
             began = [run["expected_start_time"] for run in scheduled if run["infrastructure_pid"]]  # got a process
             assert began == [scheduled[-1]["expected_start_time"]]

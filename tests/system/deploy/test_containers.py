@@ -255,7 +255,7 @@ async def test_the_prefect_role_comes_online_and_says_what_it_cuts_off_when_told
         assert (await client.read_flow_run(run.id)).state_name == "Crashed"
         registered = [deployment for deployment in await client.read_deployments() if deployment.work_pool_name == pool]
         names = {deployment.name for deployment in registered}
-        assert names == {"daily", "quiz", "hourly", "announce", "refill", "backup"}
+        assert names == {"daily", "quiz", "hourly", "weekly", "announce", "refill", "backup"}
         for deployment in registered:
             await client.delete_deployment(deployment.id)
         await client.delete_work_pool(pool)

@@ -81,7 +81,7 @@ async def test_prefect_deploy_makes_the_deployments_that_the_service_registers(
     await prefect_deploy(prefect_url, tmp_path)
     deployed = await deployments(prefect_url)
 
-    assert set(deployed) == {"daily", "quiz", "hourly", "announce", "refill", "backup"}
+    assert set(deployed) == {"daily", "quiz", "hourly", "weekly", "announce", "refill", "backup"}
     for name, deployment in registered.items():
         assert deployment["parameter_openapi_schema"].pop("additionalProperties") is False  # which the file cannot say
         assert deployed[name] == deployment
