@@ -2,7 +2,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FOLDERS := $(shell sed -n 's/^!\([a-z_]*\)$$/\1/p' .dockerignore)
-# Four at once on two cores as well: tests of whole services mostly wait.
 PYTEST := $(BIN)/python -m pytest -n 4
 
 .DEFAULT_GOAL := help

@@ -41,10 +41,10 @@ nothing. For each question write one line of JSON, and nothing else:
 - n: the number of the question.
 - answer: the letter of the right option. Give one even when in doubt.
 - level: 1 to 4 by the rubric below, however long the text or the sum is.
-- unclear: empty, unless you had to read it again to know what is asked, the answer depends on a fact that is not given,
-  or a second option is as good as yours; then say which.
-- guessable: empty, unless the form of the options gives the answer away to somebody who knows nothing of the subject: the
-  longest, the only careful one, the only one that is no nonsense. Evidence that has to be understood is not form.
+- unclear: empty, unless you had to read it again to know what is asked, the answer depends on a fact that is not
+  given, or a second option is as good as yours; then say which.
+- guessable: empty, unless the form of the options gives the answer away to somebody who knows nothing of the subject:
+  the longest, the only careful one, the only one that is no nonsense. Evidence that has to be understood is not form.
 - trivia: empty, unless it is recall or arithmetic that nobody needs at work; then say what.
 - worth: whether answering it and reading why is worth a minute of a senior data engineer's day.
 """

@@ -214,13 +214,9 @@ def judge(status: Status, settings: Settings) -> list[Problem]:
             )
         )
     if state.updates_oldest_seconds > OLD_UPDATE_SECONDS:
+        waiting = f"{state.updates_waiting} {plural(state.updates_waiting, 'update waits', 'updates wait')}"
         age = format_age(state.updates_oldest_seconds)
-        found.append(
-            Problem(
-                f"{state.updates_waiting} {plural(state.updates_waiting, 'update waits', 'updates wait')}, the oldest for {age}",
-                "look at the log of the workers",
-            )
-        )
+        found.append(Problem(f"{waiting}, the oldest for {age}", "look at the log of the workers"))
     return found + judge_backups(state.backups, settings)
 
 

@@ -43,7 +43,7 @@ from tests.support.factories import some_id
 from tests.support.serving import serving
 from tests.support.waiting import WAIT_SECONDS
 
-pytestmark = [pytest.mark.stack, pytest.mark.prefect]
+pytestmark = [pytest.mark.stack, pytest.mark.prefect, pytest.mark.long]
 
 EACH = 3
 DUE = 60

@@ -15,7 +15,7 @@ from tests.support.waiting import WAIT_SECONDS, wait_for
 from tests.system.stack.conftest import ROOT, RunningStack
 from tests.system.stack.test_smoke import answers
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.long]
 
 LEFT_OUT = shutil.ignore_patterns(
     *(".git", ".venv", ".data", ".env", ".hypothesis", ".*_cache", "__pycache__", "build"),

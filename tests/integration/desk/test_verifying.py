@@ -208,6 +208,7 @@ def is_gone(process: int) -> bool:
 def test_a_command_that_is_terminated_leaves_no_server_behind(data_folder: Path) -> None:
     temporary = data_folder / "terminated"
     with verifying(data_folder, temporary, "SELECT pg_sleep(60)") as (process, server):
+        wait_for(lambda: any("SELECT" in " ".join(child.cmdline()) for child in psutil.Process(server).children()))
         process.terminate()
         _, errors = process.communicate(timeout=WAIT_SECONDS)
     assert (process.returncode, errors) == (143, "")

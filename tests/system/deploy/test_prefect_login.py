@@ -354,6 +354,7 @@ async def test_with_the_login_runs_are_made_and_the_password_stands_nowhere(
         assert PASSWORD not in text, name
 
 
+@pytest.mark.long
 async def test_server_role_and_health_check_find_their_secrets_in_files(
     environment: dict[str, str], postgres_url: Callable[[str], str], tmp_path: Path, pool: str
 ) -> None:

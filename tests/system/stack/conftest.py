@@ -150,7 +150,7 @@ def stack() -> Iterator[RunningStack]:
         stack.start()
         yield stack
         if not stack.ended():
-            stack.stop()
+            assert stack.stop() == 0
 
 
 def plain(text: str) -> str:
