@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from adaptation.ratings import LEVEL_DIFFICULTY, QUESTION_PRIORS, expected_success, update_ratings
@@ -49,6 +50,8 @@ class PendingGrade:
     """A grade that is worked out and not kept yet."""
 
     quiz: Quiz
+    item: str
+    """What is rated: the question's key, or its template's name."""
     learner: Learner
     grade: Grade
     rating_update: RatingUpdate
@@ -74,12 +77,16 @@ async def _adapt(context: QuizContext, ungraded: Sequence[Quiz]) -> list[Pending
     learners = await context.repository.get_user_states({quiz.learner_id for quiz in ungraded})
     facts = await context.repository.get_grading_facts([quiz.id for quiz in ungraded])
     difficulties = await context.repository.get_level_difficulties(LEVEL_DIFFICULTY)
-    rules = rules_of(context.settings)
-    return [
-        prepare_grade(quiz, learners[quiz.learner_id], facts[quiz.id], difficulties, rules)
-        for quiz in ungraded
-        if quiz.learner_id in learners and quiz.id in facts
-    ]
+    rules, pending, ratings = rules_of(context.settings), list[PendingGrade](), dict[str, Rating | None]()
+    for quiz in ungraded:
+        if quiz.learner_id not in learners or quiz.id not in facts:
+            continue
+        known = facts[quiz.id]
+        known = replace(known, rating=ratings.get(known.item, known.rating))  # many may answer a new question at once
+        pending.append(prepare_grade(quiz, learners[quiz.learner_id], known, difficulties, rules))
+        if pending[-1].rating_update.rated:
+            ratings[known.item] = pending[-1].rating_update.question_after
+    return pending
 
 
 def prepare_grade(
@@ -92,7 +99,7 @@ def prepare_grade(
     """
     rating_update = rate_answer(quiz, learner, facts)
     grade = grade_answer(quiz, learner, rules, rating_update.ability_after, difficulties)
-    return PendingGrade(quiz, learner, grade, rating_update, difficulties)
+    return PendingGrade(quiz, facts.item, learner, grade, rating_update, difficulties)
 
 
 def rate_answer(quiz: Quiz, learner: Learner, facts: GradingFacts) -> RatingUpdate:
@@ -168,15 +175,24 @@ async def persist_answers(context: QuizContext, pending_grades: Sequence[Pending
     kept: list[Grade] = []
     pending = list(pending_grades)
     for _ in range(MAX_GRADE_ATTEMPTS):
-        results = await asyncio.gather(*(_persist(context, one) for one in pending))
-        kept += [one.grade for one, done in zip(pending, results, strict=True) if done]
-        left = [one.quiz.id for one, done in zip(pending, results, strict=True) if not done]
+        by_item = defaultdict[str, list[PendingGrade]](list)
+        for one in pending:
+            by_item[one.item].append(one)
+        done = await asyncio.gather(*(_persist_in_turn(context, ones) for ones in by_item.values()))
+        kept += [one.grade for ones in done for one in ones]
+        graded = {grade.quiz_id for grade in kept}
+        left = [one.quiz.id for one in pending if one.quiz.id not in graded]
         if not left:
             break
         pending = await adapt_difficulty(context, await validate_answers(context, left))
         if not pending:
             break
     return kept
+
+
+async def _persist_in_turn(context: QuizContext, pending: Sequence[PendingGrade]) -> list[PendingGrade]:
+    """Store answers to one question in the order in which they move its rating; return those that were kept."""
+    return [one for one in pending if await _persist(context, one)]
 
 
 async def _persist(context: QuizContext, pending: PendingGrade) -> bool:

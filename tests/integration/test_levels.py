@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import pytest
 
-from adaptation.ratings import QUESTION_PRIORS
-from domain.catalog import Level
-from domain.learning import Rating
+from adaptation.ratings import QUESTION_PRIORS, update_ratings
+from domain.catalog import Level, Topic
+from domain.learning import UNKNOWN_ABILITY, Rating
+from domain.models import Quiz
+from domain.settings import Settings
 from quizzes import grading
+from repository import Repository
 from tests.support.classroom import ABLE, UNABLE, Classroom
 
 
@@ -55,6 +60,26 @@ async def test_answers_move_the_ratings_of_learner_and_question(classroom: Class
     assert (await classroom.state_of(learner)).ability < learner.ability
     assert after.mean > before.mean
     assert after.variance < before.variance
+
+
+async def test_many_answers_at_once_move_a_new_question_as_they_would_one_by_one(repository: Repository) -> None:
+    """Each has the others' steps in its own: forty steps from the same place would lead far too far."""
+    classroom = Classroom(repository, Settings(_env_file=None))
+    learners = [await classroom.join(preferred_topics=(Topic.STREAMING,)) for _ in range(40)]
+    quizzes = [await classroom.ask(learner) for learner in learners]
+    for quiz in quizzes:
+        assert await classroom.tap(quiz, right=True)
+    await grading.grade_answers(classroom.context, [quiz.id for quiz in quizzes])
+    asked = defaultdict[str, list[Quiz]](list)
+    for quiz in quizzes:
+        asked[quiz.question.key].append(quiz)
+    assert max(map(len, asked.values())) > 4
+    ratings = await repository.get_item_ratings(list(asked))
+    for item, those in asked.items():
+        expected = QUESTION_PRIORS[those[0].question.level]
+        for _ in those:
+            expected = update_ratings(UNKNOWN_ABILITY, expected, correct=True)[1]
+        assert (ratings[item].mean, ratings[item].variance) == pytest.approx((expected.mean, expected.variance))
 
 
 async def test_six_right_in_a_row_rise_if_the_ratings_agree(classroom: Classroom) -> None:
