@@ -146,7 +146,8 @@ def postgres_url(local_servers: ServerStack) -> Callable[[str], str]:
     """Return what makes a database and returns its URL."""
     local_servers.start_postgres(local_servers.stack)
     url_of = local_servers.database_url
-    run_psql(url_of("postgres"), "ALTER SYSTEM SET fsync = off; ", "SELECT pg_reload_conf();")  # nothing here lasts
+    lasting = ("fsync", "full_page_writes", "autovacuum")  # nothing here lasts
+    run_psql(url_of("postgres"), *(f"ALTER SYSTEM SET {name} = off" for name in lasting), "SELECT pg_reload_conf()")
     return url_of
 
 
@@ -205,7 +206,7 @@ def copy_template(postgres_url: Callable[[str], str], template_database: str) ->
 
     async def copy(name: str) -> str:
         admin = await asyncpg.connect(postgres_url("postgres"))
-        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
+        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}" STRATEGY file_copy')
         await admin.close()
         return postgres_url(name)
 
@@ -217,7 +218,7 @@ async def database_url(postgres_url: Callable[[str], str], template_database: st
     """Yield the URL of a fresh copy of the template."""
     name = f"test_{next(_numbers)}"
     admin = await asyncpg.connect(postgres_url("postgres"))
-    await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
+    await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template_database}" STRATEGY file_copy')
     yield route(postgres_url(name))
     await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
     await admin.close()
