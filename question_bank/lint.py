@@ -25,7 +25,7 @@ MIN_LENGTH_THAT_SPREADS = 40
 MAX_DEFINITION_SHARE = 1 / 3
 MIN_DECISIONS = 7
 """A file of level 2 or above has at least this many questions that ask for a decision..."""
-MIN_DECISION_FORMS = 4
+MIN_DECISION_FORMS = 3
 """...in at least this many forms."""
 
 MAX_RATING_SPREAD = 1
