@@ -33,7 +33,7 @@ TAGS_SHOWN = 25
 ENGINES = {CheckEngine.DUCKDB: "DuckDB", CheckEngine.PYTHON: "Python", CheckEngine.POSTGRES: "PostgreSQL"}
 LETTERS = "ABCD"
 PROTOCOL = """\
-{questions} questions and drawings of templates, drawn at random with the seed {seed}, were put to independent automated
+{questions} questions, drawn at random with the seed {seed}, were put to independent automated
 readers: {readings} readings, at least {fewest} of each. They saw prompt, code and options, in another order, without
 key, level, topic or explanation, and nothing of each other. This shows that keys and levels agree with how such readers
 understand the questions, and no more than that."""
