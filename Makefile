@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FOLDERS := $(shell sed -n 's/^!\([a-z_]*\)$$/\1/p' .dockerignore)
-PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4
+PYTEST := $(BIN)/python -m pytest -n 4
 
 .DEFAULT_GOAL := help
 
