@@ -16,8 +16,10 @@ import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
+from domain.ids import LearnerId
 from domain.settings import Settings
 from local.servers import free_port
+from repository import Repository
 from tests.support.collector import Collector, Span, collecting
 from tests.support.factories import some_id
 from tests.support.roles import ROOT, Role, running_role
@@ -79,22 +81,30 @@ async def traced(settings: Settings, folder: Path, **extra: str) -> AsyncIterato
             yield Traced(learner, telegram, collector, bot, worker)
 
 
-async def answered_in_a_flow_run(service: Traced) -> Span | None:
+async def answered_in_a_flow_run(service: Traced, repository: Repository) -> Span | None:
     """Ask for a question and answer it; return the handling of the tap if Prefect shows it."""
     known = len(service.collector.named("handle tap"))
-    await service.learner.answer(await service.learner.get_question(), 0)
+    question = await service.learner.get_question()
+    await until(partial(has_trace, repository, LearnerId(service.learner.id)))
+    await service.learner.answer(question, 0)
     *_, handled = await until(lambda: service.collector.named("handle tap")[known:])
     return handled if "prefect.flow_run.id" in handled.attributes else None
 
 
+async def has_trace(repository: Repository, learner_id: LearnerId) -> bool:
+    """Return whether the row of a learner's open question has the trace that a tap goes on with; it comes after it."""
+    quizzes = await repository.find_open_quizzes([learner_id])
+    return any(quiz.traceparent for quiz in quizzes.values())
+
+
 @pytest.mark.prefect
 async def test_one_trace_leads_from_the_request_to_the_grade(
-    settings: Settings, prefect_url: str, tmp_path: Path
+    settings: Settings, repository: Repository, prefect_url: str, tmp_path: Path
 ) -> None:
     settings = settings.model_copy(update={"prefect_api_url": prefect_url})
     async with traced(settings, tmp_path) as service:
         # those before the first flow run has begun are not shown in one
-        answer = await until(partial(answered_in_a_flow_run, service), lambda: service.worker.output)
+        answer = await until(partial(answered_in_a_flow_run, service, repository), lambda: service.worker.output)
         collector, messages = service.collector, await service.learner.messages()
         await until(lambda: len(collector.tree(answer.trace_id)) == len(TREE))
     assert [SOURCE.sub("SOURCE", line) for line in collector.tree(answer.trace_id)] == TREE
