@@ -101,11 +101,16 @@ class Finding:
         return self.observed - self.item.level
 
     @property
+    def on_level(self) -> str:
+        """Return the level that it says beside the one that it is as hard as."""
+        return f"level {self.item.level}, as hard as level {self.observed}"
+
+    @property
     def remarks(self) -> list[str]:
         """Return a phrase for each thing that is wrong; options are named as `questions show` does."""
         item = self.item
         able = [f"the abler, the more often wrong (r = {item.discrimination:.2f})"] if self.misleads_able else []
-        level = [f"level {item.level}, as hard as level {self.observed}"] if self.levels_off else []
+        level = [self.on_level] if self.levels_off else []
         untaken = [f"{item.chosen[place]} took {chr(ord('A') + place)}" for place in self.untaken]
         return able + level + untaken
 

@@ -6,13 +6,14 @@ import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC
+from typing import Any
 from uuid import UUID
 
 from prefect import get_client, runtime
 from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
-from domain.bank import Finding, ReportedQuestion
+from domain.bank import Finding, ItemAnswers, ReportedQuestion
 from domain.catalog import QuestionState, ReportReason
 from domain.ids import LearnerId
 from domain.models import Delivery, Outcome
@@ -27,14 +28,21 @@ MAX_TRACES_IN_ROW = 3
 """Of the first quizzes; the ids of traces are longer."""
 
 
+def _columns(name: str, question: ReportedQuestion | ItemAnswers) -> dict[str, Any]:
+    """Return the columns by which a table of questions names each."""
+    return {
+        "question": name,
+        "topic": question.topic.label,
+        "level": question.level.label,
+        "source": question.source.value,
+    }
+
+
 async def publish_reported(reported: Sequence[ReportedQuestion]) -> None:
     """Keep a table of the questions that learners doubt; of the learners it holds nothing but their number."""
     table = [
-        {
-            "question": question.key,
-            "topic": question.topic.label,
-            "level": question.level.label,
-            "source": question.source.value,
+        _columns(question.key, question)
+        | {
             "state": question.state.value,
             "reports": ", ".join(f"{n} {reason}" for reason in ReportReason if (n := getattr(question, reason))),
             "last (UTC)": f"{question.last_reported_at.astimezone(UTC):%Y-%m-%d %H:%M}",
@@ -54,11 +62,8 @@ async def publish_reported(reported: Sequence[ReportedQuestion]) -> None:
 async def publish_findings(findings: Sequence[Finding]) -> None:
     """Keep a table of the questions against which learners' answers speak."""
     table = [
-        {
-            "question": finding.item.name,
-            "topic": finding.item.topic.label,
-            "level": finding.item.level.label,
-            "source": finding.item.source.value,
+        _columns(finding.item.name, finding.item)
+        | {
             "answers": finding.item.answers,
             "what stands out": "; ".join(finding.remarks),
         }

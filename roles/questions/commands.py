@@ -226,8 +226,7 @@ def _relevel(_: argparse.Namespace, settings: Settings) -> int:
     for finding in off:
         item = finding.item
         place = files.get(item.name, f"{item.source}, in no file of the bank")
-        change = f"level {item.level}, as hard as level {finding.observed} ({item.answers} answers)"
-        say(console, f"{place}: {item.name}: {change}")
+        say(console, f"{place}: {item.name}: {finding.on_level} ({item.answers} answers)")
     counted = f"{len(off)} of {len(items)} questions and templates with {MIN_ANSWERS} answers or more"
     say(console, f"{counted} are off their level; nothing is changed")
     return 0
