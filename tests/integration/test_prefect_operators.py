@@ -214,18 +214,22 @@ def prefect_database(postgres_url: Callable[[str], str]) -> str:
 
 BACK = """
 UPDATE flow_run SET expected_start_time = expected_start_time - $2::interval,
-    next_scheduled_start_time = next_scheduled_start_time - $2::interval
+    next_scheduled_start_time = next_scheduled_start_time - $2::interval, state_name = 'Late'
 WHERE deployment_id = $1::uuid AND auto_scheduled
 """
 SAID = """
 UPDATE flow_run_state s
-SET state_details = jsonb_set(s.state_details::jsonb, '{scheduled_time}', to_jsonb(r.expected_start_time))
+SET name = 'Late',
+    state_details = jsonb_set(s.state_details::jsonb, '{scheduled_time}', to_jsonb(r.expected_start_time))
 FROM flow_run r WHERE r.state_id = s.id AND r.deployment_id = $1::uuid AND r.auto_scheduled
 """
 
 
 async def let_runs_be_late(operator: Operator, name: str, database: str) -> None:
-    """Do what a worker's absence does: let each schedule of a deployment make a day's runs, and the day be over."""
+    """Do what a worker's absence does: let each schedule of a deployment make a day's runs, and the day be over.
+
+    They are Late at once, or the server would mark them one by one meanwhile and pass over those that it has locked.
+    """
     found = await operator.deployment(name)
     await operator.ask("POST", f"/deployments/{found['id']}/schedule", {"min_runs": LATE, "max_runs": LATE})
     connection = await asyncpg.connect(database)
