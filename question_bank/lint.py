@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import combinations, pairwise
+from itertools import chain, pairwise
 
 from domain.bank import QuestionText
 from domain.catalog import Level, QuestionForm
@@ -173,10 +174,18 @@ def near_duplicates(questions: Sequence[Located]) -> Iterable[Problem]:
         A problem for each pair, at the later one's place.
     """
     shingles = [_shingles_of(located.question) for located in questions]
-    for (i, one), (j, other) in combinations(enumerate(shingles), 2):
-        if _similarity(one, other) > NEAR_DUPLICATE:
-            reason = f"{questions[j].question.id}: asks the same as {questions[i].question.id}"
-            yield Problem(questions[j].path, questions[j].line, reason)
+    frequency = Counter(chain.from_iterable(shingles))
+    places: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for j, mine in enumerate(shingles):
+        # Two sets that are so alike share one of their rarest members: only (1 - NEAR_DUPLICATE) of each may differ.
+        by_rarity = sorted(mine, key=lambda shingle: (frequency[shingle], shingle))
+        rarest = by_rarity[: int((1 - NEAR_DUPLICATE) * len(mine)) + 1]
+        for i in sorted({place for shingle in rarest for place in places[shingle]}):
+            if _similarity(shingles[i], mine) > NEAR_DUPLICATE:
+                reason = f"{questions[j].question.id}: asks the same as {questions[i].question.id}"
+                yield Problem(questions[j].path, questions[j].line, reason)
+        for shingle in rarest:
+            places[shingle].append(j)
 
 
 def nearest_duplicate(question: BankQuestion, known: Iterable[QuestionText]) -> str | None:

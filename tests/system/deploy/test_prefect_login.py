@@ -278,15 +278,15 @@ async def test_a_login_that_is_none_is_told_before_anything_starts(environment: 
 
 
 async def test_the_prefect_role_ends_in_a_line_when_the_login_changes_under_it(
-    environment: dict[str, str], postgres_url: Callable[[str], str], tmp_path: Path
+    environment: dict[str, str], locked: Locked, tmp_path: Path
 ) -> None:
-    port, database, log = servers.free_port(), postgres_url("rotated_prefect"), tmp_path / "log"
+    port, log = servers.free_port(), tmp_path / "log"
     environment |= {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api", "PREFECT_API_AUTH_STRING": LOGIN}
-    with serving_prefect(LOGIN, database, port, tmp_path):
+    with serving_prefect(LOGIN, locked.database, port, tmp_path):
         context = role("prefect", environment, tmp_path / "said")
         process = await context.__aenter__()
-        await until(lambda: is_healthy(environment), lambda: text_of(log))
-    with serving_prefect(WRONG, database, port, tmp_path):
+        await until(lambda: is_polled(environment), lambda: text_of(log) + text_of(tmp_path / "said"))
+    with serving_prefect(WRONG, locked.database, port, tmp_path):
         async with asyncio.timeout(WAIT_SECONDS):
             assert await process.wait() == 1
     await context.__aexit__(None, None, None)
@@ -336,7 +336,8 @@ async def test_with_the_login_runs_are_made_and_the_password_stands_nowhere(
         ):
             await until(lambda: "Prefect answers" in text_of(logs["worker"]), lambda: text_of(logs["worker"]))
             assert "quiz_prefect_away 0.0" in (await asyncio.to_thread(httpx.get, metrics)).text
-            await until(lambda: is_healthy(environment), lambda: text_of(logs["prefect"]))
+            await until(lambda: is_polled(environment), lambda: text_of(logs["prefect"]))
+            assert await asyncio.to_thread(is_healthy, environment)
             deployment = await client.read_deployment_by_name("upkeep/hourly")
             run = await client.create_flow_run_from_deployment(deployment.id)
             async with asyncio.timeout(WAIT_SECONDS):
@@ -368,7 +369,8 @@ async def test_server_role_and_health_check_find_their_secrets_in_files(
         assert not set(left) & secret
         log = tmp_path / "role.log"
         async with role("prefect", left, log):
-            await until(lambda: is_healthy(left), lambda: text_of(log))
+            await until(lambda: is_polled(known), lambda: text_of(log))
+            assert await asyncio.to_thread(is_healthy, left)
         async with PrefectClient(server.url, auth_string=LOGIN) as client:
             assert (await client.read_work_pool(pool)).type == "process"
 
@@ -376,6 +378,15 @@ async def test_server_role_and_health_check_find_their_secrets_in_files(
 def dump_of(database: str) -> str:
     """Return everything that a database holds."""
     return subprocess.check_output([PG_DUMP, "--data-only", "--dbname", database], text=True)
+
+
+async def is_polled(environment: dict[str, str]) -> bool:
+    """Return whether a Prefect worker asks for runs of the environment's work pool."""
+    async with PrefectClient(environment["PREFECT_API_URL"], auth_string=LOGIN) as client:
+        try:
+            return bool(await client.read_workers_for_work_pool(environment["PREFECT_WORK_POOL"]))
+        except PrefectHTTPStatusError:  # the pool is not made yet
+            return False
 
 
 def is_healthy(environment: dict[str, str]) -> bool:

@@ -15,7 +15,7 @@ from question_bank.style import READING_LOAD, reading_load
 from question_bank.templates import TEMPLATES
 from question_bank.templates.base import MAX_COMPUTED_OPTION, Template
 
-DRAWS = int(os.environ.get("TEMPLATE_DRAWS", "100"))
+DRAWS = int(os.environ.get("TEMPLATE_DRAWS", "40"))
 
 
 @dataclass(frozen=True)
