@@ -109,6 +109,10 @@ class ExportError(QuizServiceError):
     """The questions cannot be written there."""
 
 
+class NetworkError(QuizServiceError):
+    """No page answers; this command needs a network."""
+
+
 class PictureError(QuizServiceError):
     """The picture could not be drawn."""
 

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from difflib import get_close_matches
@@ -51,6 +52,7 @@ from question_bank.verification import (
     verifiers_of,
 )
 from repository import Repository
+from roles.questions.references import Trouble, addresses_of, as_json, check_references, collect_references
 from roles.questions.tables import (
     Overview,
     details_of,
@@ -314,6 +316,28 @@ def _report(console: Console, verdicts: Sequence[Verdict]) -> int:
     return 1 if problems else 0
 
 
+# ---------------------------------------------------------------- references
+
+
+def _references(options: argparse.Namespace, settings: Settings) -> int:
+    bank = load_bank(settings.question_bank_dir)
+    _name_left_out(bank.problems)
+    references = collect_references(bank.questions)
+    with progress(open_console(stderr=True), "pages", len(addresses_of(references))) as watch:
+        findings = asyncio.run(check_references(references, options.timeout, watch))
+    console = open_console()
+    if options.json:
+        print_json(console, [as_json(finding) for finding in findings])
+    else:
+        for finding in findings:
+            questions = ", ".join(finding.questions)
+            say(console, f"{finding.trouble}: {finding.reference.url}: {finding.detail} ({questions})")
+        counts = Counter(finding.trouble for finding in findings)
+        told = ", ".join(f"{counts[trouble]} {trouble}" for trouble in Trouble)
+        say(console, f"{len(references)} references: {told}")
+    return 1 if any(finding.trouble is Trouble.GONE for finding in findings) else 0
+
+
 # ---------------------------------------------------------------- import
 
 
@@ -382,8 +406,7 @@ def _export(options: argparse.Namespace, settings: Settings) -> int:
     wanted = [entry for entry in entries if options.source or entry.question.source in WRITERS]
     questions, problems = locate_stored(wanted)
     text = (write_csv if options.format == "csv" else write_yaml)(questions)
-    for problem in problems:
-        print(f"quiz: left out: {problem}", file=sys.stderr)  # noqa: T201 - beside what goes to the standard output
+    _name_left_out(problems)
     try:
         if options.out == "-":
             sys.stdout.write(text)
@@ -398,12 +421,18 @@ def _export(options: argparse.Namespace, settings: Settings) -> int:
     return 1 if problems else 0
 
 
+def _name_left_out(problems: Iterable[object]) -> None:
+    for problem in problems:
+        print(f"quiz: left out: {problem}", file=sys.stderr)  # noqa: T201 - beside what goes to the standard output
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace, Settings], int]] = {
     "list": _list,
     "show": _show,
     "stats": _stats,
     "relevel": _relevel,
     "verify": _verify,
+    "references": _references,
     "import": _import,
     "export": _export,
     "quarantine": _quarantine,

@@ -17,9 +17,9 @@ MIN_STEPS_FOR_QUARTERS = 40
 """Steps below which something is over soon, so that only its end is told."""
 
 
-def open_console() -> Console:
+def open_console(*, stderr: bool = False) -> Console:
     """Return the terminal, no wider than tables are; what is not a terminal gets their full width."""
-    console = Console(markup=False, emoji=False, highlight=False)  # what is shown was written by others
+    console = Console(markup=False, emoji=False, highlight=False, stderr=stderr)  # what is shown was written by others
     console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     return console
 
