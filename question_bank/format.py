@@ -24,8 +24,6 @@ MAX_MISCONCEPTION = 90
 MAX_CODE_LINES = 20
 MAX_CODE_COLUMNS = 36
 """As many monospaced columns as a phone shows before a line wraps."""
-MAX_CODE_COLUMNS_BEFORE_REVISION = 42
-"""Goes with `style.is_revised`, when every file of the bank is revised; code then has `MAX_CODE_COLUMNS`."""
 
 MIN_RATINGS = 3
 
@@ -146,7 +144,7 @@ class BankQuestion(_Strict):
             msg = f"code has {len(lines)} lines; 1 to {MAX_CODE_LINES} fit a phone"
             raise ValueError(msg)
         for number, line in enumerate(lines, 1):
-            if len(line) > MAX_CODE_COLUMNS_BEFORE_REVISION:
+            if len(line) > MAX_CODE_COLUMNS:
                 msg = f"code line {number} has {len(line)} columns; {MAX_CODE_COLUMNS} fit a phone"
                 raise ValueError(msg)
         return code

@@ -12,7 +12,7 @@ from domain.bank import QuestionText
 from domain.catalog import Level, QuestionForm
 from question_bank.format import BankQuestion
 from question_bank.loader import Located, Problem
-from question_bank.style import MIN_LENGTH_THAT_SHOWS, is_revised, style_problems
+from question_bank.style import MIN_LENGTH_THAT_SHOWS, style_problems
 
 MAX_LENGTH_RATIO = 2.2
 """The right option may be at most this many times as long as the mean of the wrong ones, past a few words."""
@@ -131,7 +131,7 @@ def _too_many_definitions(questions: Sequence[Located]) -> Iterable[Problem]:
 
 
 def _too_few_decisions(questions: Sequence[Located]) -> Iterable[Problem]:
-    if questions[0].question.level is Level.BEGINNER or not all(is_revised(located.question) for located in questions):
+    if questions[0].question.level is Level.BEGINNER:
         return
     decisions = [located.question.form for located in questions if located.question.form.is_decision]
     if len(decisions) < MIN_DECISIONS or len(set(decisions)) < MIN_DECISION_FORMS:
@@ -145,17 +145,15 @@ def _too_few_decisions(questions: Sequence[Located]) -> Iterable[Problem]:
 def _without_misconceptions(questions: Iterable[Located]) -> Iterable[Problem]:
     for located in questions:
         missing = sum(not (option.correct or option.misconception) for option in located.question.options)
-        if missing and is_revised(located.question):
+        if missing:
             reason = f"{located.question.id}: {missing} of the wrong options have no `misconception`"
             yield Problem(located.path, located.line, reason)
 
 
 def _unrated(questions: Sequence[Located]) -> Iterable[Problem]:
-    """Find questions that no readers rated, in a file whose others they did."""
-    if any(located.question.rated for located in questions):  # goes when every file of the bank is revised
-        for located in questions:
-            if not located.question.rated:
-                yield Problem(located.path, located.line, f"{located.question.id}: has no `rated`")
+    for located in questions:
+        if not located.question.rated:
+            yield Problem(located.path, located.line, f"{located.question.id}: has no `rated`")
 
 
 def _rated_apart(questions: Iterable[Located]) -> Iterable[Problem]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from domain.catalog import Level
-from question_bank.format import MAX_CODE_COLUMNS, BankQuestion
+from question_bank.format import BankQuestion
 from question_bank.loader import Located, Problem
 
 PROMPT_LENGTH = {Level.BEGINNER: 220, Level.INTERMEDIATE: 260, Level.ADVANCED: 300, Level.EXPERT: 320}
@@ -31,21 +31,12 @@ _MARK = re.compile(r"(?:#|--|//)\s*\(?[A-D]\)?[:.]?\s*$", re.MULTILINE)
 _SIGNS = {"code": re.compile("`"), "a number": re.compile(r"\d")}
 
 
-def is_revised(question: BankQuestion) -> bool:
-    """Return whether a question is held to this module's rules: its author gave misconceptions, or readers a level.
-
-    Goes when every file of the bank is revised. Then all questions are held to them.
-    """
-    return question.rated is not None or any(option.misconception for option in question.options)
-
-
 def style_problems(questions: Iterable[Located]) -> Iterable[Problem]:
     """Find what makes a question hard to read on a phone, or easy to guess."""
     for located in questions:
         question = located.question
-        if is_revised(question):
-            for reason in (*_hard_to_read(question), *_easy_to_guess(question)):
-                yield Problem(located.path, located.line, f"{question.id}: {reason}")
+        for reason in (*_hard_to_read(question), *_easy_to_guess(question)):
+            yield Problem(located.path, located.line, f"{question.id}: {reason}")
 
 
 def reading_load(question: BankQuestion) -> int:
@@ -63,9 +54,6 @@ def _hard_to_read(question: BankQuestion) -> Iterable[str]:
     load, limit = reading_load(question), READING_LOAD[question.level]
     if load > limit:
         yield f"prompt, code and options have {load} characters; at most {limit} at this level"
-    for number, line in enumerate((question.code or "").split("\n"), 1):
-        if len(line) > MAX_CODE_COLUMNS:
-            yield f"code line {number} has {len(line)} columns; {MAX_CODE_COLUMNS} fit a phone"
     if mark := _MARK.search(question.code or ""):
         yield f"code marks a line {mark[0].strip()!r}, as options are named; number the lines"
 

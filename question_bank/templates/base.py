@@ -11,8 +11,8 @@ by hand.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from domain.catalog import OPTION_COUNT, CheckEngine, Level, QuestionForm, Topic
 from question_bank.executor import Executor
@@ -57,6 +57,12 @@ class Draft:
     """What runs before, on the same data for the right answer and for every misconception."""
     option: str = "{}"
     """How a value reads as an option, such as ``{} rows``."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """What stands as an option instead of a value, such as a query for its name; a value may have none."""
+
+    def option_text(self, value: str) -> str:
+        """Return how a value reads as an option."""
+        return self.texts.get(value) or self.option.format(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,7 @@ class Template:
     tags: tuple[str, ...]
     reference: Reference
     draft: Callable[[random.Random], Draft]
+    form: QuestionForm = QuestionForm.PRACTICAL
 
     @property
     def about(self) -> str:
@@ -110,11 +117,11 @@ class Template:
         """Find out the right answer and the first three different wrong ones; nothing when there are not three."""
         with executor.prepared(self.engine, draft.setup) as run:
             right = run(draft.run)
-            options = [Option(text=draft.option.format(right), value=right, why=draft.why, correct=True)]
+            options = [Option(text=draft.option_text(right), value=right, why=draft.why, correct=True)]
             for mistake in draft.misconceptions:
                 value = (mistake.value or "") if mistake.run is None else run(mistake.run)
                 if value not in {option.value for option in options}:
-                    options.append(Option(text=draft.option.format(value), value=value, why=mistake.why))
+                    options.append(Option(text=draft.option_text(value), value=value, why=mistake.why))
                 if len(options) == OPTION_COUNT:
                     return options
         return []
@@ -123,7 +130,7 @@ class Template:
         return BankQuestion(
             id=self.key(seed),
             level=self.level,
-            form=QuestionForm.PRACTICAL,
+            form=self.form,
             prompt=draft.prompt,
             code=draft.code,
             language=draft.language,
@@ -147,6 +154,7 @@ def template(
     tags: Sequence[str],
     title: str,
     url: str,
+    form: QuestionForm = QuestionForm.PRACTICAL,
 ) -> Callable[[Callable[[random.Random], Draft]], Callable[[random.Random], Draft]]:
     """Register a function as a template.
 
@@ -161,7 +169,8 @@ def template(
         if name in REGISTRY:
             msg = f"two templates are called {name!r}"
             raise ValueError(msg)
-        REGISTRY[name] = Template(name, topic, level, engine, tuple(tags), Reference(title=title, url=url), draft)
+        reference = Reference(title=title, url=url)
+        REGISTRY[name] = Template(name, topic, level, engine, tuple(tags), reference, draft, form)
         return draft
 
     return register

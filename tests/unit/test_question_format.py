@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from domain.catalog import Level, Topic
-from question_bank.format import MAX_CODE_COLUMNS, MAX_CODE_COLUMNS_BEFORE_REVISION, MAX_CODE_LINES, Option
+from question_bank.format import MAX_CODE_COLUMNS, MAX_CODE_LINES, Option
 from question_bank.loader import load_bank, read_file
 from tests.support.factories import make_bank_question
 
@@ -82,9 +82,9 @@ BROKEN: dict[str, tuple[str, str, int, str]] = {
     "prompt too long": ("Which one?", "x" * 421, 6, "prompt: String should have at most 420 characters"),
     "code too wide": (
         "SELECT 1;",
-        "x" * (MAX_CODE_COLUMNS_BEFORE_REVISION + 1),
+        "x" * (MAX_CODE_COLUMNS + 1),
         7,
-        f"code line 1 has {MAX_CODE_COLUMNS_BEFORE_REVISION + 1} columns; {MAX_CODE_COLUMNS} fit",
+        f"code line 1 has {MAX_CODE_COLUMNS + 1} columns; {MAX_CODE_COLUMNS} fit",
     ),
     "code too long": (
         "      SELECT 1;",

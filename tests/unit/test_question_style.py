@@ -1,4 +1,4 @@
-"""Rules for revised questions and for files of the bank: each broken once, with the reason that is told."""
+"""Rules for questions and for files of the bank: each broken once, with the reason that is told."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def make_options(*texts: str) -> list[Option]:
     ]
 
 
-def make_revised(**fields: object) -> BankQuestion:
-    """Return a question that keeps every rule for revised ones."""
+def make_question(**fields: object) -> BankQuestion:
+    """Return a question that keeps every rule."""
     values = {"options": make_options("the left one", "the right one", "neither of them", "each of the two")}
     return make_bank_question(**(values | fields))
 
@@ -86,28 +86,21 @@ BROKEN: dict[str, tuple[dict[str, object], str]] = {
         "2 options say `because`; at most one may",
     ),
 }
-"""The fields of a revised question that break one rule, and the reason that is told."""
+"""The fields of a question that break one rule, and the reason that is told."""
 
 
-def test_a_revised_question_that_keeps_every_rule_passes() -> None:
-    question = make_revised(rated=[2, 1, 2], **make_code(MAX_CODE_COLUMNS))
+def test_a_question_that_keeps_every_rule_passes() -> None:
+    question = make_question(rated=[2, 1, 2], **make_code(MAX_CODE_COLUMNS))
     assert lint(locate(question)) == []
 
 
 @pytest.mark.parametrize("rule", sorted(BROKEN))
 def test_a_broken_rule_is_told_with_its_reason(rule: str) -> None:
     fields, reason = BROKEN[rule]
-    problems = lint(locate(make_revised(id="broken", **fields)))
+    problems = lint(locate(make_question(id="broken", **fields)))
     assert [(problem.line, problem.reason.startswith(f"broken: {reason}")) for problem in problems] == [(3, True)], (
         problems
     )
-
-
-@pytest.mark.parametrize("rule", sorted(BROKEN))
-def test_a_question_that_is_not_revised_is_not_held_to_it(rule: str) -> None:
-    question = make_revised(**BROKEN[rule][0])
-    plain = [option.model_copy(update={"misconception": None}) for option in question.options]
-    assert lint(locate(question.model_copy(update={"options": plain}))) == []
 
 
 @pytest.mark.parametrize(
@@ -123,7 +116,7 @@ def test_a_question_that_is_not_revised_is_not_held_to_it(rule: str) -> None:
     ],
 )
 def test_what_gives_nothing_away_passes(fields: dict[str, object]) -> None:
-    assert lint(locate(make_revised(**fields))) == []
+    assert lint(locate(make_question(**fields))) == []
 
 
 def test_a_longer_read_is_allowed_the_higher_the_level() -> None:
@@ -135,8 +128,8 @@ def test_a_longer_read_is_allowed_the_higher_the_level() -> None:
 
 
 def make_file(*forms: QuestionForm, level: Level = Level.INTERMEDIATE) -> list[Located]:
-    """Return a revised file with questions of these forms."""
-    return locate(*(make_revised(form=form, level=level) for form in forms))
+    """Return a file with questions of these forms."""
+    return locate(*(make_question(form=form, level=level) for form in forms))
 
 
 @pytest.mark.parametrize(("definitions", "problems"), [(2, 0), (3, 1)])
@@ -164,25 +157,21 @@ def test_beginners_need_no_decisions() -> None:
     assert lint_file(make_file(QuestionForm.PRACTICAL, level=Level.BEGINNER)) == []
 
 
-def test_a_file_that_is_not_all_revised_needs_none_yet() -> None:
-    assert lint_file(locate(make_revised(), make_bank_question())) == []
-
-
 def test_a_wrong_option_without_its_misconception_is_told() -> None:
-    question = make_revised(id="bare", level=Level.BEGINNER)
+    question = make_question(id="bare", level=Level.BEGINNER)
     options = [*question.options[:3], question.options[3].model_copy(update={"misconception": None})]
     (problem,) = lint_file(locate(question.model_copy(update={"options": options})))
     assert problem.reason == "bare: 1 of the wrong options have no `misconception`"
 
 
-def test_an_unrated_question_among_rated_ones_is_told() -> None:
-    rated = make_revised(level=Level.BEGINNER, rated=[1, 1, 1])
-    (problem,) = lint_file(locate(rated, make_revised(id="new", level=Level.BEGINNER)))
+def test_an_unrated_question_is_told() -> None:
+    rated = make_question(level=Level.BEGINNER, rated=[1, 1, 1])
+    (problem,) = lint_file(locate(rated, make_question(id="new", level=Level.BEGINNER)))
     assert (problem.line, problem.reason) == (13, "new: has no `rated`")
 
 
 def test_readers_who_differ_by_two_ask_for_a_rewrite() -> None:
-    question = make_revised(id="apart", level=Level.BEGINNER, rated=[1, 1, 3])
+    question = make_question(id="apart", level=Level.BEGINNER, rated=[1, 1, 3])
     (problem,) = lint_file(locate(question))
     assert problem.reason == "apart: readers rated it 1, 1, 3; rewrite it, so that they agree"
 

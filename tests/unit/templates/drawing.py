@@ -8,7 +8,7 @@ from pathlib import Path
 
 from domain.catalog import OPTION_COUNT
 from question_bank.executor import Executor
-from question_bank.format import MAX_CODE_COLUMNS_BEFORE_REVISION, MAX_CODE_LINES, BankQuestion
+from question_bank.format import MAX_CODE_COLUMNS, MAX_CODE_LINES, BankQuestion
 from question_bank.lint import lint
 from question_bank.loader import Located
 from question_bank.style import READING_LOAD, reading_load
@@ -48,7 +48,7 @@ def check_draw(template: Template, question: BankQuestion) -> None:
     assert max(map(len, texts)) <= MAX_COMPUTED_OPTION, texts
     lines = (question.code or "").split("\n")
     assert len(lines) <= MAX_CODE_LINES
-    assert max(map(len, lines)) <= MAX_CODE_COLUMNS_BEFORE_REVISION
+    assert max(map(len, lines)) <= MAX_CODE_COLUMNS
     assert reading_load(question) <= READING_LOAD[question.level]
     assert not any("error" in (option.value or "") for option in question.options)
     assert lint([Located(question, template.topic, Path("computed.yaml"), 1)]) == []
