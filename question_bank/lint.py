@@ -12,10 +12,7 @@ from domain.bank import QuestionText
 from domain.catalog import Level, QuestionForm
 from question_bank.format import BankQuestion
 from question_bank.loader import Located, Problem
-from question_bank.style import MIN_LENGTH_THAT_SHOWS, style_problems
-
-MAX_LENGTH_RATIO = 2.2
-"""The right option may be at most this many times as long as the mean of the wrong ones, past a few words."""
+from question_bank.style import style_problems
 
 MAX_SPREAD = 2.5
 """The longest option may be at most this many times as long as the shortest, past ``MIN_LENGTH_THAT_SPREADS``."""
@@ -56,7 +53,6 @@ _VERSION_BOUND = re.compile(
 def lint(questions: Sequence[Located]) -> list[Problem]:
     """Return everything that is wrong across a set of questions, wherever they come from."""
     return [
-        *_lopsided(questions),
         *_uneven(questions),
         *_without_section(questions),
         *_without_version(questions),
@@ -78,17 +74,6 @@ def lint_file(questions: Sequence[Located]) -> list[Problem]:
         *_unrated(questions),
         *_rated_apart(questions),
     ]
-
-
-def _lopsided(questions: Iterable[Located]) -> Iterable[Problem]:
-    """Find questions whose right option can be told by its length."""
-    for located in questions:
-        options = located.question.options
-        right = len(options[located.question.correct_index].text)
-        wrong = [len(option.text) for option in options if not option.correct]
-        if right > MIN_LENGTH_THAT_SHOWS and right > MAX_LENGTH_RATIO * sum(wrong) / len(wrong):
-            reason = f"{located.question.id}: the right option has {right} characters, the wrong ones {wrong}"
-            yield Problem(located.path, located.line, reason)
 
 
 def _uneven(questions: Iterable[Located]) -> Iterable[Problem]:

@@ -116,7 +116,7 @@ def _forms(questions: Sequence[Located]) -> list[str]:
     rows.append(["**all**", *(sum(forms[level, form] for level in Level) for form in QuestionForm)])
     return [
         "What each form asks for: [question-format.md](question-format.md#forms). At most a third of a file may be",
-        f"definitions; a revised file of level 2 or above has at least {MIN_DECISIONS} of the last six.",
+        f"definitions; a file of level 2 or above has at least {MIN_DECISIONS} of the last six.",
         "",
         *_table(["level", *(form.replace("_", " ") for form in QuestionForm)], rows),
     ]

@@ -77,6 +77,8 @@ class Template:
     reference: Reference
     draft: Callable[[random.Random], Draft]
     form: QuestionForm = QuestionForm.PRACTICAL
+    rated: tuple[int, ...] = ()
+    """By independent readers of a drawing; the level is their median."""
 
     @property
     def about(self) -> str:
@@ -130,6 +132,7 @@ class Template:
         return BankQuestion(
             id=self.key(seed),
             level=self.level,
+            rated=[Level(level) for level in self.rated] or None,
             form=self.form,
             prompt=draft.prompt,
             code=draft.code,
@@ -145,7 +148,7 @@ class Template:
 REGISTRY: dict[str, Template] = {}
 
 
-def template(
+def template(  # noqa: PLR0913 - one for each thing that all its drawings share
     *,
     name: str,
     topic: Topic,
@@ -155,6 +158,7 @@ def template(
     title: str,
     url: str,
     form: QuestionForm = QuestionForm.PRACTICAL,
+    rated: tuple[int, ...] = (),
 ) -> Callable[[Callable[[random.Random], Draft]], Callable[[random.Random], Draft]]:
     """Register a function as a template.
 
@@ -170,7 +174,7 @@ def template(
             msg = f"two templates are called {name!r}"
             raise ValueError(msg)
         reference = Reference(title=title, url=url)
-        REGISTRY[name] = Template(name, topic, level, engine, tuple(tags), reference, draft, form)
+        REGISTRY[name] = Template(name, topic, level, engine, tuple(tags), reference, draft, form, rated)
         return draft
 
     return register

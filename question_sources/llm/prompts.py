@@ -12,10 +12,10 @@ from question_bank.format import (
     MAX_CODE_LINES,
     MAX_EXPLANATION,
     MAX_OPTION,
-    MAX_PROMPT,
     MAX_WHY,
     BankQuestion,
 )
+from question_bank.style import MAX_SCENE, PROMPT_LENGTH, READING_LOAD
 
 MAX_PROMPT_CHARACTERS = 12_000
 """Longest that a request can become; the reservation of money relies on it."""
@@ -23,10 +23,10 @@ MAX_PROMPT_CHARACTERS = 12_000
 LETTERS = "ABCD"
 
 _MEANING = {
-    Level.BEGINNER: "knows the words of the field",
-    Level.INTERMEDIATE: "has built pipelines for two to four years",
-    Level.ADVANCED: "debugs and designs pipelines",
-    Level.EXPERT: "knows internals and trade-offs",
+    Level.BEGINNER: "knows the words and the basic behaviour after some months on the job",
+    Level.INTERMEDIATE: "has built pipelines for two years and met the common traps",
+    Level.ADVANCED: "has debugged and designed pipelines for five years, and connects two mechanisms",
+    Level.EXPERT: "knows internals and trade-offs that fewer than half of the engineers with five years know",
 }
 
 PYTHON_MODULES = (
@@ -41,10 +41,11 @@ Style: practical before trivia. Show a query, plan, configuration, log line or s
 wrong or what to change. State every assumption that the answer needs, with the version where it depends on one. \
 Simple, exact English; plain text with words of code in `backticks`, no other Markdown.
 
-Options: four, of like length and form, exactly one correct beyond argument. Each has a `why` that says why it is \
-right, or which mistake leads to it. They are shuffled, so they stand alone and never refer to each other.
+Options: four, of like length and form, exactly one correct beyond argument: all end with a full stop or none, at most \
+one says "because", and the right one is neither the longest nor the only one with a number or code. Each has a `why` \
+that says why it is right, or which mistake leads to it. They are shuffled, so they stand alone and never refer to each other.
 
-Limits in characters: `prompt` {MAX_PROMPT}, option {MAX_OPTION}, `why` {MAX_WHY}, `explanation` {MAX_EXPLANATION}. \
+Limits in characters: option {MAX_OPTION}, `why` {MAX_WHY}, `explanation` {MAX_EXPLANATION}. \
 `code` has at most {MAX_CODE_LINES} lines of {MAX_CODE_COLUMNS} columns, or is null with an empty `language`.
 
 Proof: SQL and Python are executed before anybody sees them. With `language` sql, `engine` is duckdb, `setup` creates \
@@ -81,7 +82,12 @@ class Brief:
 
 def request(brief: Brief) -> str:
     """Return what asks for a question."""
-    parts = [f"Topic: {brief.topic.label}.", f"Level: {brief.level.label}, for someone who {_MEANING[brief.level]}."]
+    parts = [
+        f"Topic: {brief.topic.label}.",
+        f"Level: {brief.level.label}, for someone who {_MEANING[brief.level]}.",
+        f"`prompt` has at most {PROMPT_LENGTH[brief.level]} characters, {MAX_SCENE} of them before the sentence that "
+        f"asks; `prompt`, `code` and options have at most {READING_LOAD[brief.level]} together.",
+    ]
     if brief.missed_tags:
         parts.append(f"Learners lately got wrong: {', '.join(brief.missed_tags)}. Prefer one of these.")
     if brief.examples:

@@ -27,7 +27,6 @@ from question_bank.checks import (
 from question_bank.format import BankQuestion, Check, Option, Reference
 from question_bank.lint import MIN_LENGTH_THAT_SPREADS, lint, near_duplicates
 from question_bank.loader import BANK_FOLDER, Located, load_bank
-from question_bank.style import MIN_LENGTH_THAT_SHOWS
 from question_bank.verification import BankPython
 from sandbox.results import Failed, OutOfMemory, Printed, TimedOut, Unsupported
 from tests.support.factories import make_bank_question
@@ -286,21 +285,6 @@ def make_lengths(right: int, wrong: tuple[int, int, int]) -> BankQuestion:
 
 def test_questions_without_a_fault_pass() -> None:
     assert lint(locate(*(make_bank_question() for _ in range(5)))) == []
-
-
-def test_a_right_option_that_shows_by_its_length_is_told() -> None:
-    (problem,) = lint(locate(make_bank_question(), make_lengths(70, (30, 31, 32))))
-    assert (problem.line, "the right option has 70 characters, the wrong ones [30, 31, 32]" in problem.reason) == (
-        13,
-        True,
-    )
-
-
-@pytest.mark.parametrize(
-    ("right", "wrong"), [(60, (30, 31, 32)), (MIN_LENGTH_THAT_SHOWS, (2, 3, 4)), (38, (90, 91, 92))]
-)
-def test_lengths_that_give_nothing_away_pass(right: int, wrong: tuple[int, int, int]) -> None:
-    assert lint(locate(make_lengths(right, wrong))) == []
 
 
 @pytest.mark.parametrize(("right", "wrong"), [(20, (19, 51, 20)), (20, (21, 58, 57)), (1, (1, 1, 41))])

@@ -21,6 +21,7 @@ from question_bank.format import (
     Option,
 )
 from question_bank.loader import load_bank
+from question_bank.style import PROMPT_LENGTH, READING_LOAD
 from question_sources.llm.prompts import (
     BLIND_INSTRUCTIONS,
     INSTRUCTIONS,
@@ -56,7 +57,7 @@ def test_a_request_states_topic_level_misses_and_examples() -> None:
     example = make_question(code="SELECT 1", correct_index=2)
     text = request(Brief(Topic.DATA_QUALITY, Level.EXPERT, ["null-checks", "freshness"], [example]))
     assert "Topic: Data quality." in text
-    assert "Level: Expert, for someone who knows internals and trade-offs." in text
+    assert "Level: Expert, for someone who knows internals and trade-offs that fewer than half" in text
     assert "got wrong: null-checks, freshness." in text
     for shown in (example.prompt, "SELECT 1", "- option 2 (correct)", "- option 1\n", example.explanation):
         assert shown in text
@@ -67,12 +68,14 @@ def test_each_topic_and_level_is_asked_for_in_words_of_its_own(topic: Topic, lev
     text = request(Brief(topic, level))
     assert topic.label in text
     assert level.label in text
+    assert f"at most {PROMPT_LENGTH[level]} characters" in text
+    assert f"at most {READING_LOAD[level]} together" in text
     assert "got wrong" not in text
     assert len({request(Brief(topic, other)) for other in Level}) == len(Level)
 
 
 def test_the_style_and_every_limit_are_stated() -> None:
-    limits = (MAX_PROMPT, MAX_OPTION, MAX_WHY, MAX_EXPLANATION, MAX_CODE_LINES, MAX_CODE_COLUMNS)
+    limits = (MAX_OPTION, MAX_WHY, MAX_EXPLANATION, MAX_CODE_LINES, MAX_CODE_COLUMNS)
     assert all(str(limit) in INSTRUCTIONS for limit in limits)
     assert "practical before trivia" in INSTRUCTIONS
     assert "Learners never see `setup`" in INSTRUCTIONS
