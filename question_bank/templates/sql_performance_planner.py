@@ -1,10 +1,10 @@
-"""Templates on SQL performance: what an index scan reads and what the planner expects."""
+"""Templates on SQL performance: what an index scan reads, and where a plan spends its time."""
 
 from __future__ import annotations
 
 import random
 
-from domain.catalog import CheckEngine, Level, Topic
+from domain.catalog import CheckEngine, Level, QuestionForm, Topic
 from question_bank.templates.base import Draft, Misconception, template
 
 _INDEXES = (
@@ -100,27 +100,24 @@ def _mistakes_about_index_entries(
 def index_entries_read(rng: random.Random) -> Draft:
     """Count the entries that a range scan of a three-column index reads."""
     table, columns = rng.choice(_INDEXES)
-    universe = [(one, two, three) for one in (1, 2, 3) for two in range(1, 6) for three in range(3)]
-    entries = sorted(rng.sample(universe, rng.choice((14, 15, 16))))
+    universe = [(one, two, three) for one in (1, 2) for two in range(1, 6) for three in range(3)]
+    entries = sorted(rng.sample(universe, 8))
     shape = rng.choice(_SHAPES)
     pick = rng.choice(entries)
-    bounds = {">": (1, rng.choice((1, 2, 3))), "<": (3, rng.choice((3, 4, 5)))}
+    bounds = {">": (1, rng.choice((1, 2, 3))), "<": (2, rng.choice((3, 4, 5)))}
     conditions = []
     for column, operator in enumerate(shape):
         if operator != ".":
             value = pick[column] if operator == "=" or column > 1 else bounds[operator][column]
             conditions.append((column, operator, value))
     where = "\n  AND ".join(f"{columns[column]} {op} {_literal(column, value)}" for column, op, value in conditions)
-    shown = [f"({one},{two},{_literal(2, three)[1]})" for one, two, three in entries]
-    lines = [" ".join(shown[at : at + 4]) for at in range(0, len(shown), 4)]
-    index = f"-- index on {table} ({', '.join(columns)})"
+    shown = [f"--   {one}, {two}, {_literal(2, three)[1]}" for one, two, three in entries]
     return Draft(
         prompt=(
-            f"PostgreSQL 17 (it knows no skip scan): a B-tree index on `{table}` holds {len(entries)} entries, in the "
-            "order shown. The query uses one plain index scan. How many entries lie in the part of the index that it "
-            "has to scan?"
+            f"PostgreSQL 17, which knows no skip scan: the comments show a B-tree index on `{table}`, entry by entry. "
+            "The query runs as one plain index scan. How many entries lie in the range that it scans?"
         ),
-        code="\n".join([index, *("-- " + line for line in lines), "SELECT *", f"FROM {table}", f"WHERE {where};"]),
+        code="\n".join([f"-- index ({', '.join(columns)})", *shown, f"SELECT * FROM {table}", f"WHERE {where};"]),
         language="sql",
         setup=f"entries = {entries}\nconditions = {conditions}\n{_SCAN}",
         run="print(scan(conditions))",
@@ -136,111 +133,128 @@ def index_entries_read(rng: random.Random) -> Draft:
     )
 
 
-_COLUMNS = (
-    ("payments", "amount"),
-    ("rides", "meters"),
-    ("calls", "seconds"),
-    ("parcels", "grams"),
-    ("readings", "watts"),
-    ("articles", "words"),
+_PLANS = (
+    (("Sort", 0), ("Nested Loop", 1), ("Seq Scan on {a}", 2), ("Index Scan on {b}", 2)),
+    (("Limit", 0), ("Sort", 1), ("Nested Loop", 2), ("Seq Scan on {a}", 3), ("Index Scan on {b}", 3)),
+    (("Nested Loop", 0), ("Seq Scan on {a}", 1), ("Aggregate", 1), ("Index Scan on {b}", 2)),
+    (("HashAggregate", 0), ("Hash Join", 1), ("Seq Scan on {b}", 2), ("Hash", 2), ("Seq Scan on {a}", 3)),
+    (("WindowAgg", 0), ("Sort", 1), ("Hash Join", 2), ("Seq Scan on {b}", 3), ("Hash", 3), ("Seq Scan on {a}", 4)),
 )
+"""Steps of a plan with their depth. What stands below a nested loop after its first scan runs once for each row."""
 
-_ESTIMATE = """
-def histogram(value):
-    buckets = len(bounds) - 1
-    for number, (low, high) in enumerate(zip(bounds, bounds[1:])):
-        if value < high:
-            return (number + (value - low) / (high - low)) / buckets
-    return 1.0
+_JOINED = (("orders", "items"), ("users", "logins"), ("shops", "sales"), ("hosts", "alerts"), ("drivers", "trips"))
 
-def keep(fraction):
-    return 1 - fraction if above else fraction
+_IDLE = frozenset({"Limit", "Hash", "Nested Loop"})
+"""Steps that are never the slow one here."""
 
-def show(fraction):
-    print(f"{round(rows * fraction):,}")
+_OWN_TIME = """
+def total(step):
+    return steps[step][2] * steps[step][4]
 
-common = sum(freqs)
-matching = sum(f for v, f in zip(values, freqs) if (v > limit) == above)
-rest = 1 - null_frac - common
+def children(step):
+    depth = steps[step][1]
+    for below in range(step + 1, len(steps)):
+        if steps[below][1] <= depth:
+            return
+        if steps[below][1] == depth + 1:
+            yield below
+
+def own(step):
+    return total(step) - sum(map(total, children(step)))
+
+def own_without_loops(step):
+    return steps[step][2] - sum(steps[below][2] for below in children(step))
+
+def largest(measure):
+    print(steps[max(range(len(steps)), key=measure)][0])
 """
 
+_Step = tuple[str, int, float, int, int]
+"""Name, depth, milliseconds of one loop with all that is below, rows of one loop, loops."""
 
-def _mistakes_about_planner_rows(bounds: list[int], limit: int) -> tuple[Misconception, ...]:
-    """Return the ways to misuse the statistics."""
+
+def _plan(rng: random.Random) -> tuple[list[_Step], dict[str, int]]:
+    """Return a plan with one slow step, and how many milliseconds each step takes by itself."""
+    shape = rng.choice(_PLANS)
+    one, two = rng.choice(_JOINED)
+    names = [name.format(a=one, b=two) for name, _ in shape]
+    depths = [depth for _, depth in shape]
+    slow = rng.choice([*(name for name in names if name not in _IDLE), names[-1], names[-1]])
+    own = {name: 0 if name == "Limit" else rng.choice((10, 20, 40, 60)) for name in names}
+    own[slow] = rng.choice((400, 600, 800))
+    outer = rng.choice((200, 500, 1000, 2000))
+    loop = names.index("Nested Loop") if "Nested Loop" in names else len(names)
+    steps: list[_Step] = []
+    for at, (name, depth) in enumerate(zip(names, depths, strict=True)):
+        below = next((n for n in range(at + 1, len(names)) if depths[n] <= depth), len(names))
+        loops = outer if at > loop + 1 else 1
+        inner = outer if loops == 1 else 300 if "Aggregate" in names and name != "Aggregate" else 1
+        rows = {"Limit": 10, "HashAggregate": 50, f"Seq Scan on {two}": 100 * outer}.get(name, inner)
+        steps.append((name, depth, sum(own[step] for step in names[at:below]) / loops, rows, loops))
+    return steps, own
+
+
+def _mistakes_about_own_time(own: dict[str, int]) -> tuple[Misconception, ...]:
+    """Return the ways to blame another step."""
     return (
         Misconception(
-            "histogram-covers-every-row",
-            "That applies the histogram to all values that are not NULL. The common values are not part of it.",
-            run="show((1 - null_frac) * keep(histogram(limit)))",
+            "time-of-a-step-is-its-own",
+            "Its time includes the steps below it. What remains for the step itself is little.",
+            run="largest(lambda step: steps[step][2])",
         ),
         Misconception(
-            "values-spread-evenly-over-the-range",
-            f"That spreads values evenly from 0 to {bounds[-1]}. Buckets have equal shares, not equal widths.",
-            run="show(matching + rest * keep((limit - bounds[0]) / (bounds[-1] - bounds[0])))",
+            "loops-are-left-out",
+            "Times are averages for one loop. Multiply them by `loops` before you compare or subtract.",
+            run="largest(own_without_loops)",
         ),
         Misconception(
-            "common-values-are-left-out",
-            "That counts the histogram's share only. A common value that matches adds its own frequency.",
-            run="show(rest * keep(histogram(limit)))",
+            "most-rows-cost-most",
+            "Many rows can be cheap. Compare the times: those of a step, less those of the steps below it.",
+            run="largest(lambda step: steps[step][3])",
         ),
-        Misconception(
-            "nulls-are-in-the-histogram",
-            "That spreads the NULLs over the buckets. `null_frac` comes off before the histogram is used.",
-            run="show(matching + (rest + null_frac) * keep(histogram(limit)))",
-        ),
-        Misconception(
-            "only-whole-buckets",
-            f"That takes the bucket with {limit} whole or not at all. The planner interpolates inside it.",
-            run="show(matching + rest * keep(sum(high <= limit for high in bounds[1:]) / (len(bounds) - 1)))",
+        *(
+            Misconception(
+                f"blames-{name.split(' on ')[0].lower().replace(' ', '-')}-{at}",
+                f"By itself it takes {time} ms: its time in all loops, less that of the steps below it.",
+                value=name,
+            )
+            for at, (name, time) in enumerate(own.items())
+            if name != "Limit"
         ),
     )
 
 
 @template(
-    name="planner-rows-from-histogram",
+    name="slowest-step-of-a-plan",
     topic=Topic.SQL_PERFORMANCE,
-    level=Level.EXPERT,
+    level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
-    tags=("statistics", "query-planner", "row-estimates"),
-    title="PostgreSQL 18 documentation, 69.1 Row Estimation Examples",
-    url="https://www.postgresql.org/docs/18/row-estimation-examples.html",
+    form=QuestionForm.READ,
+    tags=("explain", "query-plan", "loops"),
+    title="PostgreSQL 18 documentation, 14.1.2 EXPLAIN ANALYZE",
+    url="https://www.postgresql.org/docs/18/using-explain.html",
 )
-def planner_rows_from_histogram(rng: random.Random) -> Draft:
-    """Estimate the rows of a range condition from null_frac, common values and a histogram."""
-    table, column = rng.choice(_COLUMNS)
-    rows = rng.choice((80_000, 160_000, 400_000, 800_000))
-    widths = [rng.choice((20, 40, 80, 200, 400)) for _ in range(rng.choice((4, 5)))]
-    bounds = [0]
-    for width in widths:
-        bounds.append(bounds[-1] + width)
-    bucket = rng.randrange(1, len(widths))
-    limit = bounds[bucket] + widths[bucket] * rng.choice((1, 2, 3)) // 4
-    values = sorted(rng.sample([v for v in range(5, bounds[-1], 10) if v != limit and v not in bounds], 2))
-    freqs = rng.sample((0.1, 0.15, 0.2, 0.25), 2)
-    null_frac = rng.choice((0.0, 0.05, 0.1, 0.2))
-    above = rng.choice((True, False))
-    operator = ">" if above else "<="
-    facts = f"rows, null_frac, above, limit = {rows}, {null_frac}, {above}, {limit}\n"
-    facts += f"values, freqs, bounds = {values}, {freqs}, {bounds}\n"
-    within = f"the histogram on the other {1 - null_frac - sum(freqs):.0%}"
+def slowest_step_of_a_plan(rng: random.Random) -> Draft:
+    """Find the step of a plan that takes the most time by itself, among loops and times that include others."""
+    steps, own = _plan(rng)
+    slow = max(own, key=lambda name: own[name])
+    lines = []
+    for name, depth, time, rows, loops in steps:
+        lines += [f"{'  ' * depth}{name}", f"{'  ' * depth}  ms={time:g} rows={rows} loops={loops}"]
     return Draft(
         prompt=(
-            f"PostgreSQL 18 has these statistics on `{column}` of `{table}`, a table of {rows:,} rows without "
-            f"an index. How many rows does the planner expect for `WHERE {column} {operator} {limit}`?"
+            "`EXPLAIN ANALYZE` of PostgreSQL 18, shortened: `ms` is the second figure of `actual time`. "
+            "Which step takes the most time by itself?"
         ),
-        code=(
-            f"null_frac         {null_frac:g}\nmost_common_vals  {{{values[0]},{values[1]}}}\n"
-            f"most_common_freqs {{{freqs[0]:g},{freqs[1]:g}}}\nhistogram_bounds\n  {{{','.join(map(str, bounds))}}}"
-        ),
+        code="\n".join(lines),
         language="text",
-        setup=f"{facts}{_ESTIMATE}",
-        run="show(matching + rest * keep(histogram(limit)))",
-        option="{} rows",
-        why=f"It adds the common values that match and {within}; each bucket holds the same share of that.",
-        misconceptions=_mistakes_about_planner_rows(bounds, limit),
+        setup=f"steps = {steps}\n{_OWN_TIME}",
+        run="largest(own)",
+        why=f"By itself it takes {own[slow]} ms, once loops are counted and the steps below are taken off.",
+        misconceptions=_mistakes_about_own_time(own),
         explanation=(
-            "Expected rows = matching common values + histogram share x (1 - null_frac - all common values). Bounds "
-            "cut the remaining values into equal shares. When an estimate is far off, compare these statistics with "
-            "the data before you touch the query."
+            "The time of a step is an average for one loop and includes the steps below. Multiply it by `loops`, then "
+            "subtract what is below. Mend the step with the largest remainder: an index or another join for many "
+            "loops, more memory for a sort, fewer rows for a scan."
         ),
     )
