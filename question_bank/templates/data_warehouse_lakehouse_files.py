@@ -1,11 +1,11 @@
-"""Templates on lakehouse tables: which versions survive a VACUUM, and how many files a sort order lets be skipped."""
+"""Templates on files of lakehouse tables: which versions survive a VACUUM, and which files a query reads."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from datetime import date, timedelta
 
-from domain.catalog import CheckEngine, Level, Topic
+from domain.catalog import CheckEngine, Level, QuestionForm, Topic
 from question_bank.templates.base import Draft, Misconception, template
 
 _VACUUM = """
@@ -15,8 +15,12 @@ def versions():
         files = files - set(removed) | set(added)
         yield day, files
 
+def say(numbers):
+    *most, last = [f"v{number}" for number in numbers]
+    print(f"{', '.join(most)} and {last}" if most else f"only {last}")
+
 def readable(deleted):
-    print(sum(not files & deleted for _, files in versions()))
+    say(number for number, (_, files) in enumerate(versions()) if not files & deleted)
 
 latest = list(versions())[-1][1]
 born = {name: day for day, _, added in commits for name in added}
@@ -28,12 +32,12 @@ deleted = {name for name, day in removed_on.items() if day < limit}
 
 def _commits(rng: random.Random) -> list[tuple[int, list[str], list[str]]]:
     """Return commits (day, files removed, files added) that append, rewrite and compact."""
-    days = sorted(rng.sample(range(2, 27), 6))
+    days = sorted(rng.sample(range(2, 21), 4))
     names = iter("ABCDEFGHIJKLMNOPQR")
     live = [next(names), next(names)]
     commits: list[tuple[int, list[str], list[str]]] = [(1, [], list(live))]
     for day in days:
-        count = rng.choice((0, 0, 1, 1, 2))  # files that are replaced; none when the commit only appends
+        count = rng.choice((0, 1, 1, 2))  # files that are replaced; none when the commit only appends
         removed = sorted(rng.sample(live, min(count, len(live))))
         added = [next(names)]
         live = [name for name in live if name not in removed] + added
@@ -47,7 +51,7 @@ def _mistakes_about_versions_left(today: int, retention: int) -> tuple[Misconcep
         Misconception(
             "retention-counts-versions-by-age",
             f"That counts commits since day {today - retention}. Older versions stay while their files exist.",
-            run="print(sum(day >= limit for day, _, _ in commits))",
+            run="say(n for n, (day, _, _) in enumerate(commits) if day >= limit or n == len(commits) - 1)",
         ),
         Misconception(
             "age-of-the-file-decides",
@@ -67,12 +71,12 @@ def _mistakes_about_versions_left(today: int, retention: int) -> tuple[Misconcep
         Misconception(
             "one-file-left-is-enough",
             "That counts each version with at least one file left. To read it in full, all its files must be there.",
-            run="print(sum(bool(files - deleted) for _, files in versions()))",
+            run="say(n for n, (_, files) in enumerate(versions()) if files - deleted)",
         ),
         Misconception(
             "only-the-current-version",
             "That leaves the latest version alone. VACUUM spares files that were removed within the retention.",
-            value="1",
+            run="say([len(commits) - 1])",
         ),
     )
 
@@ -87,12 +91,12 @@ def _mistakes_about_versions_left(today: int, retention: int) -> tuple[Misconcep
     url="https://docs.delta.io/delta-utility/",
 )
 def versions_left_after_vacuum(rng: random.Random) -> Draft:
-    """Count the versions of a table whose files are all still there after a VACUUM."""
+    """Find the versions of a table whose files are all still there after a VACUUM."""
     commits = _commits(rng)
     table = rng.choice(("orders", "users", "trips", "claims", "parcels", "tickets", "readings"))
-    retention = rng.randint(7, 12)
+    retention = rng.choice((7, 7, 10))
     taken = {day for day, _, _ in commits}
-    today = rng.choice([day for day in range(commits[-1][0] + 1, 32) if day - retention not in taken])
+    today = rng.choice([day for day in range(commits[-1][0] + 1, 29) if day - retention not in taken])
     mistakes = _mistakes_about_versions_left(today, retention)
     lines = []
     for number, (day, removed, added) in enumerate(commits):
@@ -100,9 +104,8 @@ def versions_left_after_vacuum(rng: random.Random) -> Draft:
         lines.append(f"v{number}  day {day:2}  " + "; ".join([*parts, f"add {', '.join(added)}"]))
     return Draft(
         prompt=(
-            f"Delta Lake 3.3: the log of `{table}` is below. On day {today}, VACUUM runs for the first time, with a "
-            f"retention of {retention} days. All log entries are kept, and nothing else is written. "
-            "How many of the versions can still be read in full?"
+            f"This is the log of `{table}`, a Delta Lake 3.3 table. On day {today}, VACUUM runs for the first time, "
+            f"with a retention of {retention} days. The log stays. Which versions can still be read in full?"
         ),
         code="\n".join(lines),
         language="text",
@@ -121,146 +124,159 @@ def versions_left_after_vacuum(rng: random.Random) -> Draft:
     )
 
 
-_LAYOUT = """
-def z(x, y):
-    code = 0
-    for bit in range(bits):
-        code |= (x >> bit & 1) << 2 * bit + x_high
-        code |= (y >> bit & 1) << 2 * bit + 1 - x_high
-    return code
+_PRUNING = """
+def day(text):
+    year, month, number = (int(part) for part in text.split("-"))
+    return 24 * datetime.date(year, month, number).toordinal()
 
-def matches(x, y):
-    return x_low <= x <= x_top and y_low <= y <= y_top
+def span(value):
+    if value == "":
+        return 0, 10 ** 9
+    if value.count("-") == 1:
+        year, month = (int(part) for part in value.split("-"))
+        after = f"{year + month // 12}-{month % 12 + 1}"
+        return day(f"{value}-1"), day(f"{after}-1")
+    return day(value), day(value) + 24
 
-def files(key):
-    rows = sorted(((x, y) for x in range(side) for y in range(side)), key=key)
-    return [rows[at:at + size] for at in range(0, len(rows), size)]
+def read(shift, old="by its own layout", either=either, until=0):
+    low, high, found = day(since) - shift, day(before) - shift + until, []
+    for number, (is_old, value, place) in enumerate(files, 1):
+        start, end = span(value)
+        in_time, in_place = start < high and end > low, place in ("", country)
+        fits = (in_time or in_place) if either else in_time and (in_place or not country)
+        if {"read": True, "skipped": False}.get(old, fits) if is_old else fits:
+            found.append(number)
+    say(found)
 
-def read(key):
-    count = 0
-    for file in files(key):
-        xs, ys = [x for x, _ in file], [y for _, y in file]
-        count += min(xs) <= x_top and max(xs) >= x_low and min(ys) <= y_top and max(ys) >= y_low
-    return count
-
-by_z, side = lambda row: z(*row), 2 ** bits
+def say(numbers):
+    *most, last = numbers or ["none"]
+    print(f"{', '.join(map(str, most))} and {last}" if most else f"only {last}" if numbers else last)
 """
 
-_SPACES = (
-    ("x", "y"),
-    ("lon", "lat"),
-    ("user", "item"),
-    ("shop", "day"),
-    ("host", "hour"),
-    ("part", "site"),
+_LAYOUTS = (
+    ("months(ts)", "days(ts)"),
+    ("unpartitioned", "days(ts)"),
+    ("days(ts)", "months(ts)"),
+    ("months(ts)", "days(ts), country"),
+    ("days(ts)", "days(ts), country"),
+    ("months(ts)", "country"),
 )
 
-
-_FILE_ROWS = {3: (2, 4, 8), 4: (8, 16, 32)}
-"""Rows of a file to choose from, by the bits of a column."""
-
-
-def _range(rng: random.Random, side: int) -> tuple[int, int]:
-    """Return the ends of a range within 0 to side - 1 that does not hold everything."""
-    width = rng.choice((1, 2, 3, 4, side // 2, side // 2 + 1))
-    low = rng.randint(0, side - width)
-    return low, low + width - 1
+_File = tuple[bool, str, str]
+"""Whether it has the old layout, its day or month, and its country; empty if the layout has none."""
 
 
-def _condition(column: str, low: int, top: int) -> str:
-    """Return a condition that holds for a range of whole numbers."""
-    return f"{column} = {low}" if low == top else f"{column} BETWEEN {low} AND {top}"
+def _spread(rng: random.Random, layout: str, day: date, count: int, *, is_old: bool) -> list[_File]:
+    """Return files of a layout around a day."""
+    near = [day - timedelta(days=1), day, day + timedelta(days=1)]
+    if layout == "unpartitioned":
+        return [(is_old, "", "")]
+    if layout == "country":
+        return [(is_old, "", place) for place in ("DE", "FR", "PL")[:count]]
+    if layout == "months(ts)":
+        last = day.replace(day=1) - timedelta(days=1)
+        after = (day.replace(day=1) + timedelta(days=31)).replace(day=1)
+        return [(is_old, f"{month:%Y-%m}", "") for month in sorted(rng.sample((last, day, after), count))]
+    if layout == "days(ts)":
+        return [(is_old, str(one), "") for one in sorted(rng.sample(near, count))]
+    pairs = [(one, place) for one in near for place in ("DE", "FR")]
+    return [(is_old, str(one), place) for one, place in sorted(rng.sample(pairs, count))]
 
 
-def _conditions(names: Sequence[str], ranges: Sequence[tuple[int, int]], side: int) -> str:
-    """Return the WHERE clause over both columns, without a column whose range holds everything."""
-    whole = (0, side - 1)
-    parts = [_condition(name, *ends) for name, ends in zip(names, ranges, strict=True) if ends != whole]
-    return "\n  AND ".join(parts)
-
-
-def _mistakes_about_z_order(one: str, two: str, wide: int) -> tuple[Misconception, ...]:
-    """Return the ways to misjudge which files a query reads."""
+def _mistakes_about_layouts(shift: int) -> tuple[Misconception, ...]:
+    """Return the ways to misjudge which files a query reads after the layout changed."""
     return (
         Misconception(
-            "sorted-by-the-first-column",
-            f"That is a plain sort by ({one}, {two}). Z-order shares the files between both columns.",
-            run="print(read(lambda row: row))",
+            "zone-is-left-out",
+            "That takes the local day for a day of UTC. Partition values of a `timestamptz` are in UTC.",
+            run="read(0)",
         ),
         Misconception(
-            "matches-lie-side-by-side",
-            f"That packs the {wide} matching rows into as few files as fit. On the curve they lie scattered.",
-            run=f"print(-(-{wide} // size))",
+            "zone-the-other-way",
+            "That moves the bounds the wrong way: midnight in UTC+2 is 22:00 of the day before in UTC.",
+            run=f"read({-shift})",
         ),
         Misconception(
-            "sorted-by-the-second-column",
-            f"That is a plain sort by ({two}, {one}). Z-order shares the files between both columns.",
-            run="print(read(lambda row: row[::-1]))",
+            "zone-moves-plain-timestamps",
+            "That moves the bounds by the session's zone. A `timestamp` without zone is compared as it stands.",
+            run="read(zone)",
         ),
         Misconception(
-            "all-between-first-and-last-code",
-            "That reads on from the lowest to the highest matching code. Files between them can still be skipped.",
-            run=(
-                "hit = [any(matches(*row) for row in file) for file in files(by_z)]\n"
-                "print(len(hit) - hit.index(True) - hit[::-1].index(True))"
-            ),
+            "old-files-are-always-read",
+            "That reads all old files. Each file is tested by the layout it was written with.",
+            run=f'read({shift}, old="read")',
         ),
         Misconception(
-            "z-order-skips-only-with-both-columns",
-            "That reads every file. Each file covers a small box, so a filter on one column alone skips some too.",
-            run="print(len(files(by_z)))",
+            "old-files-need-the-new-layout",
+            "That skips the old files. They stay part of the table, and may hold matching rows.",
+            run=f'read({shift}, old="skipped")',
+        ),
+        Misconception(
+            "or-prunes-like-and",
+            "That skips a file that fails one condition. With OR, a file is read if it may meet either.",
+            run=f"read({shift}, either=False)",
+        ),
+        Misconception(
+            "the-end-counts",
+            "That reads the day after as well. The upper bound is strict.",
+            run=f"read({shift}, until=1)",
+        ),
+        Misconception(
+            "only-partition-columns-prune",
+            "That reads everything, as if the query had to name the partitions. They are derived from the columns.",
+            run="say(range(1, len(files) + 1))",
         ),
     )
 
 
 @template(
-    name="z-order-files-read",
+    name="files-read-across-layouts",
     topic=Topic.DATA_WAREHOUSE_LAKEHOUSE,
-    level=Level.EXPERT,
+    level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
-    tags=("z-order", "data-skipping", "clustering"),
-    title="Delta Lake documentation, Optimizations, Z-Ordering (multi-dimensional clustering)",
-    url="https://docs.delta.io/optimizations-oss/",
+    form=QuestionForm.READ,
+    tags=("iceberg", "partition-evolution", "time-zones"),
+    title="Apache Iceberg Table Spec, Partition Transforms, and Scan Planning",
+    url="https://iceberg.apache.org/spec/#partition-transforms",
 )
-def z_order_files_read(rng: random.Random) -> Draft:
-    """Count the files that a query reads from a table that is sorted along a z-order curve."""
-    one, two = names = rng.choice(_SPACES)
-    bits = rng.choice((3, 3, 4))
-    side = 2**bits
-    size = rng.choice(_FILE_ROWS[bits])
-    x_high = rng.choice((0, 1))
-    ranges = [(0, side - 1), (0, side - 1)]
-    for axis in rng.choice(((0,), (1,), (0, 1))):
-        ranges[axis] = _range(rng, side)
-    (x_low, x_top), (y_low, y_top) = ranges
-    pairs = [f"{two}{bit} {one}{bit}" if not x_high else f"{one}{bit} {two}{bit}" for bit in reversed(range(bits))]
-    wide = (x_top - x_low + 1) * (y_top - y_low + 1)
+def files_read_across_layouts(rng: random.Random) -> Draft:
+    """Find the files that a query reads from a table whose partitioning changed, in a session of another time zone."""
+    table = rng.choice(("events", "orders", "logins", "trips"))
+    old, new = rng.choice(_LAYOUTS)
+    day = date(2026, rng.randint(2, 11), rng.choice((1, 10, 20, 28)))
+    files = _spread(rng, old, day, 2, is_old=True) + _spread(rng, new, day, 3, is_old=False)
+    end = day + timedelta(days=1)
+    zone = rng.choice((2, 2, 9, -5))
+    has_zone = rng.choice((True, True, False))
+    shift = zone if has_zone else 0
+    country = rng.choice(("DE", "FR")) if "country" in new else ""
+    either = bool(country) and rng.choice((True, False, False))
+    where = [f"WHERE ts >= '{day}'", f"  AND ts < '{end}'"]
+    if either:
+        where = [f"WHERE country = '{country}' OR (", f"  ts >= '{day}'", f"  AND ts < '{end}')"]
+    elif country:
+        where.append(f"  AND country = '{country}'")
+    lines = []
+    for number, (is_old, value, place) in enumerate(files, 1):
+        if number == 1 or is_old != files[number - 2][0]:
+            lines.append(f"-- {'old' if is_old else 'new'} files: {old if is_old else new}")
+        lines.append(f"-- {number}  " + (", ".join(filter(None, (value, place))) or "all rows"))
+    kind = "`timestamptz`" if has_zone else "`timestamp` without zone"
     return Draft(
         prompt=(
-            f"A table holds each pair of `{one}` 0..{side - 1} and `{two}` 0..{side - 1} once. It is sorted by the "
-            f"z-order code below and cut into {side * side // size} files of {size} rows. Each file keeps min and max "
-            "of both columns; a file is skipped only if these rule out every match. How many files are read?"
+            f"An Iceberg table `{table}` got a new partitioning, and its old files stay as they are. `ts` is a {kind}; "
+            f"the session runs in UTC{zone:+}. By partition values alone, which files must the query read?"
         ),
-        code="\n".join(
-            [
-                "-- bits of the code, highest first:",
-                *("-- " + " ".join(pairs[at : at + 2]) for at in range(0, bits, 2)),
-                "SELECT count(*)",
-                "FROM t",
-                f"WHERE {_conditions(names, ranges, side)};",
-            ]
-        ),
+        code="\n".join([*lines, f"SELECT count(*) FROM {table}", *where]) + ";",
         language="sql",
-        setup=(
-            f"bits, size, x_high = {bits}, {size}, {x_high}\n"
-            f"x_low, x_top, y_low, y_top = {x_low}, {x_top}, {y_low}, {y_top}\n{_LAYOUT}"
-        ),
-        run="print(read(by_z))",
-        why="The top bits of the code, those above the rows of one file, fix the box of both columns that it covers.",
-        misconceptions=_mistakes_about_z_order(one, two, wide),
+        setup=f"import datetime\nfiles = {files}\nsince, before, country = {str(day)!r}, {str(end)!r}, {country!r}\n"
+        f"either, zone = {either}, {zone}\n{_PRUNING}",
+        run=f"read({shift})",
+        why="Each file is tested by the layout it was written with, against bounds in the time that partitions use.",
+        misconceptions=rng.sample(_mistakes_about_layouts(shift), 8),
         explanation=(
-            "A file of 2^k rows leaves the top bits of the code fixed, taken from both columns in turn: a box, not a "
-            "strip. So a filter on either column skips some files, but fewer than a plain sort by that column would. "
-            "Z-order only for columns you do filter on."
+            "A new partitioning holds for new files only; old ones are pruned by their own until you rewrite them. "
+            "Days and months of a `timestamptz` are those of UTC, so a local day touches two. Rewrite old files if "
+            "queries by day still read whole months."
         ),
     )
