@@ -53,23 +53,21 @@ def _follower_read_after_delay_mistakes(now: int, delay: int) -> tuple[Misconcep
 )
 def follower_read_after_delay(rng: random.Random) -> Draft:
     """Read a value from a follower that is a few seconds behind."""
-    what = rng.choice(("stock of a shoe", "price of a ticket", "speed limit of a road", "rate of a loan in points"))
-    delay = rng.randint(3, 9)
-    seconds = [rng.randint(1, 9)]
-    gaps = [rng.randint(3, 8) for _ in range(5)]
-    seconds += [seconds[0] + sum(gaps[: place + 1]) for place in range(4)]
-    values = rng.sample(range(20, 100), 5)
+    what = rng.choice(("stock of a shoe", "price of a ticket", "seats left on a flight", "limit of a credit card"))
+    delay = rng.choice((10, 15, 20, 25, 30))
+    gaps = [rng.choice((10, 20, 30)) for _ in range(4)]
+    seconds = [10 + sum(gaps[:place]) for place in range(5)]
+    values = rng.sample(range(20, 100, 5), 5)
     place = rng.randint(1, 3)
-    now = seconds[place] + delay + rng.randint(1, gaps[place] - 1)
+    now = seconds[place] + delay + rng.randrange(5, gaps[place], 5)
     writes = list(zip(seconds, values, strict=True))
     mistakes = _follower_read_after_delay_mistakes(now, delay)
     if now - 2 * delay < seconds[0]:  # twice the delay goes back to before the first write: no value to choose
         mistakes = tuple(mistake for mistake in mistakes if mistake.name != "delay-counted-twice")
     return Draft(
         prompt=(
-            f"A database has a leader and a follower. Each write reaches the follower exactly {delay} seconds after "
-            f"the leader has it. The table shows the writes of one value, the {what}. A client asks the follower at "
-            f"second {now}. Which value does it get?"
+            f"A database has a leader and a follower. Each write reaches the follower {delay} s later. The table shows "
+            f"all writes of the {what}. A client reads it from the follower at second {now}. Which value does it get?"
         ),
         code="\n".join(["second  value", *(f"{second:6}  {value:5}" for second, value in writes)]),
         language="text",
@@ -99,9 +97,9 @@ def moved(place):
 
 
 def _ring(rng: random.Random) -> tuple[dict[int, str], int, list[int]]:
-    """Draw four nodes on a ring, the position of the one that comes or goes, and twelve keys."""
-    names = rng.choice((("A", "B", "C", "D"), ("n1", "n2", "n3", "n4"), ("red", "blue", "gold", "gray")))
-    places = sorted(rng.sample(range(2, 99), 16))
+    """Draw four nodes on a ring, the position of the one that comes or goes, and eight keys."""
+    names = rng.choice((("a", "b", "c", "d"), ("n1", "n2", "n3", "n4"), ("c1", "c2", "c3", "c4")))
+    places = sorted(rng.sample(range(5, 100, 5), 12))
     spots = sorted(rng.sample(places, 4))
     keys = [place for place in places if place not in spots]
     served = [spot for spot in spots if places[places.index(spot) - 1] in keys]  # at least one key stands before it
@@ -153,15 +151,16 @@ def hash_ring_moved_keys(rng: random.Random) -> Draft:
     joins = rng.random() < 0.5  # noqa: PLR2004 - either of two
     before, after = (rest, full) if joins else (full, rest)
     neighbour = rest[min(rest, key=lambda place: (place - spot) % 100)]
+    what = rng.choice(("cache", "store", "queue service"))
     event = f"{name} joins at {spot}" if joins else f"{name} leaves"
-    shown = ", ".join(f"{node} {place}" for place, node in before.items())
-    lines = [f"nodes: {shown}", f"keys:  {' '.join(map(str, keys[:6]))}", f"       {' '.join(map(str, keys[6:]))}"]
+    shown = "  ".join(f"{node} {place}" for place, node in before.items())
+    lines = [f"nodes  {shown}", f"keys   {' '.join(map(str, keys))}"]
     mistakes = _hash_ring_moved_keys_mistakes(name, spot, rest, neighbour)
     return Draft(
         prompt=(
-            "A store places keys on a hash ring with the positions 0 to 99. A key belongs to the first node after "
-            "it, going up; after 99 comes 0. There are no virtual nodes and no copies. The positions are shown. Now "
-            f"node {event}. How many of the 12 keys change their node?"
+            f"A {what} places keys on a hash ring of 0 to 99. A key belongs to the first node at or above its "
+            f"position; after 99 comes 0. There are no virtual nodes and no replicas. Now node {event}. How many "
+            "of the 8 keys change their node?"
         ),
         code="\n".join(lines),
         language="text",
@@ -206,8 +205,7 @@ def _circuit_breaker_calls_mistakes(failures: int) -> tuple[Misconception, ...]:
     return (
         Misconception(
             "trial-needs-full-streak",
-            f"That lets {failures} calls fail after each pause. In the half-open state a single failure is enough "
-            "to open it again.",
+            f"That lets {failures} calls fail after each pause. One failed trial is enough to open it again.",
             run=f"print(calls_sent({failures}, {failures}))",
         ),
         Misconception(
@@ -223,8 +221,8 @@ def _circuit_breaker_calls_mistakes(failures: int) -> tuple[Misconception, ...]:
         ),
         Misconception(
             "refuses-only-during-the-outage",
-            "That leaves out just the calls of the outage. The first failures and the trials go out too, and the "
-            "last pause can outlive the outage.",
+            "That leaves out just the errors. The first errors and the trials reach the API too, and the last pause "
+            "can outlive the outage.",
             run="print(sum(not start <= now < end for now in calls))",
         ),
         Misconception(
@@ -238,7 +236,7 @@ def _circuit_breaker_calls_mistakes(failures: int) -> tuple[Misconception, ...]:
 @template(
     name="circuit-breaker-calls",
     topic=Topic.DISTRIBUTED_SYSTEMS,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("circuit-breaker", "retries", "overload"),
     title="Azure Architecture Center, Circuit Breaker pattern",
@@ -246,26 +244,29 @@ def _circuit_breaker_calls_mistakes(failures: int) -> tuple[Misconception, ...]:
 )
 def circuit_breaker_calls(rng: random.Random) -> Draft:
     """Count the calls that a circuit breaker lets through during an outage."""
-    step = rng.choice((2, 3, 4, 5))
-    failures = rng.choice((2, 3, 4))
-    pause = step * rng.choice((2, 3, 4)) - 1
-    count = rng.randint(18, 21)
-    start = step * rng.randint(1, 3) + 1
-    end = start + step * rng.randint(failures + 4, 10)
-    job = rng.choice(("An enrichment job", "A loader", "An export job", "A sync job"))
+    step = rng.choice((2, 4, 10))
+    failures = rng.choice((2, 3))
+    pause = step * rng.choice((1, 2)) + step // 2
+    first = rng.randint(1, 2)
+    last = rng.randint(first + failures, 6)
+    count, start, end = 8, step * first, step * (last + 1)
+    job = rng.choice(("A loader", "An export", "A sync job", "A worker"))
     mistakes = _circuit_breaker_calls_mistakes(failures)
+    numbers = "".join(f"{step * number:3}" for number in range(count))
+    answers = "".join("  x" if first <= number <= last else " ok" for number in range(count))
     return Draft(
         prompt=(
-            f"{job} wants to call an API every {step} s, at second 0, {step}, {2 * step} and so on: {count} times. The "
-            f"API fails from second {start} to {end}. A circuit breaker guards it: {failures} failures in a row open "
-            f"it, and for {pause} s each call is refused locally. Then the next call is a trial (half-open): success "
-            "closes it, failure opens it again. How many calls reach the API?"
+            f"{job} calls an API every {step} s. The table shows what the API would answer (`x` is an error). A "
+            f"circuit breaker opens after {failures} errors in a row, and {pause} s later it lets a trial call pass. "
+            "How many of the 8 calls reach the API?"
         ),
+        code=f"second {numbers}\nanswer {answers}",
+        language="text",
         setup=f"calls = range(0, {step * count}, {step})\nstart, end, pause = {start}, {end}, {pause}{_BREAKER}",
         run=f"print(calls_sent({failures}))",
         why=(
-            f"{failures} failures open it, and each trial during the outage costs one call and {pause} s. After the "
-            "first good trial all calls pass."
+            f"{failures} errors open it, and each trial that fails opens it for {pause} s more. After the first good "
+            "trial all calls pass."
         ),
         misconceptions=rng.sample(mistakes, len(mistakes)),
         explanation=(
@@ -326,24 +327,22 @@ def _lease_safe_until_mistakes(back: int, sent: int) -> tuple[Misconception, ...
 def lease_safe_until(rng: random.Random) -> Draft:
     """Find the last second at which the holder of a lease may act, when an answer is missing."""
     who = rng.choice(("A scheduler", "The only writer of a table", "A compaction job", "A leader"))
-    lease = rng.choice((20, 25, 30, 40, 45, 60))
-    every = rng.randint(8, max(8, lease // 3))
-    first = rng.randint(100, 400)
+    lease = rng.choice((20, 30, 40, 60))
+    every = 10
+    first = rng.randrange(100, 400, 10)
     lost = rng.choice((1, 1, 2))
     starts = range(first, first + 4 * every, every)
-    answered = [(start, start + 2 * rng.randint(1, 3)) for start in starts[: 4 - lost]]
+    answered = [(start, start + rng.choice((2, 4, 6))) for start in starts[: 4 - lost]]
     renewals = [*answered, *((start, None) for start in starts[4 - lost :])]
     sent, back = answered[-1]
     mistakes = _lease_safe_until_mistakes(back, sent)
     return Draft(
         prompt=(
-            f"{who} holds a lease and must stop before anybody else can get it. Each renewal sets the lease to end "
-            f"{lease} s after the moment at which the lock service handles the request. The table shows seconds on the "
-            "holder's clock; all clocks run at the same speed. Until which second can the holder be sure of its lease?"
+            f"{who} holds a lease. Each renewal sets its end to {lease} s after the lock service handles the request. "
+            "The table is in seconds of the holder's clock; all clocks run equally fast. Until which second can the "
+            "holder be sure that nobody else gets the lease?"
         ),
-        code="\n".join(
-            ["renewal sent  answer received", *(f"{start:12}  {end or 'none':>15}" for start, end in renewals)]
-        ),
+        code="\n".join(["renewal sent   answered", *(f"{start:12} {end or 'never':>10}" for start, end in renewals)]),
         language="text",
         setup=f"lease = {lease}\nrenewals = {renewals}{_LEASE}",
         run="print(sent + lease)",
