@@ -314,7 +314,7 @@ def _kafka_mistakes(wanted: tuple[str, ...], mistaken: tuple[str, ...], why: str
     engine=CheckEngine.PYTHON,
     tags=("kafka", "replication", "availability", "isr"),
     title="Apache Kafka 3.9 documentation, Design, Replication: Availability and Durability Guarantees",
-    url="https://kafka.apache.org/39/documentation.html#design_ha",
+    url="https://kafka.apache.org/39/design/design/",
     form=QuestionForm.READ,
 )
 def partitions_after_lost_brokers(rng: random.Random) -> Draft:

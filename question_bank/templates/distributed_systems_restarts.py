@@ -183,8 +183,8 @@ def charges_after_a_restart(rng: random.Random) -> Draft:
         why=_story(steps, crash),
         misconceptions=mistakes,
         explanation=(
-            "No order of the lines is safe by itself: a status saved last repeats the charge, one saved first loses it. "
-            "Send a key that is the same in each attempt, such as the id of the order, so that the service answers a "
+            "No order of the lines is safe by itself: a status saved last repeats the charge, one saved first loses it."
+            " Send a key that is the same in each attempt, such as the id of the order, so that the service answers a "
             "repeated charge with its first result."
         ),
     )

@@ -1,10 +1,10 @@
-"""Templates on file formats: folders, CSV, compaction and sort order."""
+"""Templates on file formats: folders, CSV, compaction, and what a crash leaves behind."""
 
 from __future__ import annotations
 
 import random
 
-from domain.catalog import CheckEngine, Level, Topic
+from domain.catalog import CheckEngine, Level, QuestionForm, Topic
 from question_bank.templates.base import Draft, Misconception, template
 
 _PARTITIONS = (
@@ -30,9 +30,9 @@ def folders_left_after_pruning(rng: random.Random) -> Draft:
     table, first = rng.choice(("sales", "events", "stats", "facts")), rng.randint(1, 24)
     days, kinds = [first, first + 1, first + 2], rng.sample(names, 2)
     folders = [(day, kind) for day in days for kind in kinds]
-    folders += rng.sample(folders, rng.randint(1, 3))
+    folders += rng.sample(folders, rng.randint(1, 2))
     files = [
-        (f"day={day:02}/{column}={kind}/{chr(97 + folders[:at].count((day, kind)))}.parquet", 10 * rng.randint(2, 12))
+        (f"day={day:02}/{column}={kind}/{chr(97 + folders[:at].count((day, kind)))}.parquet", rng.choice((20, 50, 100)))
         for at, (day, kind) in enumerate(folders)
     ]
     files.sort()
@@ -44,12 +44,12 @@ def folders_left_after_pruning(rng: random.Random) -> Draft:
     values = ", ".join(f"('{path}', {size})" for path, size in files)
     return Draft(
         prompt=(
-            f"The Parquet files of `{table}` lie in folders named after the columns `day` and `{column}`. The engine "
-            f"prunes by folder names and uses no statistics. "
-            + ("How many files must it open?" if count else "How many MB do the files have that it must open?")
+            f"The folders of the Parquet files of `{table}` are named after the columns `day` and `{column}`. The "
+            "engine prunes by folder names and uses no statistics. "
+            + ("How many files does it open?" if count else "How many MB are in the files that it opens?")
         ),
         code="\n".join(
-            [f"{path:32}{size:>4} MB" for path, size in files]
+            [f"{path:28}{size:>4} MB" for path, size in files]
             + ["", f"SELECT sum({measure}) FROM {table}"]
             + [f"WHERE day {sign} {bound} AND {column} = '{wanted}'", f"  AND {measure} > 100;"]
         ),
@@ -99,19 +99,14 @@ def _pruning_mistakes(
     )
 
 
-_CSV_TEXTS = (
-    ('"a,b"', '"Oslo, NO"', '"1,5"', '"5\\" disk"', '"x,,y"'),
-    ('""', '"-"', '"NULL"', '"n/a"', '"None"'),
-    ('"007"', '"0"', '"3.0"', '"00742"', '"12"'),
-)
+_CSV_TEXTS = ('"a,b"', '"NY, US"', '"1,5"', '"x,,y"', '"Ek, Jo"')
+_CSV_DIGITS = ('"007"', '"0"', '"3.0"', '"0049"', '"12"')
 _CSV_CODE = """
-import csv, io
-f = io.StringIO()
-csv.writer(f{0}).writerow(row)
+w = csv.writer(f{0})
+w.writerow(row)
 f.seek(0)
-back = next(csv.reader(f{0}))
+r = csv.reader(f{0})
 """.strip()
-_CSV_EQUAL = "print(sum(a == b\n          for a, b in zip(row, back)))"
 
 
 @template(
@@ -124,29 +119,24 @@ _CSV_EQUAL = "print(sum(a == b\n          for a, b in zip(row, back)))"
     url="https://docs.python.org/3/library/csv.html",
 )
 def csv_round_trip(rng: random.Random) -> Draft:
-    """Count the values that come back unchanged when a row goes through a CSV file."""
-    texts = [rng.choice(cells) for cells in _CSV_TEXTS]
-    texts += rng.sample(('"ok"', '"Riga"', '"eur"'), rng.randint(0, 2))
-    numbers = [str(rng.randint(1, 99)) for _ in range(rng.randint(1, 2))] + [f"{rng.randint(1, 9)}.5"]
-    cells = [*texts, *numbers, *["None"] * rng.randint(1, 2)]
+    """Tell which values come back when a row goes through a CSV file."""
+    number = rng.choice((str(rng.randint(2, 99)), f"{rng.randint(1, 9)}.5"))
+    cells = [rng.choice(_CSV_TEXTS), rng.choice(_CSV_DIGITS), number, "None"]
     rng.shuffle(cells)
     typed = rng.choice((True, False))
     option, other = (", quoting=q", "") if typed else ("", ", quoting=q")
-    row = "row = [" + ",\n       ".join(", ".join(cells[at : at + 3]) for at in range(0, len(cells), 3)) + "]"
-    code = _CSV_CODE.replace("\n", f"\n{row}\n", 1).format(option)
-    if typed:
-        code = code.replace("\nf = ", "\nq = csv.QUOTE_NONNUMERIC\nf = ")
-    why = "strings come back as they were, quotes and commas included"
+    row = f"row = [{', '.join(cells)}]"
+    lines = ["import csv, io", row, *["q = csv.QUOTE_NONNUMERIC"] * typed, "f = io.StringIO()"]
     return Draft(
         prompt="A row is written as CSV and read back. What does this Python program print?",
-        code=f"{code}\n{_CSV_EQUAL}",
+        code="\n".join([*lines, _CSV_CODE.format(option), "print(next(r))"]),
         language="python",
-        setup=f"import csv, io\nq = csv.QUOTE_NONNUMERIC\n{row}",
-        run=f"{_CSV_CODE.format(option)}\n{_CSV_EQUAL}",
-        why=f"All {why}, and so do numbers, as floats. None comes back as an empty string."
+        setup=f"import csv, io\nq = csv.QUOTE_NONNUMERIC\n{row}\nf = io.StringIO()",
+        run=f"{_CSV_CODE.format(option)}\nprint(next(r))",
+        why="Quotes protect the comma. None is an empty string, and what is not in quotes is read as a float."
         if typed
-        else f"All {why}. Numbers come back as strings, None as an empty string.",
-        misconceptions=_csv_mistakes(option, other, typed=typed),
+        else "Quotes protect the comma. Everything else is text: numbers are strings, and None is an empty one.",
+        misconceptions=_csv_mistakes(rng, option, other, typed=typed),
         explanation=(
             "CSV carries text, no types and no NULL. Quoting protects separators inside a value, not the difference "
             'between 7 and "7" or between None and "". Agree on types and on a NULL marker outside the file, or use '
@@ -155,38 +145,44 @@ def csv_round_trip(rng: random.Random) -> Draft:
     )
 
 
-def _csv_mistakes(option: str, other: str, *, typed: bool) -> tuple[Misconception, ...]:
-    guess = "[float(c) if c.replace('.', '').isdigit() else c for c in back]"
-    joined = "','.join('' if c is None else str(c) for c in row)"
-    return (
+def _csv_mistakes(rng: random.Random, option: str, other: str, *, typed: bool) -> list[Misconception]:
+    read = _CSV_CODE.format(option)
+    digits = "c.replace('.', '').isdigit()"
+    mistakes = [
         Misconception(
             "types-lost" if typed else "types-kept",
-            "That takes numbers for strings. QUOTE_NONNUMERIC reads unquoted fields as floats, and 7.0 == 7."
+            "That gives the number back as a string. QUOTE_NONNUMERIC reads what is not in quotes as a float."
             if typed
-            else "That counts the numbers. The reader gives strings, and 7 == '7' is false.",
-            run=f"{_CSV_CODE.format(other)}\n{_CSV_EQUAL}",
+            else "That gives the number back as one. The reader makes strings, whatever they look like.",
+            run=f"{_CSV_CODE.format(other)}\nprint(next(r))",
         ),
         Misconception(
             "none-kept",
-            "That counts None. It is written as an empty field, which is read as an empty string.",
-            run=f"{_CSV_CODE.format(option)}\nprint(sum(a == b or a is None for a, b in zip(row, back)))",
+            "That keeps None. It is written as an empty field, which is read as an empty string.",
+            run=f"{read}\nprint([None if a is None else b for a, b in zip(row, next(r))])",
+        ),
+        Misconception(
+            "none-by-name",
+            "That writes None by its name. Python's csv writes it as an empty field.",
+            run=f"{read}\nprint(['None' if a is None else b for a, b in zip(row, next(r))])",
         ),
         Misconception(
             "everything-kept",
-            "That counts the whole row. The file keeps neither None nor, without help, the difference of 7 and '7'.",
-            run="print(len(row))",
+            "That is the row before it was written. The file keeps neither None nor the type of a number.",
+            run="print(row)",
         ),
         Misconception(
             "reader-guesses-types",
-            "That lets the reader guess types from digits, so that '007' becomes 7. Python's csv never guesses.",
-            run=f"{_CSV_CODE.format('')}\nback = {guess}\n{_CSV_EQUAL}",
+            "That lets the reader guess types from digits. Python's csv never guesses.",
+            run=f"{read}\nprint([float(c) if isinstance(c, str) and {digits} else c for c in next(r)])",
         ),
         Misconception(
             "comma-always-splits",
             "That splits at each comma. The writer quotes a value that holds one, and the reader undoes it.",
-            run=f"back = {joined}.split(',')\n{_CSV_EQUAL}",
+            run="print(','.join('' if c is None else str(c) for c in row).split(','))",
         ),
-    )
+    ]
+    return rng.sample(mistakes, len(mistakes))
 
 
 _COMPACT = """
@@ -226,25 +222,25 @@ def pack(partitions, small, target):
 )
 def compaction_per_partition(rng: random.Random) -> Draft:
     """Count the files that are left when small files are compacted in each partition."""
-    target = rng.choice((64, 128, 256, 512))
-    small, step = target * 3 // 4, target // 32
+    target = rng.choice((100, 200))
+    small = target * 8 // 10
     kind, first = rng.choice(("day", "hour", "week", "shop")), rng.randint(1, 20)
-    partitions = [
-        [step * rng.randint(2, 23) for _ in range(rng.randint(1, 5))]
-        + [step * rng.randint(25, 32) for _ in range(rng.choice((0, 0, 1, 2)))]
-        for _ in range(rng.choice((3, 4)))
-    ]
-    for sizes in partitions:
-        rng.shuffle(sizes)
+    partitions = []
+    for count in rng.choice(((3, 3, 2), (4, 2, 2), (3, 2, 2), (4, 3, 1))):
+        sizes = [target // 10 * rng.randint(1, 7) for _ in range(count)]
+        if count > 1 and rng.random() < 0.5:  # noqa: PLR2004 - one file in two partitions is large
+            sizes[0] = target // 10 * rng.randint(8, 10)
+        partitions.append(rng.sample(sizes, count))
+    rng.shuffle(partitions)
     lines = [f"{kind}={first + at:02}  {'  '.join(map(str, sizes))}" for at, sizes in enumerate(partitions)]
     whole = [size for sizes in partitions for size in sizes]
     return Draft(
         prompt=(
-            f"The code shows the sizes in MB of a table's Parquet files. A compaction takes the files below {small} MB "
-            f"and writes their rows into new files, each filled up to {target} MB before the next is begun. Sizes "
-            "simply add up. How many files does the table have then?"
+            f"These are the Parquet files of a table in MB, by partition. A compaction takes the files below {small} "
+            f"MB and writes their rows into new files, as few as possible, of at most {target} MB. How many files does "
+            "the table have afterwards?"
         ),
-        code="\n".join([f"partitioned by {kind}", *lines]),
+        code="\n".join(lines),
         language="text",
         setup=f"{_COMPACT}\npartitions, whole = {partitions}, {whole}",
         run=f"print(compact(partitions, {small}, {target}))",
@@ -285,5 +281,137 @@ def _compaction_mistakes(kind: str, small: int, target: int) -> tuple[Misconcept
             "one-file-per-partition",
             "That expects one file for each partition, however many megabytes it holds.",
             run="print(len(partitions))",
+        ),
+    )
+
+
+_STORE = """
+def play(count):
+    objects = dict.fromkeys(before, "old")
+    pointer = None
+    for what, *paths in steps[:count]:
+        if what == "PUT":
+            objects[paths[0]] = "new"
+        elif what == "DELETE":
+            del objects[paths[0]]
+        elif what == "COPY":
+            objects[paths[1]] = objects[paths[0]]
+        else:
+            pointer = paths[0]
+    return objects, pointer
+
+def read(count, folder=None):
+    objects, pointer = play(count)
+    folder = folder or (pointer or "v1" if pointed else table)
+    return [kind for path, kind in objects.items() if path.split("/")[0] == folder]
+
+def tell(kinds):
+    print(f"{kinds.count('old')} old, {kinds.count('new')} new")
+"""
+_Step = tuple[str, ...]
+
+
+def _writer(rng: random.Random, folder: str) -> tuple[list[str], list[_Step], bool]:
+    """Draw what a folder holds, the steps that replace it, and whether readers follow a pointer."""
+    old, new = rng.randint(2, 3), rng.randint(2, 3)
+    way = rng.choice(("delete first", "write first", "pointer", "copy", "overwrite"))
+    place = "v1" if way == "pointer" else folder
+    before = [f"{place}/{name}" for name in "abc"[:old]]
+    deletes: list[_Step] = [("DELETE", path) for path in before]
+    if way == "overwrite":
+        rest: list[_Step] = [("DELETE", path) for path in before[new:]]
+        return before, [*(("PUT", f"{folder}/{name}") for name in "abc"[:new]), *rest], False
+    target = {"pointer": "v2", "copy": "tmp"}.get(way, folder)
+    puts: list[_Step] = [("PUT", f"{target}/{name}") for name in "xyz"[:new]]
+    if way == "delete first":
+        return before, [*deletes, *puts], False
+    if way == "write first":
+        return before, [*puts, *deletes], False
+    if way == "pointer":
+        return before, [*puts, ("POINT", "v2"), *deletes], True
+    copies: list[_Step] = [("COPY", f"tmp/{name}", f"{folder}/{name}") for name in "xyz"[:new]]
+    return before, [*puts, *deletes, *copies], False
+
+
+def _said(step: _Step) -> str:
+    if step[0] == "POINT":
+        return f'PUT current ("{step[1]}")'
+    return f"{step[0]} {' to '.join(step[1:])}"
+
+
+def _crash_mistakes(rng: random.Random, count: int, total: int) -> list[Misconception]:
+    """Return mistakes that are executed, in any order, before the one that needs no run."""
+    executed = [
+        Misconception(
+            "crash-undoes-the-job",
+            "That undoes the whole job. S3 has no transaction over several objects: what was done stays.",
+            run="tell(read(0))",
+        ),
+        Misconception(
+            "job-ends-anyway",
+            "That is the end that was planned. Nobody does the remaining steps.",
+            run=f"tell(read({total}))",
+        ),
+        Misconception(
+            "every-folder-is-read",
+            "That counts files outside the folder that the query reads.",
+            run=f"tell(list(play({count})[0].values()))",
+        ),
+        Misconception(
+            "last-step-undone",
+            f"That takes step {count} back. It had ended before the crash, and each step counts alone.",
+            run=f"tell(read({count - 1}))",
+        ),
+        Misconception(
+            "overwritten-stays",
+            "That keeps replaced or deleted files. A PUT under the same name replaces the object, and a deleted one is "
+            "no longer listed.",
+            run=f"tell(['old'] * len(before) + [kind for kind in read({count}) if kind == 'new'])",
+        ),
+    ]
+    last = Misconception(
+        "nothing-until-the-end",
+        "That hides the folder until the job has ended. Each PUT and DELETE is seen at once.",
+        value="0 old, 0 new",
+    )
+    return [*rng.sample(executed, len(executed)), last]
+
+
+@template(
+    name="reader-after-a-crashed-writer",
+    topic=Topic.FILE_FORMATS_STORAGE,
+    level=Level.INTERMEDIATE,
+    engine=CheckEngine.PYTHON,
+    tags=("object-storage", "atomicity", "crashes"),
+    title="Amazon S3 User Guide, What is Amazon S3: Amazon S3 data consistency model",
+    url="https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel",
+    form=QuestionForm.READ,
+)
+def reader_after_a_crashed_writer(rng: random.Random) -> Draft:
+    """Tell which files a query reads after the job that replaces them died between two steps."""
+    folder = rng.choice(("day=05", "day=17", "shop=7", "region=eu", "hour=14"))
+    before, steps, pointed = _writer(rng, folder)
+    count = rng.randint(1, len(steps) - 1)
+    how = "reads `current` and then the folder named there" if pointed else f"reads the folder `{folder}`"
+    return Draft(
+        prompt=(
+            f"A job replaces the Parquet files {', '.join(path.split('/')[1] for path in before)} of "
+            f"`{before[0].split('/')[0]}` in S3{' (the object `current` says `v1`)' if pointed else ''}. It dies right "
+            f"after step {count}, and nobody restarts it. A query {how}. Which files does it read?"
+        ),
+        code="\n".join(f"{number} {_said(step)}" for number, step in enumerate(steps, 1)),
+        language="text",
+        setup=f"before, steps, table, pointed = {before!r}, {steps!r}, {folder!r}, {pointed}{_STORE}",
+        run=f"tell(read({count}))",
+        why=(
+            "The query follows the pointer, which changes in one step; files of the other folder do not matter."
+            if pointed
+            else f"What was done up to step {count} stays, and the rest is never done; the query reads what is there."
+        ),
+        misconceptions=_crash_mistakes(rng, count, len(steps)),
+        explanation=(
+            "Each request to S3 takes effect at once and alone, and a rename is a copy and a delete for each object. "
+            "So write new files under new names, and let a single small write switch readers over: a pointer, or the "
+            "commit of a table format such as Iceberg or Delta."
         ),
     )
