@@ -1,4 +1,4 @@
-"""Templates on orchestration in which a small scheduler runs: states of tasks, catchup, trigger rules, pools."""
+"""Templates on orchestration in which a small scheduler runs: states of tasks, catchup, trigger rules."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SHAPES = (
     ("start >> [{a}, {b}, {c}]", "[{a}, {b}] >> join >> publish", "{c} >> export"),
     ("extract >> [qa, archive]", "qa >> [load_{a}, load_{b}]", "load_{a} >> mart >> notify"),
     ("load_{a} >> dim_{a} >> fact", "load_{b} >> fact", "fact >> [dash, export]", "load_{a} >> profile"),
-    ("raw >> split >> [fit_{a}, fit_{b}]", "[fit_{a}, fit_{b}] >> rank", "raw >> stats >> mail"),
+    ("raw >> split", "split >> [fit_{a}, fit_{b}]", "[fit_{a}, fit_{b}] >> rank", "raw >> stats >> mail"),
     ("get_{a} >> stage_{a}", "stage_{a} >> [mart, audit]", "get_{b} >> stage_{b} >> mart", "mart >> dash"),
 )
-_SOURCES = ("orders", "rates", "users", "clicks", "stock", "visits", "refunds", "prices")
+_SOURCES = ("orders", "rates", "users", "clicks", "stock", "visits", "fees", "prices")
 _READ_CHAINS = """
 edges = []
 for line in text.splitlines():
@@ -139,9 +139,8 @@ def _blocked_mistakes(bad: str) -> list[Misconception]:
 
 _CRONS = (
     (24, "{hour} * * *"),
+    (24, "{hour} * * *"),
     (12, "{hour},{second} * * *"),
-    (8, "*/8 * * *"),
-    (6, "*/6 * * *"),
 )
 _RUNS = """
 from datetime import datetime, timedelta
@@ -168,11 +167,12 @@ def count(tick, passed):
 def catchup_first_runs(rng: random.Random) -> Draft:
     """Count the runs that catchup creates when a DAG is switched on."""
     hours, cron = rng.choice(_CRONS)
-    hour = rng.choice((2, 4, 5, 6, 7, 9)) if hours > 8 else 0  # noqa: PLR2004 - then the cron has hours of its own
+    hour = rng.choice((2, 4, 6, 8))
     day = datetime(2026, rng.randint(1, 11), rng.randint(2, 18), tzinfo=UTC)
     base = day - timedelta(days=1) + timedelta(hours=hour)
-    start = day + timedelta(hours=rng.choice((0, 1, 3, 8, 10, 15, 21)))
-    now = day + timedelta(days=rng.randint(2, 9 if hours == 24 else 4), hours=rng.randrange(24), minutes=30)  # noqa: PLR2004
+    start = day + timedelta(hours=rng.choice((0, 0, 3, 10)))
+    days = rng.randint(2, 4) * hours // 24
+    now = day + timedelta(days=days, hours=rng.choice((1, 5, 9, 13, 21)), minutes=30)
     length = timedelta(hours=hours)
     first = base + -((base - start) // length) * length
     clock = f"{start.year}, {start.month}, {start.day}" + (f", {start.hour}" if start.hour else "")
@@ -184,7 +184,7 @@ def catchup_first_runs(rng: random.Random) -> Draft:
     return Draft(
         prompt=(
             f"A new Airflow DAG with these arguments is switched on for the first time on {now.day} {now:%B %Y} at "
-            f"{now:%H:%M} UTC. How many runs does it get in total for the time up to then?"
+            f"{now:%H:%M} UTC. How many runs does it get for the time up to then?"
         ),
         code=(
             f"start_date=datetime(\n    {clock}, tzinfo=UTC),\n"
