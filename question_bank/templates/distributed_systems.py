@@ -247,9 +247,10 @@ def circuit_breaker_calls(rng: random.Random) -> Draft:
     step = rng.choice((2, 4, 10))
     failures = rng.choice((2, 3))
     pause = step * rng.choice((1, 2)) + step // 2
-    first = rng.randint(1, 2)
-    last = rng.randint(first + failures, 6)
-    count, start, end = 8, step * first, step * (last + 1)
+    count = rng.randint(6, 8)
+    first = rng.randint(0, 3)
+    last = rng.randint(min(first + failures, count - 2), count - 2)
+    start, end = step * first, step * (last + 1)
     job = rng.choice(("A loader", "An export", "A sync job", "A worker"))
     mistakes = _circuit_breaker_calls_mistakes(failures)
     numbers = "".join(f"{step * number:3}" for number in range(count))
@@ -258,7 +259,7 @@ def circuit_breaker_calls(rng: random.Random) -> Draft:
         prompt=(
             f"{job} calls an API every {step} s. The table shows what the API would answer (`x` is an error). A "
             f"circuit breaker opens after {failures} errors in a row, and {pause} s later it lets a trial call pass. "
-            "How many of the 8 calls reach the API?"
+            f"How many of the {count} calls reach the API?"
         ),
         code=f"second {numbers}\nanswer {answers}",
         language="text",

@@ -226,7 +226,7 @@ def compaction_per_partition(rng: random.Random) -> Draft:
     small = target * 8 // 10
     kind, first = rng.choice(("day", "hour", "week", "shop")), rng.randint(1, 20)
     partitions = []
-    for count in rng.choice(((3, 3, 2), (4, 2, 2), (3, 2, 2), (4, 3, 1))):
+    for count in rng.choice(((3, 3, 2), (4, 2, 2), (3, 2), (4, 3), (3, 1), (2, 2, 1), (2, 2, 2, 2))):
         sizes = [target // 10 * rng.randint(1, 7) for _ in range(count)]
         if count > 1 and rng.random() < 0.5:  # noqa: PLR2004 - one file in two partitions is large
             sizes[0] = target // 10 * rng.randint(8, 10)

@@ -50,7 +50,7 @@ def sort_order_and_row_groups(rng: random.Random) -> Draft:
         )
     )
     outer, inner, size = rng.choice(
-        ((2, 4, 2), (3, 4, 2), (3, 4, 3), (2, 6, 2), (2, 6, 3), (2, 6, 4), (3, 6, 6), (3, 3, 3))
+        ((2, 4, 2), (2, 6, 2), (3, 6, 2), (3, 4, 2), (3, 4, 2), (3, 4, 3), (4, 3, 2), (4, 4, 2), (4, 4, 2), (5, 2, 2))
     )
     low = rng.randint(1, inner)
     high = min(inner, low + rng.choice((0, 0, 1)))

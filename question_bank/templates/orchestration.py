@@ -171,7 +171,7 @@ def catchup_first_runs(rng: random.Random) -> Draft:
     day = datetime(2026, rng.randint(1, 11), rng.randint(2, 18), tzinfo=UTC)
     base = day - timedelta(days=1) + timedelta(hours=hour)
     start = day + timedelta(hours=rng.choice((0, 0, 3, 10)))
-    days = rng.randint(2, 4) * hours // 24
+    days = (rng.randint(3, 5) * hours + 12) // 24
     now = day + timedelta(days=days, hours=rng.choice((1, 5, 9, 13, 21)), minutes=30)
     length = timedelta(hours=hours)
     first = base + -((base - start) // length) * length
