@@ -1,10 +1,11 @@
-"""Templates on streaming: offsets, consumer groups, duplicates and late events."""
+"""Templates on streaming: offsets, consumer groups and duplicates."""
 
 from __future__ import annotations
 
 import random
+from inspect import getsource
 
-from domain.catalog import CheckEngine, Level, Topic
+from domain.catalog import CheckEngine, Level, QuestionForm, Topic
 from question_bank.templates.base import Draft, Misconception, template
 
 _CRASH = """
@@ -27,10 +28,10 @@ def consume(commit_every, from_start=False, commit_before=False, atomic=False):
 """
 
 _EFFECTS = (
-    ("insert_row(message)", "inserts a row for each message into a table without a key", "rows does the table hold"),
-    ("send_mail(message)", "sends one mail for each message", "mails are sent in total"),
-    ("print_label(message)", "prints one label for each message", "labels are printed in total"),
-    ("post_invoice(message)", "posts one invoice for each message", "invoices are posted in total"),
+    ("insert_row(msg)", "rows does the table, which has no key, hold"),
+    ("send_mail(msg)", "mails are sent in all"),
+    ("print_label(msg)", "labels are printed in all"),
+    ("post_invoice(msg)", "invoices are posted in all"),
 )
 
 
@@ -71,21 +72,19 @@ def _rows_after_consumer_crash_mistakes(every: int, done: int, again: int) -> tu
 )
 def rows_after_consumer_crash(rng: random.Random) -> Draft:
     """Count what a consumer has done in all, when it crashes between two commits of its offset."""
-    call, does, asked = rng.choice(_EFFECTS)
-    every = rng.choice((5, 10, 20, 25, 50, 100))
-    done = every * rng.randint(2, 7)
-    crash = done + rng.randint(2, every - 1)
-    total = done + every * rng.randint(2, 6) + rng.randint(0, every - 1)
-    again = crash - done
+    call, asked = rng.choice(_EFFECTS)
+    every = rng.choice((10, 20, 50, 100))
+    done = every * rng.randint(1, 4)
+    again = every // 10 * rng.randint(2, 8)
+    crash = done + again
+    total = done + every * rng.randint(2, 5)
     mistakes = _rows_after_consumer_crash_mistakes(every, done, again)
     return Draft(
         prompt=(
-            f"A topic with one partition holds messages number 1 to {total}. A consumer {does} and saves its "
-            "offset as shown. "
-            f"It crashes once: right after the call for message {crash}. Then it starts again from the saved offset "
-            f"and reads to the end. How many {asked}?"
+            f"A topic with one partition holds messages 1 to {total}. The consumer below crashes once, right after the "
+            f"call for message {crash}, and restarts. How many {asked}, when it has read them all?"
         ),
-        code=f"for n, message in messages_after(saved):\n    {call}\n    if n % {every} == 0:\n        save_offset(n)",
+        code=f"for n, msg in read_after(saved):\n    {call}\n    if n % {every} == 0:\n        save_offset(n)",
         language="python",
         setup=f"total, crash = {total}, {crash}{_CRASH}",
         run=f"print(consume({every}))",
@@ -156,7 +155,7 @@ _RANGE_ASSIGNOR_MANY_TOPICS_MISTAKES = (
 @template(
     name="range-assignor-many-topics",
     topic=Topic.STREAMING,
-    level=Level.INTERMEDIATE,
+    level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
     tags=("kafka", "consumer-groups", "partition-assignment"),
     title="Apache Kafka 4.0 Javadoc, RangeAssignor",
@@ -164,15 +163,16 @@ _RANGE_ASSIGNOR_MANY_TOPICS_MISTAKES = (
 )
 def range_assignor_many_topics(rng: random.Random) -> Draft:
     """Spread the partitions of several topics over a consumer group by ranges."""
-    consumers = rng.randint(3, 6)
-    names = rng.sample(("orders", "clicks", "prices", "stock", "users", "returns", "visits"), rng.randint(2, 4))
+    consumers = rng.randint(3, 4)
+    names = rng.sample(("orders", "clicks", "prices", "stock", "users", "returns", "visits"), rng.randint(2, 3))
     topics = [consumers * rng.randint(0, 2) + rng.randint(1, consumers - 1) for _ in names]
+    last = f"c{consumers - 1}"
     shown = ", ".join(f"`{name}` ({count})" for name, count in zip(names, topics, strict=True))
     return Draft(
         prompt=(
-            f"A Kafka group with the classic protocol uses RangeAssignor; racks are not set. Its {consumers} consumers "
-            f"`c0` to `c{consumers - 1}` (in the order of their member ids) all subscribe to these topics, with the "
-            f"number of partitions in brackets: {shown}. How many partitions do `c0` and `c{consumers - 1}` get?"
+            f"A Kafka group with the classic protocol uses RangeAssignor, without racks. Its {consumers} consumers, "
+            f"`c0` to `{last}` by member id, read these topics (partitions in brackets): {shown}. How many partitions "
+            f"do `c0` and `{last}` get?"
         ),
         setup=f"consumers, topics = {consumers}, {topics}{_RANGE}",
         run="show(ranges())",
@@ -237,22 +237,22 @@ def dedup_per_window_count(rng: random.Random) -> Draft:
     """Remove duplicates inside each tumbling window, and count those that pass across its edge."""
     minutes = rng.choice((10, 15, 20, 30))
     table, key = rng.choice((("payments", "payment_id"), ("clicks", "click_id"), ("orders", "order_id")))
-    hour, count = rng.randint(6, 20), rng.randint(7, 9)
+    hour, count = rng.randint(6, 20), 6
     times = sorted(rng.sample([minute for minute in range(60) if minute % minutes], count))
-    keys = [rng.choice("abcd") for _ in times]
+    keys = [rng.choice("abc") for _ in times]
     cells = [f"{hour:02}:{minute:02} {name}" for minute, name in zip(times, keys, strict=True)]
     rows = ", ".join(f"('{cell[-1]}', '2026-03-02 {cell[:5]}')" for cell in cells)
     query = (
-        f"SELECT count(*) FROM (\n  SELECT DISTINCT {key},\n    time_bucket(INTERVAL {minutes} MINUTE, ts)\n"
-        f"  FROM {table})"
+        f"SELECT count(*) FROM (\n  SELECT DISTINCT {key},\n    time_bucket(\n"
+        f"      INTERVAL {minutes} MINUTE, ts)\n  FROM {table})"
     )
     mistakes = _dedup_per_window_count_mistakes(table, key, minutes)
-    shown = "\n".join("-- " + "  ".join(cells[place : place + 4]) for place in range(0, count, 4))
+    shown = "\n".join("-- " + "  ".join(cells[place : place + 3]) for place in range(0, count, 3))
     return Draft(
         prompt=(
-            f"A stream job drops duplicates of {table}, but forgets the ids that it has seen at the end of each window "
-            f"of {minutes} minutes. This query models it; buckets start on the full hour. The rows are shown as time "
-            "and id. How many rows pass?"
+            f"A stream job drops duplicate {table}, but forgets every id at the end of each window of {minutes} "
+            "minutes; windows start on the full hour. The query does the same. The comments show time and id of each "
+            "row. How many rows pass?"
         ),
         code=f"{shown}\n{query}",
         language="sql",
@@ -264,4 +264,82 @@ def dedup_per_window_count(rng: random.Random) -> Draft:
             "State that is cleared per window catches duplicates only inside a window; a retry across the edge passes. "
             "Keep ids for a time after each event that is longer than the longest retry, or let the sink upsert by id."
         ),
+    )
+
+
+def start_offset(policy: str, committed: int | None, first: int, end: int) -> int | str:
+    """Return where a consumer starts to read: what a drawing executes."""
+    if committed is not None and first <= committed <= end:
+        return committed
+    resets: dict[str, int | str] = {"earliest": first, "latest": end, "none": "stop"}
+    return resets[policy]
+
+
+_OFFSET_STORIES = {
+    "deleted": "A consumer of `{topic}` comes back after a long weekend. Meanwhile retention has deleted old messages.",
+    "short": "A consumer of `{topic}` comes back after a deployment of five minutes.",
+    "renamed": "A colleague renames the consumer group that reads `{topic}`, and deploys.",
+    "expired": "A consumer of `{topic}` comes back after a month. Its group's offsets have expired.",
+}
+
+
+def _start_offset_mistakes(story: str, policy: str, committed: int | None, first: int) -> list[Misconception]:
+    lost = "There is no committed offset" if committed is None else f"Offset {committed:,} is no longer in the log"
+    applies = f"{lost}, so `auto.offset.reset={policy}` decides."
+    unused = f"`auto.offset.reset` counts only without a usable offset. The committed {committed or 0:,} is in the log."
+    why = unused if story == "short" else applies
+    return [
+        Misconception("starts-at-the-log-start", why, run='print(start_offset("earliest", None, first, end))'),
+        Misconception("starts-at-the-log-end", why, run='print(start_offset("latest", None, first, end))'),
+        Misconception("refuses-to-guess", why, run='print(start_offset("none", None, first, end))'),
+        Misconception(
+            "earliest-is-zero",
+            f"The log of this partition starts at {first:,}; offsets are not counted anew when old messages go. {why}",
+            value="0",
+        ),
+        *([Misconception("goes-on-as-committed", why, run="print(committed)")] if committed is not None else []),
+    ]
+
+
+@template(
+    name="start-offset-after-downtime",
+    topic=Topic.STREAMING,
+    level=Level.INTERMEDIATE,
+    engine=CheckEngine.PYTHON,
+    tags=("kafka", "offsets", "retention"),
+    title="Apache Kafka 4.1 documentation, Consumer Configs, auto.offset.reset",
+    url="https://kafka.apache.org/41/configuration/consumer-configs/",
+    form=QuestionForm.READ,
+)
+def start_offset_after_downtime(rng: random.Random) -> Draft:
+    """Find where a consumer starts, after its offset or the messages behind it may have gone."""
+    story = rng.choice(tuple(_OFFSET_STORIES))
+    policy = rng.choice(("earliest", "latest", "none"))
+    first, end = rng.randint(4, 9) * 1000, rng.randint(12, 30) * 1000
+    committed = {"deleted": first - rng.randint(1, 3) * 500, "short": end - rng.randint(1, 5) * 100}.get(story)
+    told = "none" if committed is None else f"{committed:,}"
+    topic = rng.choice(("orders", "payments", "clicks", "prices", "scans", "refunds"))
+    mistakes = _start_offset_mistakes(story, policy, committed, first)
+    return Draft(
+        prompt=f"{_OFFSET_STORIES[story].format(topic=topic)} This is its partition. At which offset does it start?",
+        code=(
+            f"auto.offset.reset   {policy}\ncommitted offset    {told}\n"
+            f"log start offset    {first:,}\nlog end offset      {end:,}"
+        ),
+        language="text",
+        setup=f"{getsource(start_offset)}policy, committed, first, end = {policy!r}, {committed}, {first}, {end}\n",
+        run="print(start_offset(policy, committed, first, end))",
+        why=(
+            "The committed offset is still in the log, so it counts, whatever the policy."
+            if story == "short"
+            else f"No committed offset is left in the log, so the policy `{policy}` decides."
+        ),
+        misconceptions=rng.sample(mistakes, len(mistakes)),
+        explanation=(
+            "`auto.offset.reset` decides when a group has no committed offset, or one that the log no longer holds. "
+            "`latest` then skips messages in silence, `earliest` reads old ones again, `none` makes the consumer fail. "
+            "Alert on lag long before it reaches the retention."
+        ),
+        texts={str(number): f"At {number:,}" for number in {0, first, end, *([committed] if committed else [])}}
+        | {"stop": "It stops with an error"},
     )

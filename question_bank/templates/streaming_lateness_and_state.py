@@ -8,71 +8,64 @@ from domain.catalog import CheckEngine, Level, Topic
 from question_bank.templates.base import Draft, Misconception, template
 
 _LATENESS = """
-def results(lateness, delay=delay, purge=False, only_last=False):
-    watermark, count, fired, out = float("-inf"), 0, False, []
-    for time in events:
-        if start <= time < end and watermark < end + lateness:
+def results(lateness, purge=False, only_last=False):
+    watermark, count, fired, out = 0, 0, False, []
+    for kind, time in arrivals:
+        if kind == "watermark":
+            watermark = time
+            if watermark >= end and not fired:
+                fired = True
+                out.append(count)
+                count = 0 if purge else count
+        elif time < end and watermark < end + lateness:
             count += 1
             if watermark >= end:
                 out.append(count)
                 count = 0 if purge else count
-        watermark = max(watermark, time - delay)
-        if watermark >= end and not fired:
-            fired = True
-            out.append(count)
-            count = 0 if purge else count
     print(", ".join(map(str, out[-1:] if only_last else out)))
 """
 
 
-def _late_events(rng: random.Random, start: int, size: int, delay: int, lateness: int) -> list[int]:
-    """Draw event times whose window closes, is updated by late events, and then is gone."""
-    end = start + size
+def _late_arrivals(rng: random.Random, end: int, lateness: int) -> list[tuple[str, int]]:
+    """Draw eight events and watermarks: the window fires, is updated by late events, and then is gone."""
 
-    def inside() -> int:
-        return rng.randrange(start, end)
+    def events(count: int) -> list[tuple[str, int]]:
+        return [("event", rng.randint(1, end - 1)) for _ in range(count)]
 
-    events = [inside() for _ in range(rng.randint(1, 3))]
-    if rng.random() < 0.5:  # noqa: PLR2004 - either of two
-        events += [end + rng.randint(0, delay - 1), inside()]
-    events.append(end + delay + rng.randint(0, 2))
-    events += [inside() for _ in range(rng.randint(1, 2))]
-    events.append(end + delay + lateness + rng.randint(0, 3))
-    events += [inside() for _ in range(rng.randint(1, 2))]
-    return events
+    before = rng.randint(1, 3)
+    within = rng.randint(1, 4 - before) if before < 3 else 1  # noqa: PLR2004 - five events are enough
+    return [
+        *events(before),
+        ("watermark", end + rng.randint(1, lateness - 2)),
+        *events(within),
+        ("watermark", end + lateness + rng.randint(1, 5)),
+        *events(rng.randint(1, 5 - before - within)),
+    ]
 
 
-def _allowed_lateness_firings_mistakes(lateness: int, delay: int, start: int, size: int) -> tuple[Misconception, ...]:
+def _allowed_lateness_firings_mistakes(lateness: int, end: int) -> tuple[Misconception, ...]:
     return (
         Misconception(
             "late-events-dropped-at-once",
-            f"The window stays for {lateness} s of allowed lateness after its first result, and each event in that "
-            "time "
-            "emits an update.",
+            f"The window stays for {lateness} s of allowed lateness after its first result. Each event in that time "
+            "makes it emit again.",
             run="results(0)",
         ),
         Misconception(
             "never-closed",
-            f"The last events come when the watermark has reached {start + size} + {lateness}: the window is gone, so "
-            "they are dropped.",
+            f"The last events come when the watermark has passed {end} + {lateness}. The window is gone, so they are "
+            "dropped.",
             run='results(float("inf"))',
         ),
         Misconception(
             "emits-only-the-late-ones",
-            "The state is kept after the first result, so an update holds the count of all events, not just of the "
-            "new.",
+            "The state is kept after the first result, so an update holds the count of all events, not of new ones.",
             run=f"results({lateness}, purge=True)",
         ),
         Misconception(
             "emits-once-at-the-end",
-            "Allowed lateness doesn't delay the first result: that is emitted as soon as the watermark reaches the "
-            "end.",
+            "Allowed lateness doesn't delay the first result: it is emitted as soon as the watermark passes the end.",
             run=f"results({lateness}, only_last=True)",
-        ),
-        Misconception(
-            "watermark-without-the-delay",
-            f"That takes the highest event time as the watermark. It stays {delay} s behind it.",
-            run=f"results({lateness}, delay=0)",
         ),
     )
 
@@ -88,28 +81,23 @@ def _allowed_lateness_firings_mistakes(lateness: int, delay: int, start: int, si
 )
 def allowed_lateness_firings(rng: random.Random) -> Draft:
     """List what one event-time window emits, with events before, within and after the allowed lateness."""
-    size = rng.choice((10, 20, 30, 60))
-    start = size * rng.randint(1, 6)
-    delay, lateness = rng.randint(3, 8), rng.randint(5, 20)
-    events = _late_events(rng, start, size, delay, lateness)
-    mistakes = _allowed_lateness_firings_mistakes(lateness, delay, start, size)
+    end, lateness = rng.choice((20, 30, 60)), rng.choice((5, 10, 20))
+    what = rng.choice(("clicks", "orders", "payments", "trips", "scans"))
+    arrivals = _late_arrivals(rng, end, lateness)
+    mistakes = _allowed_lateness_firings_mistakes(lateness, end)
     return Draft(
         prompt=(
-            f"A Flink job counts events in tumbling windows of {size} s with an allowed lateness of {lateness} s and "
-            "the "
-            f"default trigger. The watermark is the highest event time so far minus {delay} s, updated after each "
-            "event. "
-            f"The event times in order of arrival are shown. Which counts does the window from {start} to "
-            f"{start + size} "
-            "(end exclusive) emit?"
+            f"A Flink job counts {what} in windows of {end} s, with an allowed lateness of {lateness} s and the usual "
+            "trigger. Its operator gets these events and watermarks in this order; times are in seconds. "
+            f"Which counts does the window 0-{end} emit?"
         ),
-        code="\n".join(" ".join(map(str, events[place : place + 8])) for place in range(0, len(events), 8)),
+        code="\n".join(f"{kind:9}  {time:3}" for kind, time in arrivals),
         language="text",
-        setup=f"start, end, delay, events = {start}, {start + size}, {delay}, {events}{_LATENESS}",
+        setup=f"end, arrivals = {end}, {arrivals}{_LATENESS}",
         run=f"results({lateness})",
         why=(
-            f"It emits when the watermark reaches {start + size}, and again for each later event of the window until "
-            f"the watermark reaches {start + size + lateness}."
+            f"It emits when the watermark passes {end}, and again for each event until the watermark passes "
+            f"{end + lateness}; then its state is gone."
         ),
         misconceptions=rng.sample(mistakes, len(mistakes)),
         explanation=(
@@ -138,14 +126,13 @@ _COMPACTION_ACTIVE_SEGMENT_MISTAKES = (
     ),
     Misconception(
         "active-replaces-closed",
-        "That drops closed records whose key comes again in the active segment. The cleaner's map of newest "
-        "offsets "
-        "ends before that segment.",
+        "That drops closed records whose key comes again in the active segment. The cleaner looks at closed segments "
+        "only.",
         run="print(newest([key for key in closed if key not in active]) + len(active))",
     ),
     Misconception(
         "each-segment-alone",
-        "That cleans each segment alone. The cleaner's map of newest offsets spans all segments that it cleans.",
+        "That cleans each segment alone. Of all closed segments together, one record of each key stays.",
         run="print(sum(newest(segment) for segment in segments[:-1]) + len(active))",
     ),
     Misconception(
@@ -164,7 +151,7 @@ _COMPACTION_ACTIVE_SEGMENT_MISTAKES = (
 @template(
     name="compaction-active-segment",
     topic=Topic.STREAMING,
-    level=Level.EXPERT,
+    level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
     tags=("kafka", "log-compaction", "segments"),
     title="Apache Kafka documentation, Design, Log Compaction",
@@ -174,33 +161,25 @@ def compaction_active_segment(rng: random.Random) -> Draft:
     """Count the records that log compaction leaves, with a segment that is still being written."""
     what, names = rng.choice(
         (
-            ("prices", ("tea", "rice", "salt", "corn", "oil")),
-            ("settings", ("k1", "k2", "k3", "k4", "k5")),
-            ("addresses", ("u7", "u8", "u9", "u10", "u11")),
+            ("prices", ("tea", "rice", "salt", "oil")),
+            ("addresses", ("Ann", "Bob", "Cem", "Dee")),
+            ("stock levels", ("shoe", "hat", "coat", "belt")),
+            ("exchange rates", ("EUR", "JPY", "GBP", "CHF")),
         )
     )
-    size = rng.randint(4, 6)
-    segments = [rng.choices(names, k=size) for _ in range(rng.randint(2, 3))]
-    segments.append(rng.choices(names, k=rng.randint(2, size - 1)))
-    lines, offset = [], 0
-    for place, segment in enumerate(segments):
-        lines.append(f"{offset:3}  {'active' if place == len(segments) - 1 else 'closed'}  {' '.join(segment)}")
-        offset += len(segment)
+    segments = [rng.choices(names, k=3), rng.choices(names, k=3), rng.choices(names, k=2)]
+    lines = [f"{state}  {' '.join(keys)}" for state, keys in zip(("closed", "closed", "active"), segments, strict=True)]
     return Draft(
         prompt=(
-            f"A compacted Kafka partition holds {what}. For each segment its base offset, its state and the keys of "
-            "its records as they were written are shown; no value is null. Then the log cleaner cleans everything that "
-            "it may clean; `min.compaction.lag.ms` is 0. How many records does a consumer get that reads from offset "
-            "0 after that?"
+            f"A compacted Kafka topic with one partition holds {what}; no value is null. For each segment you see the "
+            "keys of its records, oldest first. The log cleaner has now cleaned all that it may. How many records does "
+            "a new consumer read from the start?"
         ),
         code="\n".join(lines),
         language="text",
         setup=f"segments = {segments}{_COMPACTION}",
         run="print(newest(closed) + len(active))",
-        why=(
-            "One record for each key of the closed segments stays, and each record of the active segment, which is not "
-            f"cleaned: {len(segments[-1])} more."
-        ),
+        why="One record for each key of the closed segments stays, and both records of the active segment.",
         misconceptions=rng.sample(_COMPACTION_ACTIVE_SEGMENT_MISTAKES, len(_COMPACTION_ACTIVE_SEGMENT_MISTAKES)),
         explanation=(
             "Compaction leaves at least the newest record of each key; the active segment is never cleaned, so readers "
@@ -213,9 +192,8 @@ def compaction_active_segment(rng: random.Random) -> Draft:
 _BARRIERS = """
 def snapshot(aligned=True, until_first=False, everything=False):
     count, seen = before, []
-    for entry in arrivals:
-        channel, is_barrier = entry[0], entry.endswith("#")
-        if is_barrier:
+    for channel, what in arrivals:
+        if what == "barrier":
             seen.append(channel)
             if until_first or (len(seen) == 2 and not everything):
                 return count
@@ -230,19 +208,22 @@ def _checkpoint_barrier_count_mistakes(other: str, fast: str, slow: str, *, alig
         Misconception("other-mode", other, run=f"print(snapshot(aligned={not aligned}))"),
         Misconception(
             "first-barrier-decides",
-            f"The operator stores its state when both barriers are there. Records of {slow} still count after "
-            f"`{fast}#`.",
+            f"The operator stores its state when both barriers are there. Rows of `{slow}` still count after the "
+            f"barrier of `{fast}`.",
             run="print(snapshot(until_first=True))",
         ),
         Misconception(
             "all-that-is-shown",
-            f"Records after the second barrier, `{slow}#`, belong to the next checkpoint.",
+            "Rows after the second barrier belong to the next checkpoint.",
             run="print(snapshot(aligned=False, everything=True))",
         ),
         Misconception(
             "waits-on-both-inputs",
-            f"That leaves the records of {fast} out of the whole count. Those before its own barrier do belong to it.",
-            run=f"print(before + sum(entry == {slow!r} for entry in arrivals[:arrivals.index('{slow}#')]))",
+            f"That leaves the rows of `{fast}` out of the whole count. Those before its own barrier do belong to it.",
+            run=(
+                f"print(before + sum(entry == ({slow!r}, 'row') for entry in "
+                f"arrivals[:arrivals.index(({slow!r}, 'barrier'))]))"
+            ),
         ),
     )
 
@@ -250,7 +231,7 @@ def _checkpoint_barrier_count_mistakes(other: str, fast: str, slow: str, *, alig
 @template(
     name="checkpoint-barrier-count",
     topic=Topic.STREAMING,
-    level=Level.EXPERT,
+    level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
     tags=("flink", "checkpoints", "exactly-once"),
     title="Apache Flink documentation, Stateful Stream Processing, Checkpointing",
@@ -258,44 +239,47 @@ def _checkpoint_barrier_count_mistakes(other: str, fast: str, slow: str, *, alig
 )
 def checkpoint_barrier_count(rng: random.Random) -> Draft:
     """Find the count that a checkpoint stores, when the barriers of two inputs arrive one after the other."""
-    fast, slow = rng.sample("AB", 2)
-    before = rng.choice((100, 200, 500, 1000))
-    number = rng.randint(3, 90)
-    head = rng.choices("AB", k=rng.randint(2, 5))
-    wait = rng.sample([fast] * rng.randint(2, 4) + [slow] * rng.randint(1, 3), 3)
-    wait += rng.choices("AB", k=rng.randint(0, 2))
-    tail = rng.choices("AB", k=rng.randint(1, 3))
-    arrivals = [*head, f"{fast}#", *wait, f"{slow}#", *tail]
+    names = rng.choice((("orders", "clicks"), ("web", "app"), ("prices", "trades"), ("north", "south")))
+    fast, slow = rng.sample(names, 2)
+    before = rng.choice((100, 200, 500))
+    wait = rng.sample([fast] * 2 + [slow] * 2, 3 if rng.random() < 0.5 else 2)  # noqa: PLR2004 - two or three
+    head, tail = rng.choices(names, k=rng.randint(1, 2)), rng.choices(names, k=1)
+    arrivals = [
+        *((name, "row") for name in head),
+        (fast, "barrier"),
+        *((name, "row") for name in wait),
+        (slow, "barrier"),
+        *((name, "row") for name in tail),
+    ]
     aligned = rng.random() < 0.6  # noqa: PLR2004 - exactly once is what most jobs use
     mode = "EXACTLY_ONCE" if aligned else "AT_LEAST_ONCE"
     other = (
-        f"That counts records of {fast} behind its barrier. With EXACTLY_ONCE and alignment they wait until the "
-        "barrier "
-        f"of {slow} is there."
+        f"That counts rows of `{fast}` behind its barrier. With EXACTLY_ONCE they wait until the barrier of `{slow}` "
+        "is there."
         if aligned
-        else f"That is the count of EXACTLY_ONCE. With AT_LEAST_ONCE the records of {fast} behind its barrier are not "
+        else f"That is the count of EXACTLY_ONCE. With AT_LEAST_ONCE the rows of `{fast}` behind its barrier are not "
         "held back."
     )
     mistakes = _checkpoint_barrier_count_mistakes(other, fast, slow, aligned=aligned)
     return Draft(
         prompt=(
-            f"A Flink operator reads two inputs, A and B, and counts records. Its count is {before} when the entries "
-            f"below arrive in this order; A# and B# are the barriers of checkpoint {number}. The mode is {mode}, "
-            "unaligned checkpoints are off. Which count does the checkpoint store?"
+            f"A Flink operator counts the rows of two inputs, `{names[0]}` and `{names[1]}`. Its count is {before} "
+            f"when the entries below arrive, top first. The mode is {mode}, without unaligned checkpoints. Which count "
+            "does the checkpoint of these barriers store?"
         ),
-        code=" ".join(arrivals),
+        code="\n".join(f"{channel:6}  {what.upper() if what == 'barrier' else what}" for channel, what in arrivals),
         language="text",
         setup=f"before, arrivals = {before}, {arrivals}{_BARRIERS}",
         run=f"print(snapshot(aligned={aligned}))",
         why=(
-            f"Only records before the barrier of their own input count; those of {fast} behind `{fast}#` wait."
+            f"Only rows before the barrier of their own input count; those of `{fast}` behind its barrier wait."
             if aligned
-            else f"Nothing waits in this mode, so all records before the second barrier, `{slow}#`, are counted."
+            else f"Nothing waits in this mode, so all rows before the second barrier, that of `{slow}`, are counted."
         ),
         misconceptions=rng.sample(mistakes, len(mistakes)),
         explanation=(
             "Alignment holds back the faster input, so that the state matches one position in each input. Without it "
-            "the state holds records that are also replayed after a failure, and they count twice. Take AT_LEAST_ONCE "
+            "the state holds rows that are also replayed after a failure, and they count twice. Take AT_LEAST_ONCE "
             "only where that is harmless."
         ),
     )
