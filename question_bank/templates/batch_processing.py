@@ -1,4 +1,4 @@
-"""Templates on batch processing: snapshots, reruns, paging and what must be built again."""
+"""Templates on batch processing: snapshots, failed loads, paging and what is wrong after a correction."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from question_bank.templates.base import Draft, Misconception, template
 
 
 def _snapshots(rng: random.Random, values: tuple[str, ...]) -> tuple[dict[int, str], dict[int, str]]:
-    """Draw two full copies of a table: some rows stay, change, vanish or are new."""
-    ids = sorted(rng.sample(range(1, 13), 9))
+    """Draw two full copies of a table with four rows: some stay, change, vanish or are new."""
+    ids = sorted(rng.sample(range(1, 8), 4))
     before = {number: rng.choice(values) for number in ids}
-    gone = rng.sample(ids, rng.randint(1, 3))
+    gone = rng.sample(ids, 1)
     stay = [number for number in ids if number not in gone]
-    changed = rng.sample(stay, rng.randint(1, 3))
     after = {number: before[number] for number in stay}
-    for number in changed:
+    for number in rng.sample(stay, rng.randint(1, 2)):
         after[number] = rng.choice([value for value in values if value != before[number]])
-    free = [number for number in range(1, 16) if number not in ids]
-    for number in rng.sample(free, rng.randint(1, 3)):
+    free = [number for number in range(1, 9) if number not in ids]
+    for number in rng.sample(free, 1):
         after[number] = rng.choice(values)
     return before, dict(sorted(after.items()))
 
@@ -29,9 +28,7 @@ def _count(body: str) -> str:
 
 
 def _comment(name: str, rows: dict[int, str]) -> str:
-    cells = [f"{number} {value}" for number, value in rows.items()]
-    lines = [", ".join(cells[place : place + 4]) for place in range(0, len(cells), 4)]
-    return "\n".join([f"-- {name}:", *(f"--   {line}" for line in lines)])
+    return f"-- {name}:\n--   " + ", ".join(f"{number} {value}" for number, value in rows.items())
 
 
 def _snapshot_diff_except_mistakes(
@@ -58,7 +55,7 @@ def _snapshot_diff_except_mistakes(
         Misconception(
             "only-changed-rows",
             f"That counts ids in both tables with another value. A row whose id is only in `{first}` comes out too.",
-            run=f"SELECT count(*) FROM {first} a JOIN {second} b ON a.id = b.id WHERE a.val <> b.val",
+            run=f"SELECT count(*) FROM {first} a JOIN {second} b ON a.id = b.id WHERE a IS DISTINCT FROM b",
         ),
         Misconception(
             "common-rows",
@@ -79,7 +76,9 @@ def _snapshot_diff_except_mistakes(
 )
 def snapshot_diff_except(rng: random.Random) -> Draft:
     """Compare two daily copies of a table by EXCEPT."""
-    values = rng.choice((("new", "paid", "sent"), ("low", "mid", "high"), ("eu", "us", "asia")))
+    column, values = rng.choice(
+        (("state", ("new", "paid", "sent")), ("prio", ("low", "mid", "high")), ("zone", ("eu", "us", "asia")))
+    )
     old, now = rng.choice((("monday", "tuesday"), ("may_1", "may_2"), ("week_1", "week_2"), ("v1", "v2")))
     before, after = _snapshots(rng, values)
     first, second = rng.choice(((now, old), (old, now)))
@@ -90,20 +89,19 @@ def snapshot_diff_except(rng: random.Random) -> Draft:
     absent = f"id NOT IN (SELECT id FROM {second})"
     mistakes = _snapshot_diff_except_mistakes(first, second, one_way, other_way, absent)
     tables = "".join(
-        f"CREATE TABLE {name} (id INT, val TEXT); INSERT INTO {name} VALUES {', '.join(map(str, rows.items()))};"
+        f"CREATE TABLE {name} (id INT, {column} TEXT); INSERT INTO {name} VALUES {', '.join(map(str, rows.items()))};"
         for name, rows in ((old, before), (now, after))
     )
     return Draft(
         prompt=(
-            "A job copies a whole table now and then. Two copies, with the columns id and val, are shown in the "
-            "comments; "
-            f"`{old}` is the older one. How many rows does the query return?"
+            f"A job copies a whole table again and again. The comments show id and {column} in two copies; `{old}` is "
+            "the older one. How many rows does the query return?"
         ),
         code=f"{_comment(old, before)}\n{_comment(now, after)}\n{query}",
         language="sql",
         setup=tables,
         run=_count(one_way),
-        why=f"It returns each row of `{first}` that doesn't stand with the same id and the same val in `{second}`.",
+        why=f"It returns each row of `{first}` that isn't in `{second}` with the same id and the same {column}.",
         misconceptions=rng.sample(mistakes, len(mistakes)),
         explanation=(
             "new EXCEPT old finds inserted and changed rows; old EXCEPT new finds deleted rows and the old form of "
@@ -147,7 +145,8 @@ def _failed_load_run_again_mistakes(
         Misconception("other-transaction-scope", other, run=f"print(load({not one}))"),
         Misconception(
             "failed-file-stays",
-            f"The failed append was rolled back: the {files[broken]} rows of {broken} come in by the second run only.",
+            f"The transaction of the failed append is rolled back: the {files[broken]} rows of {broken} come by the "
+            "second run only.",
             run="print(load(False, keep_partial=True))",
         ),
         Misconception(
@@ -157,7 +156,7 @@ def _failed_load_run_again_mistakes(
         ),
         Misconception(
             "only-the-rest",
-            f"That leaves out the {done} rows that stand before {broken} and counts only the rest of the files.",
+            f"A rerun starts at the first file, not at {broken}, and nothing here skips the {done} rows before it.",
             run="print(sum(files.values()) - sum(list(files.values())[:list(files).index(broken)]))",
         ),
     )
@@ -175,10 +174,10 @@ def _failed_load_run_again_mistakes(
 def failed_load_run_again(rng: random.Random) -> Draft:
     """Run a load of several files once more after one of them failed."""
     names = rng.choice(
-        (("north", "south", "east", "west"), ("jan", "feb", "mar", "apr"), ("web", "app", "shop", "phone"))
+        (("north", "south", "east"), ("jan", "feb", "mar"), ("web", "app", "shop"), ("paris", "rome", "oslo"))
     )
-    files = dict(zip(names, rng.sample(range(100, 990, 10), 4), strict=True))
-    place = rng.randint(1, 3)
+    files = dict(zip(names, rng.sample(range(100, 700, 100), 3), strict=True))
+    place = rng.randint(1, 2)
     broken = names[place]
     one = rng.random() < 0.4  # noqa: PLR2004 - both loops come up often
     done, total = sum(list(files.values())[:place]), sum(files.values())
@@ -193,10 +192,8 @@ def failed_load_run_again(rng: random.Random) -> Draft:
     mistakes = _failed_load_run_again_mistakes(other, files, broken, done, one=one)
     return Draft(
         prompt=(
-            f"A load appends four files to an empty table; their rows are: {listed}. In the first run the append of "
-            f"{broken} fails halfway, its transaction is rolled back and the job stops. The file is mended, with the "
-            "same "
-            "number of rows, and the whole job runs again without a fault. How many rows does the table hold?"
+            f"A load appends three files to an empty table (rows: {listed}). At first `{broken}` fails halfway, and "
+            "the job stops. You fix the file and rerun the job. How many rows does the table hold?"
         ),
         code=_LOOPS[one],
         language="python",
@@ -275,25 +272,21 @@ def _offset_paging_skips_rows_mistakes(total: int, limit: int) -> tuple[Misconce
 def offset_paging_skips_rows(rng: random.Random) -> Draft:
     """Page by OFFSET through rows that no longer match once they are handled."""
     limit = rng.choice((20, 50, 100, 200))
-    total = limit * rng.randint(4, 9) + rng.choice((0, limit // 2, limit // 4, limit // 10))
+    total = limit * rng.randint(3, 6) + rng.choice((0, limit // 2))
     table, state, call = rng.choice(
-        (("jobs", "new", "mark_done"), ("mails", "open", "mark_sent"), ("files", "raw", "mark_parsed"))
+        (("jobs", "new", "mark_done"), ("mails", "open", "mark_sent"), ("files", "raw", "mark_read"))
     )
     mistakes = _offset_paging_skips_rows_mistakes(total, limit)
     code = (
-        "offset = 0\nwhile True:\n    ids = fetch(\n"
-        f'        "SELECT id FROM {table}"\n'
-        f"        \" WHERE state = '{state}'\"\n"
-        '        " ORDER BY id"\n'
-        f'        " LIMIT {limit} OFFSET %s", offset)\n'
-        "    if not ids:\n        break\n"
-        f"    {call}(ids)  # new state, commit\n    offset += {limit}"
+        f'offset = 0\nwhile True:\n    ids = fetch("""\n        SELECT id FROM {table}\n'
+        f"        WHERE state = '{state}'\n        ORDER BY id\n        LIMIT {limit} OFFSET %s\n"
+        '        """, offset)\n    if not ids:\n        break\n'
+        f"    {call}(ids)\n    offset += {limit}"
     )
     return Draft(
         prompt=(
-            f"Table {table} holds {total} rows, all with state '{state}'. Nothing else writes to it. `{call}` gives "
-            "the "
-            f"rows another state. How many rows still have the state '{state}' when this loop ends?"
+            f"Table `{table}` holds {total} rows, all with the state '{state}', and nothing else writes to it. "
+            f"`{call}` gives its rows another state and commits. How many rows are still '{state}' when this loop ends?"
         ),
         code=code,
         language="python",
@@ -307,5 +300,95 @@ def offset_paging_skips_rows(rng: random.Random) -> Draft:
         explanation=(
             "OFFSET counts in the result of now, and here the loop itself shrinks it. Ask for the first page again and "
             "again, or page by key: `WHERE state = ... AND id > last_id ORDER BY id LIMIT n`."
+        ),
+    )
+
+
+_ROLLING = """
+def outputs(source, window=window):
+    return [sum(source[max(0, day - window + 1):day + 1]) for day in range(days)]
+
+def changed(window=window):
+    before = [1] * days
+    after = [1 + (day + 1 in corrected) for day in range(days)]
+    return sum(a != b for a, b in zip(outputs(before, window), outputs(after, window)))
+"""
+
+
+def _rolling_window_rebuild_mistakes(window: int, days: int) -> tuple[Misconception, ...]:
+    return (
+        Misconception(
+            "only-the-corrected-days",
+            f"Later days hold the corrected ones in their window too, for {window - 1} more days each.",
+            run="print(len(corrected))",
+        ),
+        Misconception(
+            "everything-after",
+            f"A window of {window} days forgets: a corrected day leaves it after {window - 1} more days. Only a "
+            "running "
+            "total from the start would change to the end.",
+            run="print(days - corrected[0] + 1)",
+        ),
+        Misconception(
+            "overlap-and-end-ignored",
+            f"That takes {window} days for each correction, though windows may overlap or end after day {days}.",
+            run="print(len(corrected) * window)",
+        ),
+        Misconception(
+            "one-day-too-many",
+            f"The window of {window} days includes the day itself, so a correction reaches {window - 1} days further, "
+            f"not {window}.",
+            run=f"print(changed({window + 1}))",
+        ),
+        Misconception(
+            "own-day-forgotten",
+            f"The corrected day itself changes as well: with the {window - 1} days after it, that makes {window} "
+            "days, not "
+            f"{window - 1}.",
+            run=f"print(changed({window - 1}))",
+        ),
+        Misconception(
+            "window-looks-ahead",
+            "That rebuilds the days before a correction. The window looks back, so the days after it are the ones to "
+            "change.",
+            run="corrected = [days + 1 - day for day in corrected]\nprint(changed())",
+        ),
+    )
+
+
+@template(
+    name="rolling-window-rebuild",
+    topic=Topic.BATCH_PROCESSING,
+    level=Level.INTERMEDIATE,
+    engine=CheckEngine.PYTHON,
+    tags=("backfill", "rolling-window", "reprocessing"),
+    title="PostgreSQL 18 documentation, 4.2.8 Window Function Calls",
+    url="https://www.postgresql.org/docs/18/sql-expressions.html#SYNTAX-WINDOW-FUNCTIONS",
+)
+def rolling_window_rebuild(rng: random.Random) -> Draft:
+    """Find how many days of a rolling sum are wrong after corrections of the source."""
+    window = rng.choice((3, 4, 5, 7))
+    month, days = rng.choice((("April", 30), ("May", 31), ("June", 30), ("July", 31), ("September", 30)))
+    what = rng.choice(("revenue", "visits", "sales", "signups", "energy use"))
+    corrected = sorted(rng.sample(range(window, days + 1), rng.randint(1, 2)))
+    listed = " and ".join(f"{day} {month}" for day in corrected)
+    mistakes = _rolling_window_rebuild_mistakes(window, days)
+    return Draft(
+        prompt=(
+            f"A table holds, for each day of {month}, the {what} of the last {window} days: that day and the "
+            f"{window - 1} before it. Now the source raises the {what} of {listed}. How many of the {days} days in the "
+            "table are wrong?"
+        ),
+        setup=f"days, window, corrected = {days}, {window}, {corrected}{_ROLLING}",
+        run="print(changed())",
+        why=(
+            f"Each correction changes its own day and up to {window - 1} days after it, within the month; a day in two "
+            "such ranges counts once."
+        ),
+        misconceptions=rng.sample(mistakes, len(mistakes)),
+        explanation=(
+            "A corrected input day reaches every output whose window holds it: that day and `window - 1` days after "
+            "it. "
+            "Plan a backfill by output days, cut off at the last one, and build overlapping days once."
         ),
     )
