@@ -1,4 +1,4 @@
-"""Templates on data quality: missing values, duplicates, constraints, outliers."""
+"""Templates on data quality: missing values, duplicates and constraints."""
 
 from __future__ import annotations
 
@@ -6,6 +6,18 @@ import random
 
 from domain.catalog import CheckEngine, Level, Topic
 from question_bank.templates.base import Draft, Misconception, template
+
+_NUMBER_COLUMNS = (
+    ("sales", "price", "price"),
+    ("calls", "seconds", "length"),
+    ("parcels", "grams", "weight"),
+    ("visits", "pages", "page count"),
+)
+_STEPS = {
+    3: ((-20, -10, 30), (-30, 10, 20), (-20, -20, 40), (-30, -10, 40)),
+    4: ((-20, -10, -10, 40), (-40, 10, 10, 20), (-30, -20, -20, 70), (-10, -10, -10, 30)),
+}
+"""What the values are above their mean; they sum to zero, and the middle one is not the mean."""
 
 
 @template(
@@ -19,29 +31,29 @@ from question_bank.templates.base import Draft, Misconception, template
 )
 def avg_ignores_nulls(rng: random.Random) -> Draft:
     """Take an average over a column with missing values."""
-    count = rng.choice((3, 4))
-    nulls = rng.choice((1, 2))
-    mean = rng.randint(4, 12) * (count + nulls)  # so that every way of counting gives a whole number
-    values = [mean - step for step in range(1, count)]
-    values.append(mean * count - sum(values))
+    table, column, thing = rng.choice(_NUMBER_COLUMNS)
+    count, nulls = rng.choice((3, 4)), rng.choice((1, 2))
+    mean = 10 * (count + nulls) * rng.choice((1, 2, 3))  # so that every way of counting gives a whole number
+    values = [mean + step for step in rng.choice(_STEPS[count])]
     cells: list[int | None] = [*values, *[None] * nulls]
     rng.shuffle(cells)
     shown = ", ".join("NULL" if cell is None else str(cell) for cell in cells)
     rows = ", ".join(f"({'NULL' if cell is None else cell})" for cell in cells)
-    third = _avg_mistakes()
+    third = _avg_mistakes(table, column, thing)
     rng.shuffle(third)  # so that the right number is not always the one in the middle
+    query = f"SELECT avg({column}) FROM {table};"
     return Draft(
-        prompt=f"Column `price` of a table holds {shown}. What does the query return?",
-        code="SELECT avg(price) FROM sales;",
+        prompt=f"The column `{column}` of a table holds {shown}. What does the query return?",
+        code=query,
         language="sql",
-        setup=f"CREATE TABLE sales (price INT); INSERT INTO sales VALUES {rows};",
-        run="SELECT avg(price) FROM sales;",
+        setup=f"CREATE TABLE {table} ({column} INT); INSERT INTO {table} VALUES {rows};",
+        run=query,
         why=f"`avg` leaves NULLs out of both sum and count, so it divides {sum(values)} by {count}.",
         misconceptions=(
             Misconception(
                 "null-counts-as-zero",
-                f"That divides by all {len(cells)} rows. `avg` does not count rows whose price is NULL.",
-                run="SELECT avg(coalesce(price, 0)) FROM sales;",
+                f"That divides by all {len(cells)} rows. `avg` does not count rows whose {thing} is NULL.",
+                run=f"SELECT avg(coalesce({column}, 0)) FROM {table};",
             ),
             Misconception(
                 "null-poisons-the-result",
@@ -51,23 +63,23 @@ def avg_ignores_nulls(rng: random.Random) -> Draft:
             *third,
         ),
         explanation=(
-            "Aggregates other than `count(*)` skip NULLs. A missing price neither lowers the average nor makes it "
-            "NULL. If missing means zero, say so: `avg(coalesce(price, 0))`."
+            f"Aggregates other than `count(*)` skip NULLs. A missing {thing} neither lowers the average nor makes it "
+            f"NULL. If missing means zero, say so: `avg(coalesce({column}, 0))`."
         ),
     )
 
 
-def _avg_mistakes() -> list[Misconception]:
+def _avg_mistakes(table: str, column: str, thing: str) -> list[Misconception]:
     return [
         Misconception(
             "forgets-to-divide",
-            "That is the sum of the prices; `avg` divides it by the number of prices that are there.",
-            run="SELECT sum(price) FROM sales;",
+            f"That is the sum. `avg` divides it by the number of rows that have a {thing}.",
+            run=f"SELECT sum({column}) FROM {table};",
         ),
         Misconception(
             "median",
-            "That is the middle of the sorted prices, the median. `avg` divides the sum by the number of prices.",
-            run="SELECT median(price) FROM sales;",
+            f"That is the {thing} in the middle of the sorted ones, the median. `avg` divides the sum by their number.",
+            run=f"SELECT median({column}) FROM {table};",
         ),
     ]
 
@@ -94,8 +106,8 @@ def duplicates_after_cleaning(rng: random.Random) -> Draft:
     """Read what a duplicate check finds in text with stray spaces, mixed case and NULLs."""
     table, column, words = rng.choice(_TEXT_SCENES)
     changes = (str, str, str.upper, str.title, lambda word: word + " ", lambda word: " " + word.title())
-    cells = [rng.choice(changes)(word) for word in rng.choices(rng.sample(words, 4), k=7)]
-    cells += ["NULL"] * rng.choice((1, 2, 2, 3))
+    cells = [rng.choice(changes)(word) for word in rng.choices(rng.sample(words, 3), k=5)]
+    cells += ["NULL"] * rng.choice((1, 2, 2))
     rng.shuffle(cells)
     quoted = [cell if cell == "NULL" else f"'{cell}'" for cell in cells]
     cleaned = rng.choice((f"lower(trim({column}))", f"trim(lower({column}))", f"trim({column})", f"lower({column})"))
@@ -104,7 +116,7 @@ def duplicates_after_cleaning(rng: random.Random) -> Draft:
     groups = f"SELECT {cleaned} AS k, count(*) AS n FROM {table} GROUP BY {cleaned} HAVING count(*) > 1"
     return Draft(
         prompt=(
-            f"`{table}.{column}` holds {', '.join(quoted)}. Comparing text is exact: case and spaces count. How many "
+            f"`{table}.{column}` holds {', '.join(quoted)}. Text is compared exactly: case and spaces count. How many "
             "rows does this check return?"
         ),
         code=f"SELECT {cleaned} AS k,\n  count(*) AS n\nFROM {table}\nGROUP BY {cleaned}\nHAVING count(*) > 1;",
@@ -213,17 +225,16 @@ def check_constraint_of_two_columns(rng: random.Random) -> Draft:
             f"{a} > {low} OR NOT ({b} >= {high})",
         )
     )
-    pairs = [(x, y) for x in (low - 1, low + 3, None) for y in (high - 10, high + 7, None)]
-    rows = [
-        tuple(cell if cell is None else cell - rng.choice((0, 1, 2)) for cell in pair) for pair in rng.sample(pairs, 6)
-    ]
-    shown = "\n".join("  (" + ", ".join("NULL" if cell is None else str(cell) for cell in row) + ")" for row in rows)
+    rows = rng.sample([(x, y) for x in (low, low + 5, None) for y in (high - 20, high + 20, None)], 5)
+    shown = "\n".join("-- (" + ", ".join("NULL" if cell is None else str(cell) for cell in row) + ")" for row in rows)
     return Draft(
         prompt=(
-            f"`{table}` is empty and has one constraint, `CHECK ({rule})`. PostgreSQL gets the six rows below, "
-            f"({a}, {b}), each in an INSERT of its own; what it refuses is skipped. How many rows are stored?"
+            "A loader sends these five rows to PostgreSQL, each in an INSERT of its own, and skips what is refused. "
+            f"How many rows does `{table}` hold at the end?"
         ),
-        code=f"CHECK ({rule})\n\n{shown}",
+        code=(
+            f"CREATE TABLE {table} (\n  {a} INT,\n  {b} INT,\n  CHECK (\n    {rule}\n  )\n);\n\n-- ({a}, {b})\n{shown}"
+        ),
         language="sql",
         setup=f"a, b, rule = {a!r}, {b!r}, {rule!r}\nrows = {rows!r}{_CHECK}",
         run="print(stored(rule))",
