@@ -1,4 +1,4 @@
-"""Templates on governance: rights through roles, row filters, erasure."""
+"""Templates on governance: rights through roles, row filters, and how long copies of a deleted row live."""
 
 from __future__ import annotations
 
@@ -33,71 +33,75 @@ back = [(other, one) for one, other in edges]
 )
 def tables_through_roles(rng: random.Random) -> Draft:
     """List the tables that a user can read through roles that are members of roles."""
-    user = f"u{rng.randint(2, 30)}"
-    own, above, top, below, beside = rng.sample(("bi", "ops", "lab", "web", "crm", "ads", "risk"), 5)
-    tables = rng.sample(("sales", "costs", "staff", "stock", "leads", "loans", "trips", "rates", "bills"), 6)
-    edges = [(user, own), (own, above)]  # who is a member of what, and so has its rights
-    edges += [(below, own)] if rng.choice((True, False)) else [(beside, above)]
-    held, holders = [own, above], [own, above, edges[-1][0]]
-    if rng.choice((True, False)):
-        edges.append((above, top))
-        held.append(top)
-        holders.append(top)
+    user = rng.choice(("mia", "tom", "ana", "leo", "kim"))
+    own, above, below = rng.sample(("analysts", "finance", "support", "sellers", "planners", "buyers"), 3)
+    tables = rng.sample(("orders", "costs", "staff", "stock", "loans", "trips", "rates", "bills"), 4)
+    edges = [(user, own), (below, own)]  # who is a member of what, and so has its rights
+    held, holders = [own], [own, below]
+    if rng.choice((True, True, False)):
+        edges.append((own, above))
+        held.append(above)
+        holders.append(above)
     grants = list(zip(tables, [*holders, rng.choice(holders)], strict=False))
     lines = [f"GRANT {role} TO {member};" for member, role in rng.sample(edges, len(edges))]
     lines += [f"GRANT SELECT ON {table} TO {role};" for table, role in rng.sample(grants, len(grants))]
     return Draft(
         prompt=(
-            f"In PostgreSQL, roles inherit by default. Nothing is granted but what the code shows, and {user} owns no "
-            f"table. Which tables can {user} read with a plain SELECT?"
+            f"PostgreSQL 18. `{user}` owns no table, and nothing else is granted to anybody. Which tables can `{user}` "
+            "read?"
         ),
         code="\n".join(lines),
         language="sql",
         setup=f"edges, grants = {edges}, {grants}\n{_WALK}",
         run=f"readable(roles({user!r}, edges))",
-        why=f"{user} has the rights of {', '.join(held)}: memberships are followed step by step, from member to group.",
-        misconceptions=_role_mistakes(rng, user, held),
+        why=f"{user} has what is granted to {' and '.join(held)}: members get their group's rights, step by step.",
+        misconceptions=_role_mistakes(rng, user, held, below),
         explanation=(
             "`GRANT a TO b` makes b a member of a: b gets what a may do, and so do the members of b. Rights never flow "
-            "back. To answer who can read a table, walk the memberships; the list of direct grants is not enough."
+            "back. To find out who can read a table, follow the memberships; the list of direct grants is not enough."
         ),
     )
 
 
-def _role_mistakes(rng: random.Random, user: str, held: list[str]) -> list[Misconception]:
-    own, above = held[:2]
+def _role_mistakes(rng: random.Random, user: str, held: list[str], below: str) -> list[Misconception]:
+    own = held[0]
     mistakes = [
         Misconception(
-            "direct-role-only",
-            f"That stops at {own}. As a member of {above}, {own} has its rights, and {user} gets them through {own}.",
-            run=f"readable([{own!r}])",
-        ),
-        Misconception(
             "all-that-is-connected",
-            "That follows grants in both directions. A group does not get the rights of its members.",
+            f"That follows grants both ways. {below} is a member of {own}, and a group does not get a member's rights.",
             run=f"readable(roles({user!r}, edges + back))",
         ),
         Misconception(
-            "stops-after-two-steps",
-            f"That stops at {above}, but membership has no limit of depth, and {above} is a member of another role.",
-            run=f"readable([{own!r}, {above!r}])",
-        ),
-        Misconception(
             "wrong-direction",
-            f"That gives {user} what other members of {own} may do. Members share what {own} has, not what each "
-            "one has.",
+            f"{below} is another member of {own}. Members share what {own} has, not what each of them has.",
             run=f"readable(roles({own!r}, back))",
         ),
         Misconception(
-            "top-role-only",
-            f"That takes the rights of {held[-1]} alone. What the roles on the way there have counts too.",
-            run=f"readable([{held[-1]!r}])",
+            "members-alone",
+            f"That is what {below} was granted itself. {user} is no member of {below}.",
+            run=f"readable([{below!r}])",
         ),
         Misconception(
             "no-direct-grant",
             f"That looks for tables granted to {user} itself. Rights come through roles too, by default without "
             "SET ROLE.",
             value="no table",
+        ),
+        *(
+            Misconception(name, why, run=run)
+            for name, why, run in (
+                (
+                    "direct-role-only",
+                    f"That stops at {own}, which is itself a member of {held[-1]} and has its rights.",
+                    f"readable([{own!r}])",
+                ),
+                (
+                    "top-role-only",
+                    f"That takes the rights of {held[-1]} alone. What {own} was granted counts too.",
+                    f"readable([{held[-1]!r}])",
+                ),
+            )
+            if len(held) > 1
         ),
     ]
     rng.shuffle(mistakes)
@@ -126,7 +130,7 @@ _UNFILTERED = "SELECT count(*) FROM {table} t"
 )
 def row_filter_by_rights_table(rng: random.Random) -> Draft:
     """Count the rows that a view shows when a table of rights filters them."""
-    form, user = rng.choice(tuple(_FILTERS)), f"u{rng.randint(2, 30)}"
+    form, user = rng.choice(tuple(_FILTERS)), rng.choice(("mia", "tom", "ana", "leo"))
     table, column, values = rng.choice(
         (
             ("orders", "region", ("eu", "us", "asia", "br")),
@@ -139,7 +143,7 @@ def row_filter_by_rights_table(rng: random.Random) -> Draft:
     one, two, three = rng.sample(values, 3)
     counts = dict(zip((one, two, three), rng.sample(range(2, 9), 3), strict=True))
     missing = rng.randint(1, 3)
-    entries = [(user, one), (user, one), ("u1", two)]
+    entries = [(user, one), (user, one), ("kim", two)]
     entries += [(user, rng.choice((two, three)))] if rng.choice((True, False)) else []
     rng.shuffle(entries)
     cells = [f"('{value}')" for value, count in counts.items() for _ in range(count)] + ["(NULL)"] * missing
@@ -159,11 +163,9 @@ def row_filter_by_rights_table(rng: random.Random) -> Draft:
         why=_filter_why(form, one, missing),
         misconceptions=_filter_mistakes(form, names, missing),
         explanation=(
-            "A filter should only decide whether a row is shown. A join can also multiply rows; NULL never "
-            "passes IN or NOT "
-            "IN, but does pass NOT EXISTS. Test for existence, declare the column NOT NULL, and prefer lists of "
-            "what is "
-            "allowed."
+            "A filter should only decide whether a row is shown. A join can also multiply rows; NULL never passes IN "
+            "or NOT IN, but does pass NOT EXISTS. Test for existence, declare the column NOT NULL, and prefer lists "
+            "of what is allowed."
         ),
     )
 
@@ -246,46 +248,41 @@ def clean_day(removed, noncurrent, backup, first, every):
 )
 def day_of_the_last_copy(rng: random.Random) -> Draft:
     """Find the day on which the last copy of a deleted row is gone: snapshots, object versions, backups."""
-    every, removed = rng.choice((2, 3, 5, 7)), rng.choice((8, 10, 14, 21, 30))
-    first = rng.randint(1, every)
-    if (removed - first) % every == 0:
-        first = first % every + 1  # a backup on the day of removal might run before or after it
-    noncurrent, backup = rng.choice((7, 14, 30, 45, 60)), rng.choice((14, 21, 28, 35, 42, 56))
+    every, removed = 7, rng.choice((5, 10, 20, 30))
+    days_before = [day for day in range(1, min(removed, every + 1)) if (removed - day) % every]
+    first = rng.choice(days_before)  # a backup on the day of removal might run before or after it
+    noncurrent, backup = rng.choice((10, 20, 30, 40, 60)), rng.choice((10, 20, 30, 40, 50, 60))
     table = rng.choice(("customers", "patients", "members", "visitors", "applicants"))
     days = ", ".join(str(first + every * at) for at in range(3))
     last = removed - 1 - (removed - 1 - first) % every
     call = "print(clean_day({}, {}, {}, {}, {}))"
     return Draft(
         prompt=(
-            f"A person's row is deleted from the Iceberg table `{table}` on day 0. The code shows what happens to its "
-            "files. What is kept n days from day d on is gone on day d + n. What is the first day on which no "
-            "copy is left?"
+            f"On day 0 you delete a person's row from the Iceberg table `{table}` (copy-on-write). What is kept for 10 "
+            "days from day 4 is gone on day 14. On which day is the last copy of the row gone?"
         ),
         code="\n".join(
             (
-                "day 0: DELETE commits (copy-on-write)",
-                f"day {removed}: old snapshots expire, files that",
-                "  only they used are removed",
-                "bucket: versioned; noncurrent versions of",
-                f"  removed objects are kept {noncurrent} days",
-                f"backup: on days {days}, ... copies",
-                f"  all current objects; each kept {backup} days",
+                f"day {removed}: old snapshots expire, and",
+                "  their files are deleted",
+                "bucket: has versions, and keeps",
+                f"  deleted files for {noncurrent} more days",
+                f"backup: on days {days}, ...",
+                "  copies the bucket without deleted",
+                f"  files, and is kept {backup} days",
             )
         ),
         language="text",
         setup=_ERASURE,
         option="Day {}",
         run=call.format(removed, noncurrent, backup, first, every),
-        why=f"Versions go on day {removed} + {noncurrent} = {removed + noncurrent}; the last backup with the "
-        "file, of day "
-        f"{last}, on day {last + backup}. The later one counts.",
+        why=f"The bucket's version goes on day {removed} + {noncurrent} = {removed + noncurrent}, the last backup with "
+        f"the file on day {last} + {backup} = {last + backup}. The later one counts.",
         misconceptions=_erasure_mistakes(rng, call, removed, (noncurrent, backup), (first, every)),
         explanation=(
-            "Each kind of copy starts its clock when it is made or replaced, not on the day of the DELETE. The "
-            "row is gone "
-            "when the longest chain has ended. Work out this day for each store and promise no earlier one; "
-            "shorten the "
-            "chain that ends last."
+            "Each kind of copy starts its clock when it is made or replaced, not on the day of the DELETE. The row is "
+            "gone when the longest chain has ended. Work out this day for each store and promise no earlier one; "
+            "shorten the chain that ends last."
         ),
     )
 
@@ -297,13 +294,12 @@ def _erasure_mistakes(
     mistakes = [
         Misconception(
             "backups-forgotten",
-            f"That forgets the backups. They copied the old file until day {removed}, when it left the current "
-            "objects.",
+            f"That forgets the backups. They copied the old file until day {removed}, when it was deleted.",
             run=call.format(removed, noncurrent, 0, *schedule),
         ),
         Misconception(
             "versions-forgotten",
-            f"That forgets the bucket: a removed object stays as a noncurrent version for {noncurrent} more days.",
+            f"That forgets the bucket: a deleted file stays there as an old version for {noncurrent} more days.",
             run=call.format(removed, 0, backup, *schedule),
         ),
         Misconception(
@@ -313,7 +309,7 @@ def _erasure_mistakes(
         ),
         Misconception(
             "all-in-a-row",
-            "That adds all periods. Backups copy current objects only, so they do not start after the versions end.",
+            "That adds all periods. Backups leave out deleted files, so they do not start after the versions end.",
             run=f"print({removed} + {noncurrent} + {backup})",
         ),
         Misconception(
@@ -323,8 +319,8 @@ def _erasure_mistakes(
         ),
         Misconception(
             "backups-copy-old-versions",
-            "That lets backups copy noncurrent versions too. They copy current objects only, so none of them holds "
-            f"the file from day {removed} on.",
+            f"That lets backups copy old versions too. They leave out deleted files, so none made after day {removed} "
+            "holds this one.",
             run=call.format(removed + noncurrent, 0, backup, *schedule),
         ),
         Misconception(

@@ -1,4 +1,4 @@
-"""Templates on governance: published tables, row security policies and privacy budgets."""
+"""Templates on governance: published tables and row security policies."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def rows_left_out_for_k(rng: random.Random) -> Draft:
     other, values = rng.choice(
         (("age", ("30-39", "40-49", "50-59")), ("sex", ("f", "m")), ("job", ("nurse", "clerk", "baker")))
     )
-    stems = rng.sample(range(10 ** (digits - 1), 10**digits), 3)
-    cells = rng.sample([(stem, value) for stem in stems for value in values], 4)
+    stems = rng.sample(range(10 ** (digits - 1), 10**digits), 2)
+    cells = rng.sample([(stem, value) for stem in stems for value in values], 3)
     rows: list[tuple[str, str, int]] = []
     for stem, value in cells:
         tails = rng.sample(range(10 ** (4 - digits)), rng.randint(1, 2))
@@ -34,9 +34,9 @@ def rows_left_out_for_k(rng: random.Random) -> Draft:
     query = f"SELECT coalesce({{}}, 0)::INT FROM ({group}) WHERE n {{}} {k}"
     return Draft(
         prompt=(
-            f"The list counts people by the quasi-identifiers `zip` and `{other}`. Before publishing one row for each "
-            f"person, `zip` is cut to its first {digits} digits; then the rows that break k-anonymity for k = {k} are "
-            "left out. How many rows are left out?"
+            f"You publish one row per person with `zip` and `{other}`, which others could link. First you cut `zip` to "
+            f"{digits} digits; then you suppress rows until the table is k-anonymous with k = {k}. How many rows do "
+            "you suppress?"
         ),
         code="\n".join([f"zip    {other:7} people", *(f"{zip_:6} {value:7} {n:>4}" for zip_, value, n in rows)]),
         language="text",
@@ -45,8 +45,9 @@ def rows_left_out_for_k(rng: random.Random) -> Draft:
         why=f"After cutting, groups of equal `zip` and `{other}` merge; all rows of groups with fewer than {k} go.",
         misconceptions=_suppression_mistakes(query, k, digits, other),
         explanation=(
-            "Group by all quasi-identifiers after generalising them; what is left in groups below k is suppressed or "
-            "generalised further. Weigh the two: coarser values blur every row, suppression drops the rare people."
+            "Group by all columns that others could link, after making them coarser; suppress what is left in groups "
+            "below k, or make it coarser still. Weigh the two: coarser values blur every row, suppression drops the "
+            "rare people."
         ),
     )
 
@@ -60,12 +61,12 @@ def _suppression_mistakes(query: str, k: int, digits: int, other: str) -> tuple[
         ),
         Misconception(
             "groups-not-rows",
-            f"That counts groups below {k}. Each of them may hold several rows, and all of them are left out.",
+            f"That counts groups below {k}. Each of them may hold several rows, and all of them are suppressed.",
             run=query.format("count(*)", "<"),
         ),
         Misconception(
             "k-itself-too-small",
-            f"That also leaves out groups of exactly {k}. k-anonymity asks for at least {k} equal rows.",
+            f"That also suppresses groups of exactly {k}. k-anonymity asks for at least {k} equal rows.",
             run=query.format("sum(n)", "<="),
         ),
         Misconception(
@@ -75,13 +76,13 @@ def _suppression_mistakes(query: str, k: int, digits: int, other: str) -> tuple[
         ),
         Misconception(
             "rows-that-stay",
-            "These are the rows that may be published.",
+            "These are the rows that you publish.",
             run=query.format("sum(n)", ">="),
         ),
     )
 
 
-_USING = ("team = 'red'", "team = 'blue'", "lvl < 3", "lvl > 1", "done", "NOT done")
+_USING = ("team = 'red'", "team = 'blue'", "lvl < 3", "lvl > 1", "lvl > 2")
 
 _Policy = tuple[str, bool, str]
 """The command that a policy is for, whether it is permissive, and its USING expression."""
@@ -105,51 +106,49 @@ def _holds(policies: list[_Policy], command: str) -> str:
 )
 def row_security_of_an_update(rng: random.Random) -> Draft:
     """Count the rows that an UPDATE changes under several row security policies."""
-    reads, restrictive = rng.choice((True, False)), rng.choice((True, True, False))
+    restrictive, reads_by = rng.choice((True, True, False)), rng.choice(("WHERE lvl < 3", "RETURNING id", ""))
     table = rng.choice(("docs", "notes", "tasks", "cases"))
-    command = rng.choice(("ALL", "SELECT", "UPDATE")) if restrictive else "ALL"
+    command = rng.choice(("ALL", "UPDATE")) if restrictive else "ALL"
     one, two, three = rng.sample(_USING, 3)
-    kinds = [(team, lvl, done) for team in ("red", "blue") for lvl in range(1, 5) for done in (True, False)]
-    rows = [(at, *kind) for at, kind in enumerate(rng.sample(kinds, 7), 1)]
-    where = f"id {rng.choice(('<', '>'))} {rng.randint(3, 5)}" if reads else "true"
-    code = [
-        *(f"-- {at}  {team:4}  {lvl}   {'done' if done else 'not done'}" for at, team, lvl, done in rows),
-        f"CREATE POLICY a ON {table} FOR SELECT",
-        f"  USING ({one});",
-        f"CREATE POLICY b ON {table} FOR UPDATE",
-        f"  USING ({two});",
-        f"CREATE POLICY c ON {table}{' AS RESTRICTIVE' if restrictive else ''}",
-        f"  FOR {command} USING ({three});",
-        *([f"UPDATE {table} SET note = 'x'", f"WHERE {where};"] if reads else [f"UPDATE {table} SET note = 'x';"]),
-    ]
+    rows = [(team, lvl) for team in ("red", "blue") for lvl in (1, 2, 3)]
     policies = [("SELECT", True, one), ("UPDATE", True, two), (command, not restrictive, three)]
-    query = f"SELECT count(*) FROM {table} WHERE {where} AND {{}}"
+    query = f"SELECT count(*) FROM {table} WHERE {'lvl < 3' if 'lvl' in reads_by else 'true'} AND {{}}"
     both = f"{_holds(policies, 'UPDATE')} AND {_holds(policies, 'SELECT')}"
+    select, kind, *rest = _policy_mistakes(query, policies, reads=bool(reads_by))
     return Draft(
         prompt=(
-            f"In PostgreSQL 18, `{table}` (id, team, lvl, done, note) has row security enabled; its rows and all its "
-            "policies are shown. A role with SELECT and UPDATE on it, neither owner nor BYPASSRLS, runs the "
-            "UPDATE. How "
-            f"many rows does it change?"
+            f"PostgreSQL 18. `{table}` has six rows: team red and team blue, each with `lvl` 1, 2 and 3. It has row "
+            "security with these three policies. A role with all grants, neither owner nor BYPASSRLS, runs the UPDATE. "
+            "How many rows does it change?"
         ),
-        code="\n".join(["-- id team lvl", *code]),
+        code="\n".join(
+            [
+                f"CREATE POLICY a ON {table}",
+                f"  FOR SELECT USING ({one});",
+                f"CREATE POLICY b ON {table}",
+                f"  FOR UPDATE USING ({two});",
+                f"CREATE POLICY c ON {table}",
+                *(["  AS RESTRICTIVE"] if restrictive else []),
+                f"  FOR {command} USING ({three});",
+                "",
+                f"UPDATE {table} SET note = 'x'" + (f"\n  {reads_by};" if reads_by else ";"),
+            ]
+        ),
         language="sql",
-        setup=f"CREATE TABLE {table} (id INT, team TEXT, lvl INT, done BOOL); INSERT INTO {table} VALUES "
-        f"{str(rows)[1:-1]}",
-        run=query.format(both if reads else _holds(policies, "UPDATE")),
-        why="The UPDATE policies apply, and since WHERE reads `id`, those for SELECT as well. Permissive ones "
-        "are joined by "
-        "OR, restrictive ones by AND."
-        if reads
-        else "The statement reads no column, so only policies for UPDATE and ALL apply: permissive ones joined by OR, "
-        "restrictive ones by AND.",
-        misconceptions=_policy_mistakes(query, policies, reads=reads),
+        setup=f"CREATE TABLE {table} (team TEXT, lvl INT); INSERT INTO {table} VALUES {str(rows)[1:-1]}",
+        run=query.format(both if reads_by else _holds(policies, "UPDATE")),
+        why=(
+            f"The UPDATE policies apply and, as {reads_by.split()[0]} reads a column, those for SELECT too. Permissive "
+            "ones are joined by OR, restrictive ones by AND."
+            if reads_by
+            else "The statement reads no column, so only policies for UPDATE and ALL apply: permissive ones joined by "
+            "OR, restrictive ones by AND."
+        ),
+        misconceptions=(select, kind, rng.choice(rest)),
         explanation=(
-            "For a command, a row must pass one permissive policy and every restrictive one. An UPDATE that "
-            "reads columns, "
-            "in WHERE, SET or RETURNING, must pass the SELECT policies too; rows it cannot see are skipped in "
-            "silence. Test "
-            "policies as the role itself."
+            "For a command, a row must pass one permissive policy and every restrictive one. An UPDATE that reads "
+            "columns, in WHERE, SET or RETURNING, must pass the SELECT policies too; rows it cannot see are skipped in "
+            "silence. Test policies as the role itself."
         ),
     )
 
@@ -165,7 +164,7 @@ def _policy_mistakes(query: str, policies: list[_Policy], *, reads: bool) -> tup
     return (
         Misconception(
             "select-policies-ignored" if reads else "select-policies-applied",
-            "That applies the UPDATE policies alone. WHERE reads a column, so a row must pass the SELECT policies too."
+            "That applies the UPDATE policies alone. The statement reads a column, so the SELECT policies count too."
             if reads
             else "That applies SELECT policies too. They count only if a column is read, in WHERE, SET or RETURNING.",
             run=query.format(for_update if reads else f"{for_update} AND {for_select}"),
@@ -198,114 +197,3 @@ def _policy_mistakes(query: str, policies: list[_Policy], *, reads: bool) -> tup
             run=query.format("true"),
         ),
     )
-
-
-_LOSS = "sum(e for e, t in queries if t in (None, group)) for group in groups"
-_EPSILON = "print(format({} / 10, '.1f'))"
-
-
-@template(
-    name="privacy-budget-of-disjoint-data",
-    topic=Topic.GOVERNANCE_SECURITY,
-    level=Level.EXPERT,
-    engine=CheckEngine.PYTHON,
-    tags=("differential-privacy", "privacy-budget", "composition"),
-    title="NIST SP 800-226, Guidelines for Evaluating Differential Privacy Guarantees",
-    url="https://csrc.nist.gov/pubs/sp/800/226/final",
-)
-def privacy_budget_of_disjoint_data(rng: random.Random) -> Draft:
-    """Add up the epsilon of queries on disjoint groups and on all rows."""
-    column, names = rng.choice(
-        (
-            ("region", ("north", "south", "east", "west")),
-            ("plan", ("free", "basic", "pro", "team")),
-            ("country", ("NO", "LV", "PT", "JP")),
-            ("age_group", ("18-29", "30-49", "50-69", "70+")),
-        )
-    )
-    groups = rng.sample(names, 3)
-    targets: list[str | None] = [groups[0], groups[0], groups[1], groups[2], None, rng.choice((None, groups[1]))]
-    rng.shuffle(targets)
-    queries = [(rng.randint(1, 9), target) for target in targets]
-    return Draft(
-        prompt=(
-            "Six queries get noisy answers. Each is differentially private for the rows it reads, with the "
-            "epsilon shown "
-            f"(pure; one person is added or removed). Each person has one row, in one `{column}`; these groups "
-            "are public "
-            "and fixed. What is the smallest total epsilon that composition guarantees?"
-        ),
-        code="\n".join(
-            ["query  epsilon  rows read"]
-            + [
-                f"q{at}     {e / 10:<7}  {column + ' ' + t if t else 'all rows'}"
-                for at, (e, t) in enumerate(queries, 1)
-            ]
-        ),
-        language="text",
-        setup=f"queries, groups = {queries}, {groups}",
-        run=_EPSILON.format(f"max({_LOSS})"),
-        why=f"A person is read by the queries on their own `{column}` and those on all rows. The {column} with "
-        "the largest "
-        "sum decides.",
-        misconceptions=_budget_mistakes(rng, column),
-        explanation=(
-            "Queries on the same people add up (sequential composition); queries on disjoint groups cost only "
-            "the largest of "
-            "them (parallel composition). Keep the account by group of people, not by query, and mind that a "
-            "person with "
-            "rows in two groups breaks it."
-        ),
-    )
-
-
-def _budget_mistakes(rng: random.Random, column: str) -> list[Misconception]:
-    mistakes = [
-        Misconception(
-            "plain-sum",
-            "That is sequential composition over everything, a valid bound but not the smallest: no person "
-            "is in two "
-            f"values of `{column}`.",
-            run=_EPSILON.format("sum(e for e, t in queries)"),
-        ),
-        Misconception(
-            "largest-query",
-            "That is the largest single epsilon. Queries that read the same person add up.",
-            run=_EPSILON.format("max(e for e, t in queries)"),
-        ),
-        Misconception(
-            "all-rows-forgotten",
-            "That leaves out the queries on all rows. They read every person and add to each group.",
-            run=_EPSILON.format("max(sum(e for e, t in queries if t == group) for group in groups)"),
-        ),
-        Misconception(
-            "largest-of-each-group",
-            f"That takes the largest query of a {column} only. Two queries on the same group add up.",
-            run=_EPSILON.format("(max(e for e, t in queries if t) + sum(e for e, t in queries if t is None))"),
-        ),
-        Misconception(
-            "smallest-group",
-            "That is the loss of the group that is asked least. The guarantee must hold for every person.",
-            run=_EPSILON.format(f"min({_LOSS})"),
-        ),
-        Misconception(
-            "largest-queries-added",
-            f"That adds the largest query of each {column} to those on all rows. It is the other way round: add up "
-            f"within each {column}, then take the largest sum.",
-            run=_EPSILON.format(
-                "(sum(max(e for e, t in queries if t == group) for group in groups)"
-                " + sum(e for e, t in queries if t is None))"
-            ),
-        ),
-        Misconception(
-            "all-rows-once-per-group",
-            f"That charges a query on all rows once for each {column}. A person is in one of them, so it counts once.",
-            run=(
-                f"everything = sum(e for e, t in queries)\nright = max({_LOSS})\n"
-                "often = right + (len(groups) - 1) * sum(e for e, t in queries if t is None)\n"
-                + _EPSILON.format("(often if often < everything else right)")  # more than the plain sum fools nobody
-            ),
-        ),
-    ]
-    rng.shuffle(mistakes)
-    return mistakes
