@@ -8,8 +8,8 @@ from domain.catalog import CheckEngine, Level, Topic
 from question_bank.templates.base import Draft, Misconception, template
 
 _TABLES = ("orders", "users", "stock", "prices", "clicks", "visits", "refunds", "stores")
-_FRACTIONS = ((6, 0.9), (6, 0.7), (11, 0.95), (6, 0.5), (11, 0.75), (8, 0.75), (11, 0.85))
-"""Numbers of runs and fractions whose places are exact in binary, so that PostgreSQL prints no 137.79999999999998."""
+_FRACTIONS = ((6, 0.5), (6, 0.7), (6, 0.9), (4, 0.5))
+"""Numbers of runs and fractions for which the interpolated percentile lies half way between two runs."""
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 _SUCCESS = "max(finished) FILTER (WHERE status = 'ok')"
@@ -30,24 +30,22 @@ def _clock(minutes: int) -> str:
 )
 def stale_tables_by_last_success(rng: random.Random) -> Draft:
     """Tell stale tables from fresh ones by the log of their loads."""
-    now, hours, stale = rng.randint(40, 84) * 15, rng.choice((2, 3, 4, 5)), rng.choice((True, False))
+    hours, stale = rng.choice((2, 3, 4, 6)), rng.choice((True, False))
+    now = rng.randint(hours + 4, 20) * 60
     limit = now - hours * 60
     failed, revived, *others = rng.sample(_TABLES, 4)
-    recent = rng.sample(range(limit + 20, now - 5, 5), 5)
-    older = rng.sample(range(limit - 115, limit - 15, 5), 4)
+    recent = rng.sample(range(limit + 10, now, 10), 6)
+    older = rng.sample(range(limit - 120, limit, 10), 3)
     runs = [(older.pop(), failed, "ok"), (recent.pop(), failed, "failed")]
     runs += zip(sorted((recent.pop(), recent.pop())), (revived, revived), ("ok", "failed"), strict=True)
-    for name in others:
-        runs.append((older.pop(), name, "ok"))
-        if rng.choice((True, False)):
-            runs.append((recent.pop(), name, "ok"))
+    runs += [((older if rng.choice((True, False)) else recent).pop(), name, "ok") for name in others]
     runs.sort()
     names = "SELECT name FROM runs GROUP BY name HAVING"
     query = f"SELECT coalesce(string_agg(name, ', ' ORDER BY name), 'no table') FROM ({names} {{}})"
     return Draft(
         prompt=(
-            f"It is {_clock(now)}. A table is stale if its last successful load is more than {hours} hours old. These "
-            f"are today's loads; a failed load changes no rows. Which tables are {'' if stale else 'not '}stale?"
+            f"It is {_clock(now)}. A table is stale if its last successful load is more than {hours} hours old. A "
+            f"failed load changes no rows. Which tables are {'' if stale else 'not '}stale?"
         ),
         code="\n".join(["finished  status  table", *(f"{_clock(at)}     {end:6}  {name}" for at, name, end in runs)]),
         language="text",
@@ -197,8 +195,8 @@ def percentile_of_run_times(rng: random.Random) -> Draft:
     """Find a percentile of a few run times, as an existing value or between two of them."""
     count, fraction = rng.choice(_FRACTIONS)
     kind, other = rng.choice((("percentile_disc", "percentile_cont"), ("percentile_cont", "percentile_disc")))
-    unit, table = rng.choice((("seconds", "runs"), ("minutes", "loads"), ("millis", "queries"), ("hours", "backfills")))
-    times = [rng.randint(2, 30) * 2 for _ in range(count - 2)] + [rng.randint(40, 90) * 2 for _ in range(2)]
+    unit, table = rng.choice((("seconds", "runs"), ("minutes", "loads"), ("millis", "queries"), ("millis", "calls")))
+    times = [ten * 10 for ten in (*rng.sample(range(1, 10), count - 2), *rng.sample(range(12, 31, 2), 2))]
     rng.shuffle(times)
     query = f"SELECT {{}}({fraction})\n  WITHIN GROUP (ORDER BY {unit})\nFROM {table};"
     texts = (
@@ -208,8 +206,8 @@ def percentile_of_run_times(rng: random.Random) -> Draft:
     here, there = texts if kind == "percentile_disc" else texts[::-1]
     return Draft(
         prompt=(
-            f"The column `{unit}` of `{table}` holds the times of {count} runs, in the order of arrival: "
-            f"{', '.join(map(str, times))}. What does this return in PostgreSQL?"
+            f"`{table}.{unit}` holds the times of {count} runs: {', '.join(map(str, times))}. What does this return in "
+            "PostgreSQL?"
         ),
         code=query.format(kind),
         language="sql",
@@ -241,8 +239,8 @@ def _percentile_mistakes(
             run=f"SELECT round({fraction} * max({unit}), 2) FROM {table}",
         ),
         Misconception(
-            "order-of-arrival",
-            "That takes the place in the order of arrival. WITHIN GROUP sorts by the value first.",
+            "sort-forgotten",
+            "That takes the place in the list as it stands. WITHIN GROUP sorts by the value first.",
             run=f"SELECT {unit} FROM {table} ORDER BY seq LIMIT 1 OFFSET (ceil({fraction} * {count}) - 1)::INT",
         ),
         Misconception(

@@ -7,26 +7,34 @@ import random
 from domain.catalog import CheckEngine, Level, Topic
 from question_bank.templates.base import Draft, Misconception, template
 
-_MINUTES = 40
-"""Evaluations of an alert: four lines of ten fit a phone."""
+_MINUTES = 14
+"""Evaluations of an alert: two lines of seven fit a phone."""
 
 _ALERT = """
-def starts(values, hold, keep, *, forget=True):
-    state, since, quiet, count = "inactive", 0, None, 0
+def firing(values, hold, keep, *, forget=True):
+    state, since, quiet, minutes = "inactive", 0, None, []
     for minute, true in enumerate(values):
         if true:
             quiet = None
             if state == "inactive":
                 state, since = "pending", minute
             if state == "pending" and minute - since >= hold:
-                state, count = "firing", count + 1
+                state = "firing"
         elif state == "firing":
             quiet = minute if quiet is None else quiet
             if minute - quiet >= keep:
                 state = "inactive"
         elif forget:
             state = "inactive"
-    return count
+        if state == "firing":
+            minutes.append(minute)
+    return minutes
+
+def show(minutes):
+    starts = [minute for minute in minutes if minute - 1 not in minutes]
+    ends = [minute for minute in minutes if minute + 1 not in minutes]
+    spans = [f"{start}-{end}" if end > start else f"{start}" for start, end in zip(starts, ends)]
+    print(", ".join(spans) or "never")
 """
 
 
@@ -41,13 +49,12 @@ def starts(values, hold, keep, *, forget=True):
 )
 def alert_for_and_keep_firing_for(rng: random.Random) -> Draft:
     """Count how often an alert starts to fire when its expression flaps."""
-    hold, keep = rng.choice((2, 3)), rng.choice((2, 3, 4))
+    hold, keep = rng.choice((2, 3)), rng.choice((2, 3))
     values: list[int] = []
-    while len(values) < _MINUTES:
-        quiet = rng.choice([gap for gap in range(1, keep + 3) if gap != keep])  # a gap as long as `keep` is arguable
-        values += [0] * quiet + [1] * rng.choice((1, hold, hold + 1, hold + 1, hold + 2))
-    values = [*values[: _MINUTES - 1], 0]
-    rows = [f"# {at:02}-{at + 9:02}: {' '.join(map(str, values[at : at + 10]))}" for at in range(0, _MINUTES, 10)]
+    while len(values) < _MINUTES - keep:
+        values += [0] * rng.choice((1, 1, keep + 1)) + [1] * rng.choice((1, hold, hold + 1, hold + 1, hold + 2))
+    values = [*values, *[0] * (keep + 1)][:_MINUTES]
+    rows = [f"# {at:>2} to {at + 6:<2}: {' '.join(map(str, values[at : at + 7]))}" for at in range(0, _MINUTES, 7)]
     name, what = rng.choice(
         (
             ("LoadLate", "the newest load is too old"),
@@ -59,15 +66,15 @@ def alert_for_and_keep_firing_for(rng: random.Random) -> Draft:
     )
     return Draft(
         prompt=(
-            f"A Prometheus alert tells that {what}. Its group is evaluated once a minute. The comments show for the "
-            "minutes 00 to 39 whether the expression was true (1). How many times does the alert change to firing?"
+            f"A Prometheus alert tells that {what}. Its rule is evaluated every minute. The comments show for minutes "
+            "0 to 13 whether its expression is true (1). During which of them is the alert firing?"
         ),
         code="\n".join(
-            [f"alert: {name}", f"for: {hold}m", f"keep_firing_for: {keep}m", "# minute: result", *rows],
+            [f"alert: {name}", f"for: {hold}m", f"keep_firing_for: {keep}m", "# minutes: true?", *rows],
         ),
         language="yaml",
         setup=f"{_ALERT}\nvalues = {values}",
-        run=f"print(starts(values, {hold}, {keep}))",
+        run=f"show(firing(values, {hold}, {keep}))",
         why=f"It fires when {hold} minutes have passed since the first 1 in a row; only {keep} quiet minutes end it.",
         misconceptions=_alert_mistakes(rng, hold, keep),
         explanation=(
@@ -79,49 +86,44 @@ def alert_for_and_keep_firing_for(rng: random.Random) -> Draft:
 
 
 def _alert_mistakes(rng: random.Random, hold: int, keep: int) -> list[Misconception]:
-    """Return mistakes that count too many starts and ones that count too few, in any order."""
+    """Return mistakes that let it fire too long and ones that let it fire too briefly, in any order."""
     mistakes = [
         Misconception(
             "no-keep-firing-for",
-            f"That lets each 0 end the alert. With `keep_firing_for` it fires on through gaps under {keep} minutes.",
-            run=f"print(starts(values, {hold}, 0))",
+            f"That lets each 0 end the alert. With `keep_firing_for` it fires on until {keep} minutes were quiet.",
+            run=f"show(firing(values, {hold}, 0))",
         ),
         Misconception(
             "for-counts-evaluations",
             f"That fires at 1 number {hold}, which is {hold - 1} min after the first. `for` is a duration.",
-            run=f"print(starts(values, {hold - 1}, {keep}))",
+            run=f"show(firing(values, {hold - 1}, {keep}))",
         ),
         Misconception(
             "no-for",
             f"That fires at the first 1. With `for` the alert is pending until it was true for {hold} minutes.",
-            run=f"print(starts(values, 0, {keep}))",
+            run=f"show(firing(values, 0, {keep}))",
         ),
         Misconception(
             "pending-survives-a-gap",
             "That keeps the alert pending through a 0. While pending, one false evaluation makes it inactive again.",
-            run=f"print(starts(values, {hold}, {keep}, forget=False))",
+            run=f"show(firing(values, {hold}, {keep}, forget=False))",
         ),
         Misconception(
-            "each-stretch-fires",
-            "That counts each stretch of ones, as if the rule had neither `for` nor `keep_firing_for`.",
-            run="print(starts(values, 0, 0))",
+            "true-is-firing",
+            "These are the minutes in which the expression is true, as if there were neither `for` nor "
+            "`keep_firing_for`.",
+            run="show(firing(values, 0, 0))",
         ),
         Misconception(
             "for-takes-a-minute-more",
             f"That asks for {hold + 2} ones in a row. The first and the last of {hold + 1} ones are {hold} minutes "
             "apart, which is enough.",
-            run=f"print(starts(values, {hold + 1}, {keep}))",
+            run=f"show(firing(values, {hold + 1}, {keep}))",
         ),
         Misconception(
             "for-delays-the-end-as-well",
-            f"That lets the alert fire on through longer gaps. `for` delays only the start; {keep} quiet minutes end "
-            "the alert.",
-            run=f"print(starts(values, {hold}, {hold + keep}))",
-        ),
-        Misconception(
-            "fires-once-for-all",
-            "That counts one long alert. It ends in each long gap and has to wait for the time of `for` again.",
-            value="1",
+            f"That adds the time of `for` at the end too. `for` delays the start; {keep} quiet minutes end the alert.",
+            run=f"show(firing(values, {hold}, {hold + keep}))",
         ),
     ]
     rng.shuffle(mistakes)
@@ -151,36 +153,39 @@ def instant(series, lookback, *, markers=True):
 )
 def stale_markers_and_lookback(rng: random.Random) -> Draft:
     """Aggregate the series that an instant query still sees: lookback, gaps and staleness markers."""
-    lookback, hour = rng.choice((2, 3, 4, 5)), rng.randint(6, 22)
+    lookback = rng.choice((2, 3, 5))
     metric, label = rng.choice(
         (("queue_rows", "worker"), ("open_files", "loader"), ("lag_rows", "consumer"), ("buffer_mb", "agent"))
     )
     function, python = rng.choice((("sum", "sum"), ("sum", "sum"), ("count", "len"), ("max", "max"), ("min", "min")))
-    kinds = ["live", "gap", "dead", "marked", rng.choice(("live", "gap", "dead", "marked"))]
+    kinds = ["live", "gap", "dead", "marked", rng.choice(("gap", "dead"))]
     rng.shuffle(kinds)
-    values = rng.sample(range(10, 100), 2 * len(kinds))
-    ages = {
-        "live": range(5, 60, 5),
-        "gap": range(65, lookback * 60 - 5, 5),
-        "dead": range(lookback * 60 + 10, lookback * 60 + 120, 5),
-        "marked": range(5, lookback * 60 - 65, 5),
+    values = [ten * 10 for ten in rng.sample(range(1, 10), 7)]
+    ages = {  # in half minutes
+        "live": range(1, 2),
+        "gap": range(3, lookback * 2),
+        "dead": range(lookback * 2 + 1, lookback * 2 + 6),
+        "marked": range(1, lookback * 2 - 2),
     }
     series: dict[str, list[tuple[int, int | None]]] = {}
     for number, kind in enumerate(kinds):
-        age = rng.choice(ages[kind])
-        last = None if kind == "marked" else values.pop()
-        series[f"{label[0]}{number + 1}"] = [(age + 60, values.pop()), (age, last)]
+        age = rng.choice(ages[kind]) * 30
+        entries = [(age, None if kind == "marked" else values.pop())]
+        if kind in {"live", "marked"}:
+            entries.insert(0, (age + 60, values.pop()))
+        series[f"{label[0]}{number + 1}"] = entries
     rows = [
-        "   ".join([name, *(f"{_time(hour, age)} {'stale' if value is None else value:<5}" for age, value in entries)])
+        f"{name if at == 0 else '':{len(label) + 2}}{age / 60:.1f}m  {'stale' if value is None else value:>7}"
         for name, entries in series.items()
+        for at, (age, value) in enumerate(entries)
     ]
     return Draft(
         prompt=(
-            f"These are the two newest entries of each series of a gauge in Prometheus; `stale` is a staleness marker. "
-            f"The scrape interval is 1m, `--query.lookback-delta` is {lookback}m. What does the instant query "
-            f"`{function}({metric})` return at {hour:02}:00:00?"
+            "These are the newest entries of a gauge in Prometheus, scraped every minute; `stale` is a staleness "
+            f"marker. `--query.lookback-delta` is {lookback}m. What does the instant query `{function}({metric})` "
+            "return?"
         ),
-        code="\n".join([f'{metric} by label "{label}"', *(row.rstrip() for row in rows)]),
+        code="\n".join([f"{label:{len(label) + 2}}age     value", *rows]),
         language="text",
         setup=f"{_SERIES}\nseries, result = {series}, {python}",
         run=f"print(result(instant(series, {lookback * 60})))",
@@ -192,11 +197,6 @@ def stale_markers_and_lookback(rng: random.Random) -> Draft:
             "be too high for minutes after a rollout."
         ),
     )
-
-
-def _time(hour: int, age: int) -> str:
-    at = hour * 3600 - age
-    return f"{at // 3600:02}:{at // 60 % 60:02}:{at % 60:02}"
 
 
 def _staleness_mistakes(rng: random.Random, lookback: int, kinds: list[str], names: list[str]) -> list[Misconception]:
