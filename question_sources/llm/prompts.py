@@ -43,7 +43,8 @@ Simple, exact English; plain text with words of code in `backticks`, no other Ma
 
 Options: four, of like length and form, exactly one correct beyond argument: all end with a full stop or none, at most \
 one says "because", and the right one is neither the longest nor the only one with a number or code. Each has a `why` \
-that says why it is right, or which mistake leads to it. They are shuffled, so they stand alone and never refer to each other.
+that says why it is right, or which mistake leads to it. They are shuffled, so they stand alone and never refer to \
+each other.
 
 Limits in characters: option {MAX_OPTION}, `why` {MAX_WHY}, `explanation` {MAX_EXPLANATION}. \
 `code` has at most {MAX_CODE_LINES} lines of {MAX_CODE_COLUMNS} columns, or is null with an empty `language`.
@@ -85,8 +86,8 @@ def request(brief: Brief) -> str:
     parts = [
         f"Topic: {brief.topic.label}.",
         f"Level: {brief.level.label}, for someone who {_MEANING[brief.level]}.",
-        f"`prompt` has at most {PROMPT_LENGTH[brief.level]} characters, {MAX_SCENE} of them before the sentence that "
-        f"asks; `prompt`, `code` and options have at most {READING_LOAD[brief.level]} together.",
+        f"Limits in characters: `prompt` {PROMPT_LENGTH[brief.level]}, before the sentence that asks {MAX_SCENE}.",
+        f"`prompt`, `code` and options have at most {READING_LOAD[brief.level]} together.",
     ]
     if brief.missed_tags:
         parts.append(f"Learners lately got wrong: {', '.join(brief.missed_tags)}. Prefer one of these.")

@@ -68,7 +68,7 @@ def test_each_topic_and_level_is_asked_for_in_words_of_its_own(topic: Topic, lev
     text = request(Brief(topic, level))
     assert topic.label in text
     assert level.label in text
-    assert f"at most {PROMPT_LENGTH[level]} characters" in text
+    assert f"`prompt` {PROMPT_LENGTH[level]}," in text
     assert f"at most {READING_LOAD[level]} together" in text
     assert "got wrong" not in text
     assert len({request(Brief(topic, other)) for other in Level}) == len(Level)
