@@ -73,6 +73,7 @@ def _snapshot_diff_except_mistakes(
     tags=("snapshots", "except", "change-detection"),
     title="PostgreSQL 18 documentation, 7.4 Combining Queries (UNION, INTERSECT, EXCEPT)",
     url="https://www.postgresql.org/docs/18/queries-union.html",
+    rated=(1, 1, 1),
 )
 def snapshot_diff_except(rng: random.Random) -> Draft:
     """Compare two daily copies of a table by EXCEPT."""
@@ -170,6 +171,7 @@ def _failed_load_run_again_mistakes(
     tags=("transactions", "idempotency", "reruns"),
     title="PostgreSQL 18 documentation, 3.4 Transactions",
     url="https://www.postgresql.org/docs/18/tutorial-transactions.html",
+    rated=(1, 1, 2),
 )
 def failed_load_run_again(rng: random.Random) -> Draft:
     """Run a load of several files once more after one of them failed."""
@@ -268,6 +270,7 @@ def _offset_paging_skips_rows_mistakes(total: int, limit: int) -> tuple[Misconce
     tags=("pagination", "limit-offset", "loops"),
     title="PostgreSQL 18 documentation, 7.6 LIMIT and OFFSET",
     url="https://www.postgresql.org/docs/18/queries-limit.html",
+    rated=(2, 2, 2),
 )
 def offset_paging_skips_rows(rng: random.Random) -> Draft:
     """Page by OFFSET through rows that no longer match once they are handled."""
@@ -364,6 +367,7 @@ def _rolling_window_rebuild_mistakes(window: int, days: int) -> tuple[Misconcept
     tags=("backfill", "rolling-window", "reprocessing"),
     title="PostgreSQL 18 documentation, 4.2.8 Window Function Calls",
     url="https://www.postgresql.org/docs/18/sql-expressions.html#SYNTAX-WINDOW-FUNCTIONS",
+    rated=(2, 1, 2),
 )
 def rolling_window_rebuild(rng: random.Random) -> Draft:
     """Find how many days of a rolling sum are wrong after corrections of the source."""

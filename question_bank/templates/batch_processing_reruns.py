@@ -79,6 +79,7 @@ def _rerun_setup(mode: str, days: tuple[str, ...], sizes: tuple[int, int], gone:
     title="Airflow 3 documentation, Best Practices, Creating a task",
     url="https://airflow.apache.org/docs/apache-airflow/stable/best-practices.html",
     form=QuestionForm.CODE_REVIEW,
+    rated=(2, 2, 2),
 )
 def rerun_by_write_mode(rng: random.Random) -> Draft:
     """Rerun a daily load whose source has changed, for each of several ways to write."""
@@ -204,6 +205,7 @@ def _archive_why(event: str, *, atomic: bool, repeatable: bool, moving: bool) ->
     title="PostgreSQL 18 documentation, 13.2 Transaction Isolation",
     url="https://www.postgresql.org/docs/18/transaction-iso.html",
     form=QuestionForm.CODE_REVIEW,
+    rated=(3, 3, 3),
 )
 def archive_then_delete(rng: random.Random) -> Draft:
     """Copy old rows and delete them, while the job dies or the rows change."""

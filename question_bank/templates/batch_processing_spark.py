@@ -93,6 +93,7 @@ def _first_change_whys(cause: str, tasks: int, table: list[list[float]]) -> dict
     title="Apache Spark 4.0 documentation, Web UI, Stages Tab, Stage detail",
     url="https://spark.apache.org/docs/4.0.0/web-ui.html#stage-detail",
     form=QuestionForm.READ,
+    rated=(2, 2, 2),
 )
 def slow_stage_first_change(rng: random.Random) -> Draft:
     """Read the metrics of a slow stage, and choose what to change."""
@@ -183,12 +184,13 @@ def _join_why(kind: str, left: int, right: int, hint: str, side: str, names: Map
 @template(
     name="join-strategy-in-the-plan",
     topic=Topic.BATCH_PROCESSING,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("spark", "broadcast-join", "join-hints"),
     title="Apache Spark 4.0 documentation, Performance Tuning, Join Strategy Hints",
     url="https://spark.apache.org/docs/4.0.0/sql-performance-tuning.html#join-strategy-hints",
     form=QuestionForm.READ,
+    rated=(2, 2, 2),
 )
 def join_strategy_in_the_plan(rng: random.Random) -> Draft:
     """Find the join that Spark plans from its type, the sizes and a hint."""
@@ -312,11 +314,12 @@ def _seen_why(mode: str, writer: str, crash: str) -> str:
 @template(
     name="files-seen-after-spark-crash",
     topic=Topic.BATCH_PROCESSING,
-    level=Level.EXPERT,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("spark", "output-committer", "atomicity"),
     title="Apache Hadoop documentation, mapred-default.xml, mapreduce.fileoutputcommitter.algorithm.version",
     url="https://hadoop.apache.org/docs/stable/hadoop-mapreduce-client/hadoop-mapreduce-client-core/mapred-default.xml",
+    rated=(2, 2, 2),
 )
 def files_seen_after_spark_crash(rng: random.Random) -> Draft:
     """Find what a reader meets after a Spark job has died, by committer, write mode and moment."""

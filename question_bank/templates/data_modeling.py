@@ -58,6 +58,7 @@ def _mistakes_about_grain(table: str, grain: tuple[str, str], counts: tuple[int,
     title="Kimball Group, Dimensional Modeling Techniques, Grain",
     url="https://www.kimballgroup.com/data-warehouse-business-intelligence-resources/kimball-techniques/"
     "dimensional-modeling-techniques/grain/",
+    rated=(1, 1, 1),
 )
 def summary_rows_of_a_grain(rng: random.Random) -> Draft:
     """Count the rows that are left when a table is summed up to a coarser grain."""
@@ -162,6 +163,7 @@ def _mistakes_about_scd_rows(tracked: str, plain: str, keys: int) -> tuple[Misco
     title="Kimball Group, Dimensional Modeling Techniques, Type 2: Add New Row",
     url="https://www.kimballgroup.com/data-warehouse-business-intelligence-resources/kimball-techniques/"
     "dimensional-modeling-techniques/type-2/",
+    rated=(2, 2, 2),
 )
 def scd_rows_of_mixed_types(rng: random.Random) -> Draft:
     """Count the versions in a dimension that tracks one attribute and overwrites another."""

@@ -105,13 +105,14 @@ def _mistakes_about_rerun(run: dict[str, str], old: str, new: str) -> tuple[Misc
 @template(
     name="dimension-after-crash-and-rerun",
     topic=Topic.DATA_MODELING,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.DUCKDB,
     form=QuestionForm.CODE_REVIEW,
     tags=("scd-type-2", "idempotency", "transactions"),
     title="Kimball Group, Dimensional Modeling Techniques, Type 2: Add New Row",
     url="https://www.kimballgroup.com/data-warehouse-business-intelligence-resources/kimball-techniques/"
     "dimensional-modeling-techniques/type-2/",
+    rated=(2, 2, 2),
 )
 def dimension_after_crash_and_rerun(rng: random.Random) -> Draft:
     """Read what a type 2 dimension holds after its load crashed and ran again, with steps in either order."""
@@ -241,13 +242,14 @@ def _facts(rng: random.Random, move: int, arrival: int) -> list[tuple[int, int]]
 @template(
     name="design-for-a-late-change",
     topic=Topic.DATA_MODELING,
-    level=Level.EXPERT,
+    level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
     form=QuestionForm.CHOOSE,
     tags=("scd-type-2", "late-arriving-data", "surrogate-key"),
     title="Kimball Group, Dimensional Modeling Techniques, Late Arriving Dimensions",
     url="https://www.kimballgroup.com/data-warehouse-business-intelligence-resources/kimball-techniques/"
     "dimensional-modeling-techniques/late-arriving-dimension/",
+    rated=(3, 3, 3),
 )
 def design_for_a_late_change(rng: random.Random) -> Draft:
     """Choose the one change to a load or report that gets facts right when a version arrives late."""

@@ -303,6 +303,7 @@ _MEASURES: tuple[Callable[[random.Random], _Measure], ...] = (_balance, _rate, _
     title="Kimball Group, Dimensional Modeling Techniques, Additive, Semi-Additive, Non-Additive Facts",
     url="https://www.kimballgroup.com/data-warehouse-business-intelligence-resources/kimball-techniques/"
     "dimensional-modeling-techniques/additive-semi-additive-non-additive-fact/",
+    rated=(2, 2, 2),
 )
 def expression_for_a_measure(rng: random.Random) -> Draft:
     """Choose the expression that yields a figure from a table whose grain forbids a plain sum or average."""

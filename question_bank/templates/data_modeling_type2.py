@@ -74,11 +74,12 @@ def _mistakes_about_scd2_join(names: tuple[str, str, str], wants: str, wanted: s
 @template(
     name="scd2-join-without-dates",
     topic=Topic.DATA_MODELING,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.DUCKDB,
     tags=("scd-type-2", "fan-out", "joins"),
     title="dbt documentation, Add snapshots to your DAG",
     url="https://docs.getdbt.com/docs/build/snapshots",
+    rated=(2, 2, 2),
 )
 def scd2_join_without_dates(rng: random.Random) -> Draft:
     """Sum a fact that was joined to a type 2 dimension on the business key alone."""

@@ -28,6 +28,7 @@ _STEPS = {
     tags=("nulls", "aggregates"),
     title="PostgreSQL 18 documentation, 9.21 Aggregate Functions",
     url="https://www.postgresql.org/docs/18/functions-aggregate.html",
+    rated=(1, 1, 1),
 )
 def avg_ignores_nulls(rng: random.Random) -> Draft:
     """Take an average over a column with missing values."""
@@ -96,11 +97,12 @@ _TEXT_SCENES = (
 @template(
     name="duplicates-after-cleaning",
     topic=Topic.DATA_QUALITY,
-    level=Level.INTERMEDIATE,
+    level=Level.BEGINNER,
     engine=CheckEngine.DUCKDB,
     tags=("duplicates", "group-by", "text-cleaning"),
     title="PostgreSQL 18 documentation, 7.2.3 The GROUP BY and HAVING Clauses",
     url="https://www.postgresql.org/docs/18/queries-table-expressions.html",
+    rated=(1, 1, 1),
 )
 def duplicates_after_cleaning(rng: random.Random) -> Draft:
     """Read what a duplicate check finds in text with stray spaces, mixed case and NULLs."""
@@ -205,11 +207,12 @@ def found(rule):
 @template(
     name="check-constraint-of-two-columns",
     topic=Topic.DATA_QUALITY,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("check-constraints", "three-valued-logic", "nulls"),
     title="PostgreSQL 18 documentation, 5.5.1 Check Constraints",
     url="https://www.postgresql.org/docs/18/ddl-constraints.html",
+    rated=(2, 3, 2),
 )
 def check_constraint_of_two_columns(rng: random.Random) -> Draft:
     """Count the rows that pass a CHECK whose condition joins two columns that may be NULL."""

@@ -65,12 +65,13 @@ _WEEKS = (
 @template(
     name="volume-rule-for-a-week",
     topic=Topic.DATA_QUALITY,
-    level=Level.INTERMEDIATE,
+    level=Level.BEGINNER,
     engine=CheckEngine.PYTHON,
     tags=("anomaly-detection", "volume-checks", "seasonality"),
     title="Elementary documentation, Anomaly detection configuration, seasonality",
     url="https://docs.elementary-data.com/data-tests/anomaly-detection-configuration/seasonality",
     form=QuestionForm.READ,
+    rated=(1, 1, 1),
 )
 def volume_rule_for_a_week(rng: random.Random) -> Draft:
     """Find the one rule on daily counts that catches a faulty day, or that raises a false alarm."""
@@ -177,12 +178,13 @@ _Copy = list[tuple[int, int | None]]
 @template(
     name="comparison-that-sees-the-fault",
     topic=Topic.DATA_QUALITY,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.DUCKDB,
     tags=("reconciliation", "except", "migration"),
     title="PostgreSQL 18 documentation, 7.4 Combining Queries (UNION, INTERSECT, EXCEPT)",
     url="https://www.postgresql.org/docs/18/queries-union.html",
     form=QuestionForm.READ,
+    rated=(2, 2, 2),
 )
 def comparison_that_sees_the_fault(rng: random.Random) -> Draft:
     """Find the one comparison of a table with its copy that notices what went wrong."""
@@ -310,12 +312,13 @@ _LOADER_WHYS = {
 @template(
     name="two-loaders-one-key",
     topic=Topic.DATA_QUALITY,
-    level=Level.EXPERT,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("postgresql", "isolation", "on-conflict", "duplicates"),
     title="PostgreSQL 18 documentation, 13.2 Transaction Isolation",
     url="https://www.postgresql.org/docs/18/transaction-iso.html",
     form=QuestionForm.READ,
+    rated=(2, 2, 2),
 )
 def two_loaders_one_key(rng: random.Random) -> Draft:
     """Tell what becomes of a loader when another one inserts the same key."""

@@ -56,11 +56,12 @@ def _mistakes_about_rows_as(asked: int, operation: str, count: int) -> tuple[Mis
 @template(
     name="rows-as-of-a-version",
     topic=Topic.DATA_WAREHOUSE_LAKEHOUSE,
-    level=Level.BEGINNER,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("time-travel", "delta-lake"),
     title="Delta Lake documentation, Table batch reads and writes, Query an older snapshot of a table",
     url="https://docs.delta.io/delta-batch/",
+    rated=(2, 2, 2),
 )
 def rows_as_of_a_version(rng: random.Random) -> Draft:
     """Count the rows that a query for an older version of a table returns."""
@@ -148,6 +149,7 @@ def _mistakes_about_bytes_read(
     tags=("columnar-storage", "partition-pruning", "cost"),
     title="BigQuery documentation, Estimate and control costs",
     url="https://cloud.google.com/bigquery/docs/best-practices-costs",
+    rated=(2, 2, 2),
 )
 def bytes_read_columns_and_days(rng: random.Random) -> Draft:
     """Add up what a query reads from a column store that is partitioned by day."""
@@ -286,6 +288,7 @@ def _mistakes_about_merge_of(
     tags=("merge", "cdc", "upsert"),
     title="DuckDB documentation, MERGE INTO Statement",
     url="https://duckdb.org/docs/stable/sql/statements/merge_into",
+    rated=(2, 2, 2),
 )
 def merge_of_change_events(rng: random.Random) -> Draft:
     """Apply change events with a MERGE that may lack a condition, and read the table afterwards."""

@@ -98,6 +98,7 @@ def _mistakes_about_copies(asked: str, kind: str) -> tuple[Misconception, ...]:
     tags=("delta-lake", "clone", "views"),
     title="Delta Lake documentation, Table utility commands, Shallow clone a Delta table",
     url="https://docs.delta.io/delta-utility/",
+    rated=(2, 2, 2),
 )
 def rows_of_a_clone_or_view(rng: random.Random) -> Draft:
     """Count the rows of a view, a clone or a copy after writes on either side."""
@@ -220,12 +221,13 @@ def _mistakes_about_conflicts() -> tuple[Misconception, ...]:
 @template(
     name="delta-jobs-that-are-refused",
     topic=Topic.DATA_WAREHOUSE_LAKEHOUSE,
-    level=Level.EXPERT,
+    level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
     form=QuestionForm.READ,
     tags=("delta-lake", "concurrency", "isolation"),
     title="Delta Lake documentation, Concurrency control, Write conflicts",
     url="https://docs.delta.io/concurrency-control/",
+    rated=(3, 3, 3),
 )
 def delta_jobs_that_are_refused(rng: random.Random) -> Draft:
     """Find the jobs whose commits are refused, among inserts, compactions and rewrites that overlap in time."""

@@ -89,6 +89,7 @@ def _mistakes_about_versions_left(today: int, retention: int) -> tuple[Misconcep
     tags=("vacuum", "time-travel", "delta-lake"),
     title="Delta Lake documentation, Table utility commands, Remove files no longer referenced by a Delta table",
     url="https://docs.delta.io/delta-utility/",
+    rated=(3, 3, 3),
 )
 def versions_left_after_vacuum(rng: random.Random) -> Draft:
     """Find the versions of a table whose files are all still there after a VACUUM."""
@@ -238,6 +239,7 @@ def _mistakes_about_layouts(shift: int) -> tuple[Misconception, ...]:
     tags=("iceberg", "partition-evolution", "time-zones"),
     title="Apache Iceberg Table Spec, Partition Transforms, and Scan Planning",
     url="https://iceberg.apache.org/spec/#partition-transforms",
+    rated=(3, 3, 3),
 )
 def files_read_across_layouts(rng: random.Random) -> Draft:
     """Find the files that a query reads from a table whose partitioning changed, in a session of another time zone."""

@@ -50,6 +50,7 @@ def _follower_read_after_delay_mistakes(now: int, delay: int) -> tuple[Misconcep
     tags=("replication", "replica-lag", "stale-reads"),
     title="PostgreSQL 18 documentation, 26.4 Hot Standby",
     url="https://www.postgresql.org/docs/18/hot-standby.html",
+    rated=(1, 1, 1),
 )
 def follower_read_after_delay(rng: random.Random) -> Draft:
     """Read a value from a follower that is a few seconds behind."""
@@ -142,6 +143,7 @@ def _hash_ring_moved_keys_mistakes(
     tags=("consistent-hashing", "partitioning", "rebalancing"),
     title="Dynamo: Amazon's Highly Available Key-value Store, 4.2 Partitioning Algorithm",
     url="https://www.allthingsdistributed.com/files/amazon-dynamo-sosp2007.pdf",
+    rated=(2, 2, 2),
 )
 def hash_ring_moved_keys(rng: random.Random) -> Draft:
     """Let a node join or leave a hash ring, and count the keys that move."""
@@ -241,6 +243,7 @@ def _circuit_breaker_calls_mistakes(failures: int) -> tuple[Misconception, ...]:
     tags=("circuit-breaker", "retries", "overload"),
     title="Azure Architecture Center, Circuit Breaker pattern",
     url="https://learn.microsoft.com/en-us/azure/architecture/patterns/circuit-breaker",
+    rated=(2, 2, 2),
 )
 def circuit_breaker_calls(rng: random.Random) -> Draft:
     """Count the calls that a circuit breaker lets through during an outage."""
@@ -324,6 +327,7 @@ def _lease_safe_until_mistakes(back: int, sent: int) -> tuple[Misconception, ...
     tags=("leases", "leader-election", "clocks"),
     title="Amazon Builders' Library, Leader election in distributed systems",
     url="https://aws.amazon.com/builders-library/leader-election-in-distributed-systems/",
+    rated=(3, 3, 3),
 )
 def lease_safe_until(rng: random.Random) -> Draft:
     """Find the last second at which the holder of a lease may act, when an answer is missing."""

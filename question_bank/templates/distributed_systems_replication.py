@@ -74,11 +74,12 @@ _RAFT_ELECTION_WINNERS_MISTAKES = (
 @template(
     name="raft-election-winners",
     topic=Topic.DISTRIBUTED_SYSTEMS,
-    level=Level.EXPERT,
+    level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
     tags=("raft", "leader-election", "consensus"),
     title="In Search of an Understandable Consensus Algorithm (Raft), 5.4.1 Election restriction",
     url="https://raft.github.io/raft.pdf",
+    rated=(3, 3, 3),
 )
 def raft_election_winners(rng: random.Random) -> Draft:
     """Say which nodes of a Raft cluster can become the leader with the logs that they have."""
@@ -174,12 +175,13 @@ def _last_answered_commit_mistakes(rule: str, number: int, column: str, level: s
 @template(
     name="last-answered-commit",
     topic=Topic.DISTRIBUTED_SYSTEMS,
-    level=Level.EXPERT,
+    level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
     tags=("postgresql", "synchronous-replication", "durability"),
     title="PostgreSQL 18 documentation, 26.2.8 Synchronous Replication",
     url="https://www.postgresql.org/docs/18/warm-standby.html#SYNCHRONOUS-REPLICATION",
     form=QuestionForm.READ,
+    rated=(3, 3, 3),
 )
 def last_answered_commit(rng: random.Random) -> Draft:
     """Find the last commit that returned, from the settings of a primary and the progress of its standbys."""
@@ -310,12 +312,13 @@ def _kafka_mistakes(wanted: tuple[str, ...], mistaken: tuple[str, ...], why: str
 @template(
     name="partitions-after-lost-brokers",
     topic=Topic.DISTRIBUTED_SYSTEMS,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("kafka", "replication", "availability", "isr"),
     title="Apache Kafka 3.9 documentation, Design, Replication: Availability and Durability Guarantees",
     url="https://kafka.apache.org/39/design/design/",
     form=QuestionForm.READ,
+    rated=(2, 3, 2),
 )
 def partitions_after_lost_brokers(rng: random.Random) -> Draft:
     """Tell from the replicas and the ISR which partitions still work after two brokers fail."""

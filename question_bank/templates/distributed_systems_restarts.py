@@ -155,12 +155,13 @@ def _story(steps: list[_Step], crash: int) -> str:
 @template(
     name="charges-after-a-restart",
     topic=Topic.DISTRIBUTED_SYSTEMS,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("idempotency", "retries", "crashes"),
     title="Amazon Builders' Library, Making retries safe with idempotent APIs",
     url="https://aws.amazon.com/builders-library/making-retries-safe-with-idempotent-APIs/",
     form=QuestionForm.CODE_REVIEW,
+    rated=(2, 2, 2),
 )
 def charges_after_a_restart(rng: random.Random) -> Draft:
     """Tell what a customer is charged when a worker dies between two systems and is restarted."""

@@ -39,6 +39,7 @@ _UPSERT_SCENES = (
     tags=("upsert", "on-conflict", "loading"),
     title="PostgreSQL 18 documentation, INSERT, ON CONFLICT Clause",
     url="https://www.postgresql.org/docs/18/sql-insert.html",
+    rated=(1, 1, 1),
 )
 def upsert_total(rng: random.Random) -> Draft:
     """Add up a column after an upsert that meets known and new keys."""
@@ -146,6 +147,7 @@ _NESTED_SCENES = (
     tags=("unnest", "nested-data", "fan-out"),
     title="PostgreSQL 18 documentation, 7.2.1.5 LATERAL Subqueries",
     url="https://www.postgresql.org/docs/18/queries-table-expressions.html",
+    rated=(2, 2, 2),
 )
 def flattened_lists(rng: random.Random) -> Draft:
     """Flatten lists of a raw table, some of them empty or NULL, and add up a column of the outer row."""

@@ -83,6 +83,7 @@ def _crash_why(steps: tuple[str, ...], crash: int, *, upsert: bool) -> str:
     title="Airflow 3 documentation, Best Practices, Creating a task",
     url="https://airflow.apache.org/docs/apache-airflow/stable/best-practices.html",
     form=QuestionForm.CODE_REVIEW,
+    rated=(2, 2, 2),
 )
 def load_dies_between_steps(rng: random.Random) -> Draft:
     """Find how often rows are in the target, when a load died between two of its steps."""
@@ -165,12 +166,13 @@ def _old_values_why(identity: str, change: str) -> str:
 @template(
     name="replica-identity-old-values",
     topic=Topic.ETL_VS_ELT,
-    level=Level.EXPERT,
+    level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
     tags=("cdc", "replica-identity", "logical-decoding"),
     title="PostgreSQL 18 documentation, ALTER TABLE, REPLICA IDENTITY",
     url="https://www.postgresql.org/docs/18/sql-altertable.html#SQL-ALTERTABLE-REPLICA-IDENTITY",
     form=QuestionForm.READ,
+    rated=(3, 3, 3),
 )
 def replica_identity_old_values(rng: random.Random) -> Draft:
     """Find which old values a change stream carries, by replica identity and statement."""

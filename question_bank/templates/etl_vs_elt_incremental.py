@@ -22,6 +22,7 @@ _NEXT_MARK = "max([mark] + [at for _, at in got])"
     tags=("incremental-load", "watermark", "late-data"),
     title="dbt documentation, Configure incremental models, Filtering rows on an incremental run",
     url="https://docs.getdbt.com/docs/build/incremental-models",
+    rated=(3, 3, 3),
 )
 def watermark_overlap_lost_rows(rng: random.Random) -> Draft:
     """Find the rows that a high-water mark with an overlap never reads."""
@@ -192,12 +193,13 @@ def _next_run_why(strategy: str, condition: str, event: str) -> str:
 @template(
     name="incremental-model-next-run",
     topic=Topic.ETL_VS_ELT,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.DUCKDB,
     tags=("dbt", "incremental-models", "late-data"),
     title="dbt documentation, Configure incremental models, Filtering rows on an incremental run",
     url="https://docs.getdbt.com/docs/build/incremental-models",
     form=QuestionForm.CODE_REVIEW,
+    rated=(2, 2, 2),
 )
 def incremental_model_next_run(rng: random.Random) -> Draft:
     """Find what an incremental model holds of a row that changed on time, late, at the same moment, or is gone."""
@@ -319,12 +321,13 @@ _JOIN_WHYS = {
 @template(
     name="join-kept-up-to-date",
     topic=Topic.ETL_VS_ELT,
-    level=Level.EXPERT,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.DUCKDB,
     tags=("incremental-models", "joins", "view-maintenance"),
     title="DBSP: Automatic Incremental View Maintenance for Rich Query Languages, incremental joins",
     url="https://arxiv.org/abs/2203.16684",
     form=QuestionForm.CODE_REVIEW,
+    rated=(2, 2, 2),
 )
 def join_kept_up_to_date(rng: random.Random) -> Draft:
     """Review the INSERT that maintains a join from the new rows of both sides."""

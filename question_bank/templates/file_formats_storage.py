@@ -23,6 +23,7 @@ _PARTITIONS = (
     tags=("partitioning", "pruning", "hive-layout"),
     title="DuckDB documentation, Hive Partitioning, Filter Pushdown",
     url="https://duckdb.org/docs/stable/data/partitioning/hive_partitioning",
+    rated=(1, 1, 2),
 )
 def folders_left_after_pruning(rng: random.Random) -> Draft:
     """Count the files or megabytes that a query reads from folders named after column values."""
@@ -117,6 +118,7 @@ r = csv.reader(f{0})
     tags=("csv", "data-types", "quoting"),
     title="Python 3 documentation, csv, Module Contents",
     url="https://docs.python.org/3/library/csv.html",
+    rated=(2, 2, 2),
 )
 def csv_round_trip(rng: random.Random) -> Draft:
     """Tell which values come back when a row goes through a CSV file."""
@@ -219,6 +221,7 @@ def pack(partitions, small, target):
     tags=("compaction", "small-files", "partitioning"),
     title="Apache Iceberg documentation, Maintenance, Compact data files",
     url="https://iceberg.apache.org/docs/latest/maintenance/#compact-data-files",
+    rated=(2, 2, 2),
 )
 def compaction_per_partition(rng: random.Random) -> Draft:
     """Count the files that are left when small files are compacted in each partition."""
@@ -386,6 +389,7 @@ def _crash_mistakes(rng: random.Random, count: int, total: int) -> list[Misconce
     title="Amazon S3 User Guide, What is Amazon S3: Amazon S3 data consistency model",
     url="https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel",
     form=QuestionForm.READ,
+    rated=(2, 2, 2),
 )
 def reader_after_a_crashed_writer(rng: random.Random) -> Draft:
     """Tell which files a query reads after the job that replaces them died between two steps."""

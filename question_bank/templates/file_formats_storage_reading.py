@@ -31,11 +31,12 @@ def believable(count):
 @template(
     name="sort-order-and-row-groups",
     topic=Topic.FILE_FORMATS_STORAGE,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("parquet", "sort-order", "row-groups"),
     title="DuckDB documentation, Performance Guide, Indexing, Zonemaps",
     url="https://duckdb.org/docs/stable/guides/performance/indexing",
+    rated=(2, 2, 2),
 )
 def sort_order_and_row_groups(rng: random.Random) -> Draft:
     """Count the row groups that a filter on the second sort column leaves."""
@@ -156,11 +157,12 @@ def show(flags):
 @template(
     name="delete-decided-by-statistics",
     topic=Topic.FILE_FORMATS_STORAGE,
-    level=Level.EXPERT,
+    level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
     tags=("statistics", "nulls", "copy-on-write", "iceberg"),
     title="Apache Iceberg documentation, Spark Writes, DELETE FROM",
     url="https://iceberg.apache.org/docs/latest/spark-writes/#delete-from",
+    rated=(3, 3, 3),
 )
 def delete_decided_by_statistics(rng: random.Random) -> Draft:
     """Name the files that a copy-on-write DELETE must open, given bounds and null counts."""

@@ -93,12 +93,13 @@ def _match_mistakes(rng: random.Random, how: str) -> list[Misconception]:
 @template(
     name="old-file-under-new-columns",
     topic=Topic.FILE_FORMATS_STORAGE,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("schema-evolution", "parquet", "iceberg", "csv"),
     title="Apache Iceberg documentation, Evolution, Correctness",
     url="https://iceberg.apache.org/docs/latest/evolution/#correctness",
     form=QuestionForm.READ,
+    rated=(2, 2, 2),
 )
 def old_file_under_new_columns(rng: random.Random) -> Draft:
     """Tell what a column returns for a row of an old file, after the table has changed its columns."""
@@ -245,12 +246,13 @@ def _change_texts(names: tuple[str, ...]) -> dict[str, str]:
 @template(
     name="change-that-a-registry-refuses",
     topic=Topic.FILE_FORMATS_STORAGE,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("avro", "schema-evolution", "schema-registry"),
     title="Confluent Platform documentation, Schema Evolution and Compatibility, Compatibility Types",
     url="https://docs.confluent.io/platform/current/schema-registry/fundamentals/schema-evolution.html",
     form=QuestionForm.CODE_REVIEW,
+    rated=(2, 3, 2),
 )
 def change_that_a_registry_refuses(rng: random.Random) -> Draft:
     """Find the one change of an Avro schema that a registry refuses, or the one that it accepts."""

@@ -25,11 +25,12 @@ back = [(other, one) for one, other in edges]
 @template(
     name="tables-through-roles",
     topic=Topic.GOVERNANCE_SECURITY,
-    level=Level.BEGINNER,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("roles", "grants", "access-control"),
     title="PostgreSQL 18 documentation, 21.3 Role Membership",
     url="https://www.postgresql.org/docs/18/role-membership.html",
+    rated=(2, 2, 2),
 )
 def tables_through_roles(rng: random.Random) -> Draft:
     """List the tables that a user can read through roles that are members of roles."""
@@ -127,6 +128,7 @@ _UNFILTERED = "SELECT count(*) FROM {table} t"
     tags=("row-level-security", "joins", "nulls"),
     title="PostgreSQL 18 documentation, 9.24 Subquery Expressions",
     url="https://www.postgresql.org/docs/18/functions-subquery.html",
+    rated=(2, 2, 2),
 )
 def row_filter_by_rights_table(rng: random.Random) -> Draft:
     """Count the rows that a view shows when a table of rights filters them."""
@@ -245,6 +247,7 @@ def clean_day(removed, noncurrent, backup, first, every):
     tags=("erasure", "backups", "versioning", "retention"),
     title="Amazon S3 User Guide, Lifecycle configuration elements",
     url="https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html",
+    rated=(3, 3, 3),
 )
 def day_of_the_last_copy(rng: random.Random) -> Draft:
     """Find the day on which the last copy of a deleted row is gone: snapshots, object versions, backups."""

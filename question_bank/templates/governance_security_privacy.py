@@ -16,6 +16,7 @@ from question_bank.templates.base import Draft, Misconception, template
     tags=("k-anonymity", "generalisation", "publishing"),
     title="NIST SP 800-188, De-Identifying Government Datasets, k-anonymity",
     url="https://csrc.nist.gov/pubs/sp/800/188/final",
+    rated=(2, 2, 2),
 )
 def rows_left_out_for_k(rng: random.Random) -> Draft:
     """Count the rows that cannot be published after zip codes were shortened, for a given k."""
@@ -103,6 +104,7 @@ def _holds(policies: list[_Policy], command: str) -> str:
     tags=("postgresql", "row-level-security", "policies"),
     title="PostgreSQL 18 documentation, CREATE POLICY, Policies Applied by Command Type",
     url="https://www.postgresql.org/docs/18/sql-createpolicy.html",
+    rated=(3, 4, 4),
 )
 def row_security_of_an_update(rng: random.Random) -> Draft:
     """Count the rows that an UPDATE changes under several row security policies."""

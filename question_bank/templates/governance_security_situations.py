@@ -39,6 +39,7 @@ _POLICY = f"""from fnmatch import fnmatchcase
     title="AWS IAM User Guide, Policy evaluation logic",
     url="https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html",
     form=QuestionForm.READ,
+    rated=(2, 2, 2),
 )
 def bucket_policy_request(rng: random.Random) -> Draft:
     """Find the one request that a policy on a bucket allows, or the one that it does not."""
@@ -157,6 +158,7 @@ def readable_tables(
     title="PostgreSQL 18 documentation, ALTER DEFAULT PRIVILEGES, Description",
     url="https://www.postgresql.org/docs/18/sql-alterdefaultprivileges.html",
     form=QuestionForm.READ,
+    rated=(3, 3, 3),
 )
 def default_privileges_in_order(rng: random.Random) -> Draft:
     """List the tables that a role may read after grants, default privileges and new tables in some order."""
@@ -276,12 +278,13 @@ def places_left(steps: list[str], copies: dict[str, tuple[str, str]], *, cascade
 @template(
     name="where-the-erased-row-is-left",
     topic=Topic.GOVERNANCE_SECURITY,
-    level=Level.INTERMEDIATE,
+    level=Level.BEGINNER,
     engine=CheckEngine.PYTHON,
     tags=("erasure", "lineage", "backups"),
     title="Databricks documentation, Prepare your data for GDPR compliance, Delete data in upstream sources",
     url="https://docs.databricks.com/aws/en/ldp/gdpr",
     form=QuestionForm.READ,
+    rated=(1, 1, 2),
 )
 def where_the_erased_row_is_left(rng: random.Random) -> Draft:
     """Follow deletes, reloads, rebuilds and restores, and list where a person is still found."""

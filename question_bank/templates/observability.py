@@ -27,6 +27,7 @@ def _clock(minutes: int) -> str:
     tags=("freshness", "run-log", "monitoring"),
     title="dbt documentation, Resource properties, freshness",
     url="https://docs.getdbt.com/reference/resource-properties/freshness",
+    rated=(1, 1, 1),
 )
 def stale_tables_by_last_success(rng: random.Random) -> Draft:
     """Tell stale tables from fresh ones by the log of their loads."""
@@ -96,6 +97,7 @@ def _freshness_mistakes(query: str, limit: str, names: tuple[str, str], *, stale
     tags=("volume-checks", "group-by", "missing-data"),
     title="PostgreSQL 18 documentation, 7.2.3 The GROUP BY and HAVING Clauses",
     url="https://www.postgresql.org/docs/18/queries-table-expressions.html",
+    rated=(2, 2, 2),
 )
 def volume_check_and_empty_days(rng: random.Random) -> Draft:
     """Count the days that a check on the number of loads reports, with days that have none."""
@@ -190,6 +192,7 @@ def _volume_mistakes(
     tags=("percentiles", "latency", "aggregates"),
     title="PostgreSQL 18 documentation, 9.21 Aggregate Functions, Ordered-Set Aggregate Functions",
     url="https://www.postgresql.org/docs/18/functions-aggregate.html",
+    rated=(2, 2, 2),
 )
 def percentile_of_run_times(rng: random.Random) -> Draft:
     """Find a percentile of a few run times, as an existing value or between two of them."""

@@ -46,6 +46,7 @@ def show(minutes):
     tags=("prometheus", "alerting", "flapping"),
     title="Prometheus documentation, Alerting rules, Defining alerting rules",
     url="https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/",
+    rated=(3, 3, 3),
 )
 def alert_for_and_keep_firing_for(rng: random.Random) -> Draft:
     """Count how often an alert starts to fire when its expression flaps."""
@@ -145,11 +146,12 @@ def instant(series, lookback, *, markers=True):
 @template(
     name="stale-markers-and-lookback",
     topic=Topic.OBSERVABILITY,
-    level=Level.EXPERT,
+    level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
     tags=("prometheus", "staleness", "promql"),
     title="Prometheus documentation, Querying basics, Staleness",
     url="https://prometheus.io/docs/prometheus/latest/querying/basics/#staleness",
+    rated=(3, 3, 2),
 )
 def stale_markers_and_lookback(rng: random.Random) -> Draft:
     """Aggregate the series that an instant query still sees: lookback, gaps and staleness markers."""

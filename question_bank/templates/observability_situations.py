@@ -52,12 +52,13 @@ def show(found):
 @template(
     name="whom-the-alert-reaches",
     topic=Topic.OBSERVABILITY,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("alertmanager", "alerting", "routing"),
     title="Prometheus documentation, Alertmanager configuration, Route-related settings",
     url="https://prometheus.io/docs/alerting/latest/configuration/#route",
     form=QuestionForm.READ,
+    rated=(2, 2, 2),
 )
 def whom_the_alert_reaches(rng: random.Random) -> Draft:
     """Follow an alert through the routes of Alertmanager: order, child routes, continue and the fallback."""
@@ -189,6 +190,7 @@ _LINES = (("debug", "connected"), ("info", "started"), ("warning", "slow"), ("er
     title="Python documentation, logging, Logger.propagate",
     url="https://docs.python.org/3/library/logging.html#logging.Logger.propagate",
     form=QuestionForm.READ,
+    rated=(2, 2, 2),
 )
 def lines_of_a_log_handler(rng: random.Random) -> Draft:
     """List the lines that a handler gets: levels of loggers, levels of handlers, and propagation."""
@@ -292,12 +294,13 @@ def first_to_check(table: str, reads: dict[str, list[str]], behind: list[str]) -
 @template(
     name="first-table-that-is-behind",
     topic=Topic.OBSERVABILITY,
-    level=Level.INTERMEDIATE,
+    level=Level.BEGINNER,
     engine=CheckEngine.PYTHON,
     tags=("lineage", "freshness", "debugging"),
     title="OpenLineage specification, Core concepts, Core Lineage Model",
     url="https://github.com/OpenLineage/OpenLineage/blob/main/spec/OpenLineage.md",
     form=QuestionForm.NEXT_STEP,
+    rated=(1, 1, 2),
 )
 def first_table_that_is_behind(rng: random.Random) -> Draft:
     """Find the job to look at first when a report is behind: by lineage and the newest row of each table."""

@@ -49,6 +49,7 @@ next_ones = [b for a, b in edges if a == bad]
     tags=("dag", "failures", "task-states"),
     title="Apache Airflow 3 documentation, Dags, Trigger Rules",
     url="https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/dags.html",
+    rated=(1, 1, 1),
 )
 def states_after_a_failure(rng: random.Random) -> Draft:
     """Count the tasks that succeed, or never start, when one task of a DAG fails."""
@@ -163,6 +164,7 @@ def count(tick, passed):
     tags=("catchup", "data-interval", "scheduling"),
     title="Apache Airflow documentation, Timetables, CronDataIntervalTimetable",
     url="https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/timetable.html",
+    rated=(3, 2, 2),
 )
 def catchup_first_runs(rng: random.Random) -> Draft:
     """Count the runs that catchup creates when a DAG is switched on."""
@@ -288,11 +290,12 @@ def tell(ups, rules, leaf=True, direct=True):
 @template(
     name="trigger-rules-and-run-state",
     topic=Topic.ORCHESTRATION,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("trigger-rules", "skipped-tasks", "dag-run-state"),
     title="Apache Airflow 3 documentation, Dags, Trigger Rules",
     url="https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/dags.html",
+    rated=(2, 2, 2),
 )
 def trigger_rules_and_run_state(rng: random.Random) -> Draft:
     """Follow skipped and failed states through two trigger rules to the state of the run."""

@@ -36,6 +36,7 @@ by_weight = sorted(tasks, key=lambda task: -task[2])
     title="Apache Airflow 3 documentation, Pools, Using multiple pool slots",
     url="https://airflow.apache.org/docs/apache-airflow/stable/administration-and-deployment/pools.html",
     form=QuestionForm.READ,
+    rated=(3, 3, 3),
 )
 def wide_task_in_a_busy_pool(rng: random.Random) -> Draft:
     """Tell which tasks start in a pool with few free slots, when one that needs many waits before them."""
@@ -189,6 +190,7 @@ def _limit_mistakes(
     title="Apache Airflow 3 documentation, Configuration Reference, max_active_tasks_per_dag; Pools",
     url="https://airflow.apache.org/docs/apache-airflow/stable/configurations-ref.html#max-active-tasks-per-dag",
     form=QuestionForm.NEXT_STEP,
+    rated=(4, 4, 3),
 )
 def limit_that_holds_a_task_back(rng: random.Random) -> Draft:
     """Find the limit that keeps a scheduled task from being queued, from counts of running and waiting tasks."""

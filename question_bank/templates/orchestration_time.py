@@ -43,6 +43,7 @@ def tell(gap):
     tags=("time-zones", "daylight-saving", "scheduling"),
     title="Apache Airflow documentation, Time Zones, Time zone aware Dags, Cron schedules",
     url="https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/timezone.html",
+    rated=(2, 2, 2),
 )
 def schedules_in_two_time_zones(rng: random.Random) -> Draft:
     """Find the time between two local schedules on a day on which perhaps only one zone has summer time."""
@@ -215,12 +216,13 @@ def _loaded_day_mistakes(rng: random.Random, what: str, timetable: str, other: s
 @template(
     name="day-that-a-late-run-loads",
     topic=Topic.ORCHESTRATION,
-    level=Level.INTERMEDIATE,
+    level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
     tags=("airflow", "logical-date", "backfill", "idempotency"),
     title='Airflow 3 documentation, Timetables, Differences between "trigger" and "data interval" timetables',
     url="https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/timetable.html",
     form=QuestionForm.READ,
+    rated=(3, 3, 3),
 )
 def day_that_a_late_run_loads(rng: random.Random) -> Draft:
     """Tell which day a run loads that is cleared, late or backfilled, by its timetable and its filter."""

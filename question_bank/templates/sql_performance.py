@@ -73,6 +73,7 @@ def _mistakes_about_join_row(
     tags=("joins", "fan-out"),
     title="PostgreSQL 18 documentation, 7.2.1.1 Joined Tables",
     url="https://www.postgresql.org/docs/18/queries-table-expressions.html",
+    rated=(1, 1, 1),
 )
 def join_row_count(rng: random.Random) -> Draft:
     """Count the rows of a join in which keys repeat on both sides."""
@@ -154,6 +155,7 @@ def _mistakes_about_left_join(
     tags=("joins", "nulls", "filters"),
     title="PostgreSQL 18 documentation, 7.2.1.1 Joined Tables",
     url="https://www.postgresql.org/docs/18/queries-table-expressions.html",
+    rated=(2, 2, 2),
 )
 def left_join_condition_place(rng: random.Random) -> Draft:
     """Count the rows of a LEFT JOIN whose condition stands in ON or in WHERE."""
@@ -232,11 +234,12 @@ def _form(form: str, feeds: tuple[str, str, str]) -> str:
 @template(
     name="anti-join-forms",
     topic=Topic.SQL_PERFORMANCE,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.DUCKDB,
     tags=("anti-join", "nulls", "set-operations"),
     title="PostgreSQL 18 documentation, 9.24 Subquery Expressions, and 7.4 Combining Queries",
     url="https://www.postgresql.org/docs/18/functions-subquery.html",
+    rated=(2, 2, 2),
 )
 def anti_join_forms(rng: random.Random) -> Draft:
     """Count what each of four ways to subtract one table from another leaves, with NULLs and duplicates."""

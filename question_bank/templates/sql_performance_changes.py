@@ -232,6 +232,7 @@ def _same_rows(rewrite: _Rewrite, condition: str, *, otherwise: str, same: bool)
     tags=("indexes", "sargable", "nulls"),
     title="PostgreSQL 18 documentation, 11.2 Index Types, B-Tree",
     url="https://www.postgresql.org/docs/18/indexes-types.html",
+    rated=(2, 2, 2),
 )
 def same_rows_through_the_index(rng: random.Random) -> Draft:
     """Choose the condition on a bare column that finds the same rows as one on an expression."""
@@ -354,12 +355,13 @@ def _mistakes_about_table_locks() -> tuple[Misconception, ...]:
 @template(
     name="statements-in-the-lock-queue",
     topic=Topic.SQL_PERFORMANCE,
-    level=Level.EXPERT,
+    level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
     form=QuestionForm.READ,
     tags=("locks", "ddl", "lock-queue"),
     title="PostgreSQL 18 documentation, 13.3.1 Table-Level Locks",
     url="https://www.postgresql.org/docs/18/explicit-locking.html",
+    rated=(3, 4, 3),
 )
 def statements_in_the_lock_queue(rng: random.Random) -> Draft:
     """Find the statements that wait for a lock on a table, behind what runs and behind what waits."""

@@ -96,6 +96,7 @@ def _mistakes_about_index_entries(
     tags=("indexes", "b-tree", "column-order"),
     title="PostgreSQL 17 documentation, 11.3 Multicolumn Indexes",
     url="https://www.postgresql.org/docs/17/indexes-multicolumn.html",
+    rated=(3, 3, 3),
 )
 def index_entries_read(rng: random.Random) -> Draft:
     """Count the entries that a range scan of a three-column index reads."""
@@ -227,12 +228,13 @@ def _mistakes_about_own_time(own: dict[str, int]) -> tuple[Misconception, ...]:
 @template(
     name="slowest-step-of-a-plan",
     topic=Topic.SQL_PERFORMANCE,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     form=QuestionForm.READ,
     tags=("explain", "query-plan", "loops"),
     title="PostgreSQL 18 documentation, 14.1.2 EXPLAIN ANALYZE",
     url="https://www.postgresql.org/docs/18/using-explain.html",
+    rated=(2, 2, 2),
 )
 def slowest_step_of_a_plan(rng: random.Random) -> Draft:
     """Find the step of a plan that takes the most time by itself, among loops and times that include others."""

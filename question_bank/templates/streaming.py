@@ -64,11 +64,12 @@ def _rows_after_consumer_crash_mistakes(every: int, done: int, again: int) -> tu
 @template(
     name="rows-after-consumer-crash",
     topic=Topic.STREAMING,
-    level=Level.BEGINNER,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("offsets", "at-least-once", "duplicates"),
     title="Apache Kafka documentation, Design, Message Delivery Semantics",
     url="https://kafka.apache.org/documentation/#semantics",
+    rated=(2, 2, 2),
 )
 def rows_after_consumer_crash(rng: random.Random) -> Draft:
     """Count what a consumer has done in all, when it crashes between two commits of its offset."""
@@ -155,11 +156,12 @@ _RANGE_ASSIGNOR_MANY_TOPICS_MISTAKES = (
 @template(
     name="range-assignor-many-topics",
     topic=Topic.STREAMING,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("kafka", "consumer-groups", "partition-assignment"),
     title="Apache Kafka 4.0 Javadoc, RangeAssignor",
     url="https://kafka.apache.org/40/javadoc/org/apache/kafka/clients/consumer/RangeAssignor.html",
+    rated=(2, 3, 2),
 )
 def range_assignor_many_topics(rng: random.Random) -> Draft:
     """Spread the partitions of several topics over a consumer group by ranges."""
@@ -232,6 +234,7 @@ def _dedup_per_window_count_mistakes(table: str, key: str, minutes: int) -> tupl
     tags=("deduplication", "tumbling-windows", "state"),
     title="DuckDB documentation, Timestamp Functions, time_bucket",
     url="https://duckdb.org/docs/stable/sql/functions/timestamp.html",
+    rated=(2, 2, 2),
 )
 def dedup_per_window_count(rng: random.Random) -> Draft:
     """Remove duplicates inside each tumbling window, and count those that pass across its edge."""
@@ -310,6 +313,7 @@ def _start_offset_mistakes(story: str, policy: str, committed: int | None, first
     title="Apache Kafka 4.1 documentation, Consumer Configs, auto.offset.reset",
     url="https://kafka.apache.org/41/configuration/consumer-configs/",
     form=QuestionForm.READ,
+    rated=(2, 2, 2),
 )
 def start_offset_after_downtime(rng: random.Random) -> Draft:
     """Find where a consumer starts, after its offset or the messages behind it may have gone."""

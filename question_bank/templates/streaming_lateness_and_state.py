@@ -78,6 +78,7 @@ def _allowed_lateness_firings_mistakes(lateness: int, end: int) -> tuple[Misconc
     tags=("flink", "watermarks", "allowed-lateness"),
     title="Apache Flink 1.20 documentation, Windows, Allowed Lateness",
     url="https://nightlies.apache.org/flink/flink-docs-stable/docs/dev/datastream/operators/windows/#allowed-lateness",
+    rated=(3, 3, 3),
 )
 def allowed_lateness_firings(rng: random.Random) -> Draft:
     """List what one event-time window emits, with events before, within and after the allowed lateness."""
@@ -156,6 +157,7 @@ _COMPACTION_ACTIVE_SEGMENT_MISTAKES = (
     tags=("kafka", "log-compaction", "segments"),
     title="Apache Kafka documentation, Design, Log Compaction",
     url="https://kafka.apache.org/documentation/#compaction",
+    rated=(3, 3, 3),
 )
 def compaction_active_segment(rng: random.Random) -> Draft:
     """Count the records that log compaction leaves, with a segment that is still being written."""
@@ -236,6 +238,7 @@ def _checkpoint_barrier_count_mistakes(other: str, fast: str, slow: str, *, alig
     tags=("flink", "checkpoints", "exactly-once"),
     title="Apache Flink documentation, Stateful Stream Processing, Checkpointing",
     url="https://nightlies.apache.org/flink/flink-docs-stable/docs/concepts/stateful-stream-processing/#checkpointing",
+    rated=(3, 3, 3),
 )
 def checkpoint_barrier_count(rng: random.Random) -> Draft:
     """Find the count that a checkpoint stores, when the barriers of two inputs arrive one after the other."""

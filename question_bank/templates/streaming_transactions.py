@@ -105,12 +105,13 @@ def _read_committed_view_mistakes(*, uncommitted: bool, plain: str) -> tuple[Mis
 @template(
     name="read-committed-view",
     topic=Topic.STREAMING,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("kafka", "transactions", "isolation-level"),
     title="Apache Kafka 4.1 documentation, Consumer Configs, isolation.level",
     url="https://kafka.apache.org/41/configuration/consumer-configs/",
     form=QuestionForm.READ,
+    rated=(2, 2, 2),
 )
 def read_committed_view(rng: random.Random) -> Draft:
     """Find which records a reader gets from a log with open, committed and aborted transactions."""
@@ -222,6 +223,7 @@ def _after_crash_mistakes(
     title="Apache Flink documentation, Kafka Connector, Kafka Sink, Fault Tolerance",
     url="https://nightlies.apache.org/flink/flink-docs-stable/docs/connectors/datastream/kafka/",
     form=QuestionForm.CODE_REVIEW,
+    rated=(4, 4, 4),
 )
 def flink_kafka_sink_after_crash(rng: random.Random) -> Draft:
     """Review the settings of a Flink job that writes to Kafka for what its readers get after a crash."""

@@ -89,6 +89,12 @@ def test_misconceptions_have_names_of_their_own() -> None:
         assert len(names) == len(set(names)) >= OPTION_COUNT - 1, template.name
 
 
-def test_there_is_a_template_for_each_topic_and_level() -> None:
+def test_learners_of_every_level_find_a_template_of_each_topic() -> None:
+    """Which level a template is of, its readers say: a topic may have none on one level, and serves its neighbours."""
     cells = {(template.topic, template.level) for template in TEMPLATES.values()}
-    assert cells == {(topic, level) for topic in Topic for level in Level}
+    near = {(topic, level, around) for topic, around in cells for level in Level if abs(level - around) <= LEVELS_AROUND}
+    assert {(topic, level) for topic, level, _ in near} == {(topic, level) for topic in Topic for level in Level}
+
+
+def test_every_template_has_been_read() -> None:
+    assert [name for name, template in TEMPLATES.items() if not template.rated] == []
