@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from adaptation.selection import LEVELS_AROUND
 from domain.catalog import OPTION_COUNT, Level, Topic
 from question_bank.checks import OWN_RUNNERS, wrong_answer
 from question_bank.executor import Executor
@@ -92,8 +93,8 @@ def test_misconceptions_have_names_of_their_own() -> None:
 def test_learners_of_every_level_find_a_template_of_each_topic() -> None:
     """Which level a template is of, its readers say: a topic may have none on one level, and serves its neighbours."""
     cells = {(template.topic, template.level) for template in TEMPLATES.values()}
-    near = {(topic, level, around) for topic, around in cells for level in Level if abs(level - around) <= LEVELS_AROUND}
-    assert {(topic, level) for topic, level, _ in near} == {(topic, level) for topic in Topic for level in Level}
+    served = {(topic, level) for topic, near in cells for level in Level if abs(level - near) <= LEVELS_AROUND}
+    assert served == {(topic, level) for topic in Topic for level in Level}
 
 
 def test_every_template_has_been_read() -> None:
