@@ -160,7 +160,8 @@ _TAKES = {
 _EVENTS = {
     "crash": "Order {order} is old enough when the job dies between the two statements, and is rerun.",
     "ages": "Order {order} turns {days} days old between the two statements.",
-    "edit": "Between the two statements, another session updates order {order} and commits. A failed job is rerun.",
+    "edit": "Between the two statements, another session updates order {order} and commits. The order is old enough "
+    "before and after. A failed job is rerun.",
 }
 
 

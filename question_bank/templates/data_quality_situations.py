@@ -100,7 +100,7 @@ def volume_rule_for_a_week(rng: random.Random) -> Draft:
         texts={
             "yesterday": "fewer than half of the day before",
             "week": "fewer than half of the day a week before",
-            "lowest": "fewer than on any of the seven days before",
+            "lowest": "fewer than on each of the seven days before",
             "floor": "fewer than the fixed minimum",
         },
         explanation=(

@@ -338,7 +338,8 @@ def partitions_after_lost_brokers(rng: random.Random) -> Draft:
     return Draft(
         prompt=(
             f"Kafka 3.9, `min.insync.replicas=2`, unclean leader election off. This is the topic `{topic}` just before "
-            f"the brokers {down[0]} and {down[1]} fail for good. {asked}"
+            f"brokers {down[0]} and {down[1]} fail for good. Right after the elections, with no replica back in sync, "
+            f"{asked[0].lower()}{asked[1:]}"
         ),
         code="\n".join(["part   leader   replicas   ISR", *rows]),
         language="text",

@@ -39,9 +39,9 @@ def watermark_overlap_lost_rows(rng: random.Random) -> Draft:
     ask = "print(', '.join(str(i) for i, _, _ in rows if i not in target) or 'none')"
     return Draft(
         prompt=(
-            f"A job reads `{table}` at {hour}:10, {hour}:20 and {hour}:30. It takes the visible rows with "
-            f"`updated_at > mark - {overlap} min`, then sets `mark` to the latest `updated_at` that it has read. A row "
-            "is visible once committed. Which ids does it never read?"
+            f"A job reads `{table}` at {hour}:10, {hour}:20 and {hour}:30, and `mark` starts at {hour}:00. It takes "
+            f"the visible rows with `updated_at > mark - {overlap} min`, then sets `mark` to the latest `updated_at` "
+            "that it has read. A row is visible once committed. Which ids does it never read?"
         ),
         code="id  updated_at  committed at\n"
         + "\n".join(f"{i:<4}{f'{hour}:{at:02}':<12}{f'{hour}:{end:02}'}" for i, at, end in rows),
@@ -234,7 +234,9 @@ def incremental_model_next_run(rng: random.Random) -> Draft:
         Misconception(f"it-holds-{value.replace(' + ', '-and-')}", why, value=value) for value in (both, after, before)
     ]
     key = "" if strategy == "append" else ",\n  unique_key='id'"
-    news = "is deleted" if event == "deleted" else f"becomes `{after}`, with `updated_at` {_EVENTS[event]}"
+    news = f"becomes `{after}`, with `updated_at` {_EVENTS[event]}"
+    if event == "deleted":
+        news = f"becomes `{after}` at 10:05 and is deleted at 10:10"
     return Draft(
         prompt=(
             f"The latest `updated_at` in this dbt model is 10:00; its row 7 is `{before}`, of 09:30. Then row 7 of "
@@ -264,7 +266,7 @@ def incremental_model_next_run(rng: random.Random) -> Draft:
             "none": "No row",
             before: f"One row: {before}",
             after: f"One row: {after}",
-            both: "Two rows: one of each",
+            both: f"Two rows: {before} and {after}",
         },
     )
 

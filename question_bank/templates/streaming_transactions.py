@@ -154,11 +154,12 @@ def _view_why(still_open: Sequence[str], *, uncommitted: bool) -> str:
     return "No transaction is open, so it reads to the end and drops only what was aborted."
 
 
-def after_crash(guarantee: str, isolation: str, timeout: int, limit: int, outage: int) -> str:
+def after_crash(guarantee: str, isolation: str, timeout: int, limit: int, interval: int, outage: int) -> str:
     """Return what readers get of the rows around a crash: what a drawing executes.
 
     Args:
-        timeout: of the sink's transactions, in minutes, as is what the broker allows, and the time until the restart.
+        timeout: of the sink's transactions, in minutes, as are the broker's limit for it, the time between checkpoints,
+            and that until the restart.
     """
     if guarantee == "AT_LEAST_ONCE":
         return "twice"
@@ -166,7 +167,8 @@ def after_crash(guarantee: str, isolation: str, timeout: int, limit: int, outage
         return "refused"
     if isolation == "read_uncommitted":
         return "twice"
-    return "lost" if outage > timeout else "once"
+    age = interval + outage  # a transaction opens as the checkpoint before it ends
+    return "lost" if age > timeout else "once"
 
 
 _AFTER_CRASH = {
@@ -175,11 +177,21 @@ _AFTER_CRASH = {
     "lost": "Not all rows, none twice",
     "refused": "No rows: the sink can't start",
 }
-_TIMES = {5: "5 min", 10: "10 min", 15: "15 min", 30: "30 min", 60: "1 h", 120: "2 h", 240: "4 h"}
+_TIMES = {
+    5: "5 min",
+    10: "10 min",
+    15: "15 min",
+    20: "20 min",
+    30: "30 min",
+    50: "50 min",
+    60: "1 h",
+    120: "2 h",
+    240: "4 h",
+}
 
 
 def _after_crash_mistakes(
-    right: str, guarantee: str, isolation: str, timeout: int, limit: int, outage: int
+    right: str, guarantee: str, isolation: str, timeout: int, limit: int, interval: int, outage: int
 ) -> list[Misconception]:
     """Return the three other outcomes, each told why it is not this one's."""
     asked = f"The sink asks for a timeout of {_TIMES[timeout]}, and the broker allows {_TIMES[limit]} at most"
@@ -199,9 +211,10 @@ def _after_crash_mistakes(
         }
     else:
         whys = {
-            "once": f"The job is away for {_TIMES[outage]}, longer than the timeout of {_TIMES[timeout]}: the broker "
-            "has aborted the transaction of the checkpoint.",
-            "lost": f"The transaction lives for {_TIMES[timeout]}, longer than the outage. The new job commits it.",
+            "once": f"The transaction of the checkpoint was open for {_TIMES[interval]} before the crash and "
+            f"{_TIMES[outage]} after it, past its timeout of {_TIMES[timeout]}. The broker has aborted it.",
+            "lost": f"The transaction may be open for {_TIMES[timeout]}. That is longer than {_TIMES[interval]} before "
+            f"the crash and {_TIMES[outage]} after it, so the new job commits it.",
             "twice": "Rows after the checkpoint are in a transaction that never commits; `read_committed` hides them.",
             "refused": f"{asked}, so it starts.",
         }
@@ -231,19 +244,20 @@ def flink_kafka_sink_after_crash(rng: random.Random) -> Draft:
     while True:
         guarantee = rng.choice(("EXACTLY_ONCE", "EXACTLY_ONCE", "AT_LEAST_ONCE"))
         isolation = rng.choice(("read_committed", "read_committed", "read_uncommitted"))
-        timeout, limit = rng.choice((10, 15, 60, 240)), rng.choice((15, 60, 240))
-        outage = rng.choice((5, 30, 120))
-        if after_crash(guarantee, isolation, timeout, limit, outage) == wanted:
+        timeout, limit = rng.choice((15, 60, 240)), rng.choice((15, 60, 240))
+        interval, outage = rng.choice(((5, 5), (5, 30), (10, 10), (20, 30), (20, 50), (30, 120)))
+        if after_crash(guarantee, isolation, timeout, limit, interval, outage) == wanted and interval < timeout:
             break
     what = rng.choice(("orders", "payments", "alerts", "scores", "trades", "bookings", "refunds", "bids"))
-    facts = (guarantee, isolation, timeout, limit, outage)
+    facts = (guarantee, isolation, timeout, limit, interval, outage)
     return Draft(
         prompt=(
-            f"Review this setup of a Flink job that writes {what} to Kafka, for one fault: a checkpoint completes, a "
-            "few rows more are written, and the job dies before the sink commits. It restarts from that checkpoint "
-            f"after {_TIMES[outage]}. What would the reader get?"
+            f"Review this setup of a Flink job that writes {what} to Kafka without a pause, for one fault: a "
+            "checkpoint ends, a few rows more are written, and the job dies before the sink commits. It restarts from "
+            f"that checkpoint after {_TIMES[outage]}. What would the reader get?"
         ),
         code=(
+            f"# Flink, checkpoints\ninterval: {_TIMES[interval]}\n"
             f"# Flink KafkaSink\nguarantee: {guarantee}\ntransaction.timeout.ms: {_TIMES[timeout]}\n"
             f"# Kafka broker\ntransaction.max.timeout.ms: {_TIMES[limit]}\n"
             f"# reader\nisolation.level: {isolation}"
@@ -252,18 +266,18 @@ def flink_kafka_sink_after_crash(rng: random.Random) -> Draft:
         setup=getsource(after_crash),
         run=f"print(after_crash{facts})",
         why={
-            "once": "The transaction of the checkpoint outlives the outage and is committed; later rows are written "
-            "anew.",
+            "once": "The transaction of the checkpoint is still open after the outage and is committed; later rows are "
+            "written anew.",
             "twice": "Rows after the checkpoint are written again, and nothing hides the first ones from this reader.",
-            "lost": f"The broker aborts the transaction of the checkpoint after {_TIMES[timeout]}. Its rows are not "
-            "replayed.",
+            "lost": f"The transaction of the checkpoint opened {_TIMES[interval]} before the crash. The broker aborts "
+            f"it after {_TIMES[timeout]}, and its rows are not replayed.",
             "refused": f"The broker refuses a timeout above its limit of {_TIMES[limit]}, so the job fails at once.",
         }[wanted],
         misconceptions=_after_crash_mistakes(wanted, *facts),
         explanation=(
-            "Exactly once into Kafka needs four things: transactions in the sink, a timeout above the longest outage, "
-            "a broker's limit that allows it, and readers with `read_committed`. The price of a long timeout: a "
-            "transaction that hangs holds up those readers as long."
+            "Exactly once into Kafka needs four things: transactions in the sink, a timeout above the time between "
+            "checkpoints plus the longest outage, a broker's limit that allows it, and readers with `read_committed`. "
+            "The price of a long timeout: a transaction that hangs holds up those readers as long."
         ),
         texts=_AFTER_CRASH,
     )
