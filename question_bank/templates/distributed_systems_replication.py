@@ -312,13 +312,13 @@ def _kafka_mistakes(wanted: tuple[str, ...], mistaken: tuple[str, ...], why: str
 @template(
     name="partitions-after-lost-brokers",
     topic=Topic.DISTRIBUTED_SYSTEMS,
-    level=Level.INTERMEDIATE,
+    level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
     tags=("kafka", "replication", "availability", "isr"),
     title="Apache Kafka 3.9 documentation, Design, Replication: Availability and Durability Guarantees",
     url="https://kafka.apache.org/39/design/design/",
     form=QuestionForm.READ,
-    rated=(2, 3, 2),
+    rated=(3, 3, 3),
 )
 def partitions_after_lost_brokers(rng: random.Random) -> Draft:
     """Tell from the replicas and the ISR which partitions still work after two brokers fail."""

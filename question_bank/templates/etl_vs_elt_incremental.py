@@ -17,12 +17,12 @@ _NEXT_MARK = "max([mark] + [at for _, at in got])"
 @template(
     name="watermark-overlap-lost-rows",
     topic=Topic.ETL_VS_ELT,
-    level=Level.ADVANCED,
+    level=Level.INTERMEDIATE,
     engine=CheckEngine.PYTHON,
     tags=("incremental-load", "watermark", "late-data"),
     title="dbt documentation, Configure incremental models, Filtering rows on an incremental run",
     url="https://docs.getdbt.com/docs/build/incremental-models",
-    rated=(3, 3, 3),
+    rated=(2, 2, 2),
 )
 def watermark_overlap_lost_rows(rng: random.Random) -> Draft:
     """Find the rows that a high-water mark with an overlap never reads."""
@@ -41,7 +41,7 @@ def watermark_overlap_lost_rows(rng: random.Random) -> Draft:
         prompt=(
             f"A job reads `{table}` at {hour}:10, {hour}:20 and {hour}:30, and `mark` starts at {hour}:00. It takes "
             f"the visible rows with `updated_at > mark - {overlap} min`, then sets `mark` to the latest `updated_at` "
-            "that it has read. A row is visible once committed. Which ids does it never read?"
+            "it has read. A row is visible once committed. Which ids does it never read?"
         ),
         code="id  updated_at  committed at\n"
         + "\n".join(f"{i:<4}{f'{hour}:{at:02}':<12}{f'{hour}:{end:02}'}" for i, at, end in rows),

@@ -175,7 +175,7 @@ _AFTER_CRASH = {
     "once": "All rows, each once",
     "twice": "All rows, some twice",
     "lost": "Not all rows, none twice",
-    "refused": "No rows: the sink can't start",
+    "refused": "No rows: the sink never starts",
 }
 _TIMES = {
     5: "5 min",
@@ -230,13 +230,13 @@ def _after_crash_mistakes(
 @template(
     name="flink-kafka-sink-after-crash",
     topic=Topic.STREAMING,
-    level=Level.EXPERT,
+    level=Level.ADVANCED,
     engine=CheckEngine.PYTHON,
     tags=("flink", "kafka", "exactly-once", "transactions"),
     title="Apache Flink documentation, Kafka Connector, Kafka Sink, Fault Tolerance",
     url="https://nightlies.apache.org/flink/flink-docs-stable/docs/connectors/datastream/kafka/",
     form=QuestionForm.CODE_REVIEW,
-    rated=(4, 4, 4),
+    rated=(4, 3, 3),
 )
 def flink_kafka_sink_after_crash(rng: random.Random) -> Draft:
     """Review the settings of a Flink job that writes to Kafka for what its readers get after a crash."""
@@ -252,9 +252,9 @@ def flink_kafka_sink_after_crash(rng: random.Random) -> Draft:
     facts = (guarantee, isolation, timeout, limit, interval, outage)
     return Draft(
         prompt=(
-            f"Review this setup of a Flink job that writes {what} to Kafka without a pause, for one fault: a "
-            "checkpoint ends, a few rows more are written, and the job dies before the sink commits. It restarts from "
-            f"that checkpoint after {_TIMES[outage]}. What would the reader get?"
+            f"A new Flink job, not started yet, is to write {what} to Kafka day and night. Think one crash through: a "
+            "checkpoint ends, some rows more are written, the job dies before the sink commits, and it restarts "
+            f"from that checkpoint after {_TIMES[outage]}. With this setup, what would readers get?"
         ),
         code=(
             f"# Flink, checkpoints\ninterval: {_TIMES[interval]}\n"
