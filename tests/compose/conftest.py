@@ -19,6 +19,7 @@ from tests.support.waiting import WAIT_SECONDS, until, wait_for
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "424242:" + "T" * 35
+IMAGE = "data-engineering-quiz:0.1.0"
 START_SECONDS = 1800
 """For a build and a first start."""
 
@@ -102,7 +103,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     project = Project(files, env_file, f"http://127.0.0.1:{port}")
     try:
         try:
-            project.start("--build")
+            project.compose("build", seconds=START_SECONDS)
+            docker("tag", IMAGE, "data-engineering-quiz:telegram")
+            project.start()
         except AssertionError as error:
             pytest.exit(f"it does not start: {error}\n{project.compose('logs', '--tail', '30', check=False)}", 1)
         project.run("quiz-bot", "python", "main.py", "webhook", "set")

@@ -6,13 +6,12 @@ import json
 
 import pytest
 
-from tests.compose.conftest import Project, docker
+from tests.compose.conftest import IMAGE, Project, docker
 from tests.support.service import Learner, is_question
 from tests.support.waiting import until, wait_for
 
 OURS = ("quiz-bot", "quiz-worker", "prefect-worker", "prefect-server")
 SERVERS = ("postgres", "redis")
-IMAGE = "data-engineering-quiz:0.1.0"
 MAX_LAYERS_MB = 450
 KILL_ALL = "import os; os.kill(-1, 9)"
 """But for the first process of a container, which then ends with its child."""
