@@ -18,7 +18,7 @@ class Hub:
 
     def __init__(self) -> None:
         self._pages: set[_Page] = set()
-        self._closed = False
+        self.is_closed = False
 
     def publish(self, kind: str, **values: object) -> None:
         """Tell every page that something of this kind happened."""
@@ -33,7 +33,7 @@ class Hub:
         self._pages.add(page)
         try:
             yield b"retry: 1000\n\n"
-            while not self._closed:
+            while not self.is_closed:
                 events = await page.take()
                 yield b"data: " + orjson.dumps(events) + b"\n\n" if events else b": still here\n\n"
         finally:
@@ -41,7 +41,7 @@ class Hub:
 
     def close(self) -> None:
         """End all streams, so that the server can stop."""
-        self._closed = True
+        self.is_closed = True
         for page in self._pages:
             page.wake()
 

@@ -342,7 +342,7 @@ def files_seen_after_spark_crash(rng: random.Random) -> Draft:
     mistakes = [Misconception(name, why, run=f"print(files_seen{belief})") for name, belief in beliefs.items()]
     rest = [Misconception(f"sees-{seen.replace(', ', '-').replace(' ', '-')}", why, value=seen) for seen in _SEEN]
     place = f"db.{table}" if writer == "Iceberg" else f"/lake/{table}"
-    setting = "# Iceberg table" if writer == "Iceberg" else f"# HDFS, file committer version {writer}"
+    setting = "# Iceberg table" if writer == "Iceberg" else f"# table on HDFS, file committer {writer}"
     layout = "iceberg" if writer == "Iceberg" else "parquet"
     return Draft(
         prompt=f"A Spark 4 job writes like this. {story} What does a query find right after that?",

@@ -86,19 +86,19 @@ def _rate(rng: random.Random) -> _Measure:
     sizes, shares = rng.sample((10, 20, 50, 100, 200), 3), rng.sample((1, 2, 4, 5), 3)
     rows: list[_Row] = [(one, size * share // 10, size) for one, size, share in zip(names, sizes, shares, strict=True)]
     over_all, typical = f"sum({part}) / sum({whole})", f"avg({part} / {whole})"
+    things = "pieces made" if whole == "made" else whole
     if rng.choice((True, False)):
-        things = "pieces made" if whole == "made" else whole
         wanted, right = f"the share of all {things} that {led}", over_all
-        why = f"It adds up both counts first, so each {name} weighs as much as its {whole}."
+        why = f"It adds up both counts first, so each {name} weighs as much as its {things}."
         truth = (
             f"SELECT avg(CASE WHEN i <= {part} THEN 1 ELSE 0 END) FROM {table}, range(1, 201) g(i) WHERE i <= {whole}"
         )
-        mixed_up = (typical, f"That gives every {name} the same weight, however few {whole} it has.")
+        mixed_up = (typical, f"That gives every {name} the same weight, however few {things} it has.")
     else:
         wanted, right = f"the rate of a typical {name}: each counts the same, whatever its size", typical
         why = f"It takes the rate of each {name} first, so each weighs the same."
         truth = f"SELECT sum(rate) / count(*) FROM (SELECT {part} / {whole} AS rate FROM {table})"
-        mixed_up = (over_all, f"There each {name} weighs as much as its {whole}.")
+        mixed_up = (over_all, f"There each {name} weighs as much as its {things}.")
     return _Measure(
         table,
         (name, part, whole),

@@ -211,8 +211,8 @@ def comparison_that_sees_the_fault(rng: random.Random) -> Draft:
         texts={name: text.format(**names) for name, text in _COMPARISON_TEXTS.items()},
         explanation=(
             "Totals miss what cancels out, EXCEPT misses extra copies and works one way, a join misses ids on one side "
-            "and NULLs. Compare the counts, then FULL JOIN on the key with IS DISTINCT FROM: together they see every "
-            "difference."
+            "and NULLs. Compare the counts, then FULL JOIN on the key with IS DISTINCT FROM: where the key is unique, "
+            "together they see every difference."
         ),
     )
 

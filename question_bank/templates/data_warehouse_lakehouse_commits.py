@@ -208,7 +208,7 @@ def _mistakes_about_conflicts() -> tuple[Misconception, ...]:
         Misconception(
             "inserts-are-refused-too",
             "That refuses an INSERT. It read nothing, so nothing that others commit can spoil it.",
-            run="refused(lambda one, job: meet(one[1], job[1]))",
+            run='refused(lambda one, job: hurts(one, job) or (job[0] == "INSERT" and meet(one[1], job[1])))',
         ),
         Misconception(
             "compaction-suffers-from-inserts",

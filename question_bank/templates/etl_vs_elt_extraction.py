@@ -144,7 +144,7 @@ _OLD_VALUES = {
     "id": "Only the old `id`",
     "email": "Only the old `email`",
     "row": "The whole old row",
-    "nothing": "No old values",
+    "nothing": "The new row alone",
     "fails": "None: the statement fails",
 }
 

@@ -224,7 +224,7 @@ def lines_of_a_log_handler(rng: random.Random) -> Draft:
         run=after,
         why="The level of `load`, or of the nearest logger above with one, decides whether a line is made. From there "
         "up only levels of handlers and `propagate` stop it.",
-        misconceptions=_log_mistakes(rng, handler, owner, after),
+        misconceptions=_log_mistakes(rng, handler, owner, settings, after),
         explanation=(
             "A line passes two gates: the effective level of the logger that is called, and the level of each handler. "
             "Levels of loggers further up are not asked again. So set levels on loggers to choose what is made, and on "
@@ -233,7 +233,7 @@ def lines_of_a_log_handler(rng: random.Random) -> Draft:
     )
 
 
-def _log_mistakes(rng: random.Random, handler: str, owner: str, after: str) -> list[Misconception]:
+def _log_mistakes(rng: random.Random, handler: str, owner: str, settings: list[str], after: str) -> list[Misconception]:
     mistakes = [
         Misconception(
             "loggers-above-filter",
@@ -248,13 +248,8 @@ def _log_mistakes(rng: random.Random, handler: str, owner: str, after: str) -> l
         ),
         Misconception(
             "every-call-makes-a-line",
-            "That counts every call. A call below the effective level of its logger makes no line.",
+            "That lets each call make a line. One below the effective level of its logger makes none.",
             run=f"load.setLevel(DEBUG)\n{after}",
-        ),
-        Misconception(
-            "warning-without-a-level",
-            "That takes a logger without a level for one at WARNING. It has that of the nearest logger above with one.",
-            run=f"load.setLevel(WARNING)\n{after}",
         ),
         Misconception(
             "root-decides",
@@ -272,6 +267,14 @@ def _log_mistakes(rng: random.Random, handler: str, owner: str, after: str) -> l
             value="no line",
         ),
     ]
+    if not any(setting.startswith("load.") for setting in settings):
+        mistakes.append(
+            Misconception(
+                "warning-without-a-level",
+                "That takes a logger without a level for one at WARNING. It has the level of the nearest one above.",
+                run=f"load.setLevel(WARNING)\n{after}",
+            )
+        )
     rng.shuffle(mistakes)
     return mistakes
 
@@ -335,7 +338,8 @@ def first_table_that_is_behind(rng: random.Random) -> Draft:
         language="text",
         setup=getsource(first_to_check),
         run=f"print(first_to_check({report!r}, {reads}, {behind}))",
-        why=f"`{culprit}` is behind, and all that it reads is up to date"
+        why=f"`{culprit}` is behind, and "
+        + ("it is the first table of the chain" if culprit == raw else "all that it reads is up to date")
         + (": what follows it is behind for that reason." if culprit != report else ", so its own job loses the rows."),
         misconceptions=_lineage_mistakes(rng, (report, culprit, beside), reads, behind),
         explanation=(

@@ -206,7 +206,7 @@ def _loaded_day_mistakes(rng: random.Random, what: str, timetable: str, other: s
         ),
         Misconception(
             "one-day-further-back",
-            "That goes one day further back than the filter says.",
+            "That goes further back than the filter says.",
             run=f"tell('before', {timetable!r})",
         ),
     ]

@@ -94,7 +94,7 @@ def _default(rng: random.Random) -> _Rewrite:
     return _Rewrite(
         table,
         column,
-        "a column with NULLs",
+        "nullable",
         f"coalesce({column}, {fallback}) = {fallback}",
         f"{column} = {fallback} OR {column} IS NULL",
         (

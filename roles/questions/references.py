@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from html.parser import HTMLParser
 from urllib.parse import unquote, urldefrag, urlsplit
@@ -20,7 +20,7 @@ from question_bank.loader import Located
 MAX_CONCURRENT = 8
 """Hosts that are asked at a time; each gets one request after another."""
 MAX_REDIRECTS = 5
-MAX_BYTES = 8_000_000
+MAX_BYTES = 2_000_000
 """Read of a page; what a larger one holds is not judged."""
 USER_AGENT = "data-engineering-quiz (checks references)"
 
@@ -71,7 +71,7 @@ class Page:
     """Where redirects ended."""
     status: int
     text: str | None = None
-    """In lower case; None if it is no text, too large, or cannot be parsed."""
+    """In lower case; None if it is no text, too large, or cannot be read."""
     anchors: frozenset[str] = frozenset()
 
 
@@ -154,7 +154,10 @@ async def _fetch_all(addresses: set[str], seconds: float, tell: Callable[[int], 
                 try:
                     pages[address] = unreachable or await _fetch(client, address, seconds)
                 except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                    pages[address] = unreachable = _reason_of(error)  # its other pages would only take as long
+                    pages[address] = _reason_of(error)
+                    is_own = error.request.url.host == urlsplit(address).hostname  # and not a redirect's
+                    if is_own and not any(isinstance(pages.get(one), Page) for one in own):
+                        unreachable = pages[address]  # its other pages would only take as long
                 except (httpx.HTTPError, httpx.InvalidURL) as error:
                     pages[address] = _reason_of(error)
                 except TimeoutError:
@@ -163,7 +166,8 @@ async def _fetch_all(addresses: set[str], seconds: float, tell: Callable[[int], 
 
     async with (
         httpx.AsyncClient(
-            follow_redirects=True, max_redirects=MAX_REDIRECTS, timeout=seconds, headers={"User-Agent": USER_AGENT}
+            timeout=httpx.Timeout(seconds, connect=seconds / 2),  # told apart from a page that is slow
+            headers={"User-Agent": USER_AGENT},
         ) as client,
         asyncio.TaskGroup() as tasks,
     ):
@@ -177,26 +181,47 @@ def _reason_of(error: Exception) -> str:
 
 
 async def _fetch(client: httpx.AsyncClient, address: str, seconds: float) -> Page:
-    async with asyncio.timeout(seconds), client.stream("GET", address) as response:
-        status, arrived_at = response.status_code, str(response.url)
-        kind = response.headers.get("content-type", "text/html").partition(";")[0]
-        if not response.is_success or not kind.startswith(("text/", "application/xhtml")):
-            return Page(arrived_at, status)
-        content = bytearray()
-        async for part in response.aiter_bytes():
-            content += part
-            if len(content) > MAX_BYTES:
-                return Page(arrived_at, status)
-        text = content.decode(response.encoding or "utf-8", errors="replace")
-    if kind == "text/plain":
-        return Page(arrived_at, status, text.casefold())
-    reader = _HtmlReader()
+    """Follow redirects by hand: httpx reads what comes with each, however long it is."""
+    request = client.build_request("GET", address)
+    async with asyncio.timeout(seconds):
+        for _ in range(MAX_REDIRECTS + 1):
+            response = await client.send(request, stream=True)
+            try:
+                if response.next_request is None:
+                    return await _read(response)
+            finally:
+                await response.aclose()
+            request = response.next_request
+            if request.url.scheme != "https":
+                raise httpx.UnsupportedProtocol(f"it redirects to {request.url}", request=request)
+    raise httpx.TooManyRedirects(f"more than {MAX_REDIRECTS}", request=request)
+
+
+async def _read(response: httpx.Response) -> Page:
+    unread = Page(str(response.url), response.status_code)
+    kind = response.headers.get("content-type", "text/html").partition(";")[0]
+    if not response.is_success or not kind.startswith(("text/", "application/xhtml")):
+        return unread
+    content = bytearray()
+    async for part in response.aiter_bytes():
+        content += part
+        if len(content) > MAX_BYTES:
+            return unread
     try:
-        reader.feed(text)
-        reader.close()
-    except AssertionError:  # what the library makes of some malformed declarations
-        return Page(arrived_at, status)
-    return Page(arrived_at, status, " ".join(reader.shown).casefold(), frozenset(reader.anchors))
+        text = content.decode(response.encoding or "utf-8", errors="replace")
+        if kind == "text/plain":
+            return replace(unread, text=text.casefold())
+        reader = await asyncio.to_thread(_parse, text)  # a page can be made so that it takes long
+    except (LookupError, UnicodeError, AssertionError):  # no charset for text, or a malformed declaration
+        return unread
+    return replace(unread, text=" ".join(reader.shown).casefold(), anchors=frozenset(reader.anchors))
+
+
+def _parse(text: str) -> _HtmlReader:
+    reader = _HtmlReader()
+    reader.feed(text)
+    reader.close()
+    return reader
 
 
 def _troubles_of(reference: Reference, page: Page | str) -> Iterator[tuple[Trouble, str]]:

@@ -21,7 +21,13 @@ class _Server(uvicorn.Server):
 async def serving(app: Any, port: int) -> AsyncIterator[str]:
     """Serve an application and yield its address."""
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_config=None, lifespan="on", timeout_graceful_shutdown=2
+        app,
+        host="127.0.0.1",
+        port=port,
+        log_config=None,
+        lifespan="on",
+        timeout_graceful_shutdown=2,
+        timeout_keep_alive=3600,  # or it may end a connection just as a client takes it up again
     )
     async with serving_as(config) as url:
         yield url

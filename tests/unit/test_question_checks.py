@@ -6,10 +6,14 @@ import os
 import textwrap
 from collections.abc import Mapping
 from decimal import Decimal
+from itertools import combinations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from domain.bank import QuestionText
 from domain.catalog import CheckEngine, Topic
 from question_bank import __main__ as command
 from question_bank import checks
@@ -25,7 +29,7 @@ from question_bank.checks import (
     wrong_answer,
 )
 from question_bank.format import BankQuestion, Check, Option, Reference
-from question_bank.lint import MIN_LENGTH_THAT_SPREADS, lint, near_duplicates
+from question_bank.lint import MIN_LENGTH_THAT_SPREADS, lint, near_duplicates, nearest_duplicate
 from question_bank.loader import BANK_FOLDER, Located, load_bank
 from question_bank.verification import BankPython
 from sandbox.results import Failed, OutOfMemory, Printed, TimedOut, Unsupported
@@ -338,6 +342,22 @@ def test_a_products_default_without_its_version_is_told() -> None:
 )
 def test_a_default_of_a_named_version_or_of_nothing_versioned_passes(title: str, url: str, prompt: str) -> None:
     assert lint(locate(refer(title, url, prompt=prompt))) == []
+
+
+@given(st.lists(st.sets(st.sampled_from(["lag", "row", "key", "run", "log", "job"]), min_size=2), max_size=12))
+def test_no_pair_of_near_duplicates_is_passed_over(prompts: list[set[str]]) -> None:
+    options = [Option(text=text, why="So it is.", correct=text == "one") for text in ("one", "two", "three", "four")]
+    questions = [
+        make_bank_question(id=f"q{place}", prompt=" ".join(sorted(words)), options=options)
+        for place, words in enumerate(prompts)
+    ]
+    texts = [QuestionText(one.id, one.prompt, None, tuple(option.text for option in options)) for one in questions]
+    alike = [
+        f"q{later}: asks the same as q{earlier}"
+        for earlier, later in combinations(range(len(questions)), 2)
+        if nearest_duplicate(questions[later], [texts[earlier]])
+    ]
+    assert sorted(problem.reason for problem in near_duplicates(locate(*questions))) == sorted(alike)
 
 
 def test_two_questions_that_ask_the_same_are_told_at_the_later_one() -> None:

@@ -379,9 +379,9 @@ def test_a_row_that_was_refused_stands_in_nobodys_way() -> None:
 
 
 def test_a_right_option_that_shows_by_its_length_is_refused() -> None:
-    options = [Option(text="abcd"[n] * (90 if n == 0 else 9), why="So.", correct=n == 0) for n in range(4)]
+    options = [Option(text="abcd"[n] * (50 if n == 0 else 30), why="So.", correct=n == 0) for n in range(4)]
     [problem] = take(make_bank_question(id="long", options=options)).problems
-    assert problem.reason == "long: the right option has 90 characters, the wrong ones [9, 9, 9]"
+    assert problem.reason == "long: the right option has 50 characters, and the longest wrong one 30"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tests.integration.llm.support import LEVEL, TOPIC, Desk, executed_question,
 from tests.support.factories import make_learner
 from tests.support.llm_server import Json, written, written_question
 
-SQL = "SELECT count(*) FROM (VALUES (1), (2)) t"
+SQL = "SELECT count(*)\nFROM (VALUES (1), (2)) t"
 COUNTS = ("2", "3", "1", "0")
 TABLE = "CREATE TABLE t (a INT);"
 
@@ -61,7 +61,12 @@ async def test_a_question_that_passes_all_proofs_is_asked(desk: Desk) -> None:
         ("duckdb", SQL, COUNTS, None),
         ("duckdb", "SELECT sum(a) FROM t", ("NULL", "0", "1", "2"), TABLE),
         ("duckdb", "SELECT a FROM t ORDER BY a", ("(no rows)", "0", "1", "NULL"), TABLE),
-        ("duckdb", "SELECT CAST('x' AS INT)", ("error: ConversionException", "x", "0", "NULL"), None),
+        (
+            "duckdb",
+            "SELECT CAST('x' AS INT)",
+            ("error: ConversionException", "error: CatalogException", "0", "NULL"),
+            None,
+        ),
         ("python", "print(len({1, 1, 2}))", COUNTS, None),
         ("python", "print(math.gcd(6, 4))", COUNTS, "import math"),
         ("python", "print({}['a'])", ("error: KeyError", "None", "a", "0"), None),
@@ -148,7 +153,9 @@ WRONG: dict[str, tuple[Json, str]] = {
     "no Python at all": (executed_question("python", "print(", COUNTS), "'error: SyntaxError'"),
     "an error in the setup": (executed_question("duckdb", SQL, COUNTS, setup="CREATE TABEL t"), "error in the setup"),
     "a key that is an error in the setup": (
-        executed_question("duckdb", "SELECT 1", ("error in the setup: x", "1", "2", "3"), setup="CREATE TABEL t"),
+        executed_question(
+            "duckdb", "SELECT 1", ("error in the setup: x", "error in the table", "2", "3"), setup="CREATE TABEL t"
+        ),
         "error in the setup",
     ),
     "a timeout, SQL": (
@@ -157,15 +164,19 @@ WRONG: dict[str, tuple[Json, str]] = {
     ),
     "a timeout, Python": (executed_question("python", "while True:\n    pass", COUNTS), "running it takes too long"),
     "a key that is a timeout": (
-        executed_question("python", "while True:\n    pass", ("error: timeout", "1", "2", "3")),
+        executed_question("python", "while True:\n    pass", ("error: timeout", "error: KeyError", "2", "3")),
         "running it takes too long",
     ),
     "a key that is our limit of memory": (
-        executed_question("python", "print(len([0] * 10**10))", ("error: MemoryError", "1", "2", "3")),
+        executed_question("python", "print(len([0] * 10**10))", ("error: MemoryError", "error: KeyError", "2", "3")),
         "running it takes too much memory",
     ),
     "a key that is our wall": (
-        executed_question("duckdb", "FROM read_csv('/etc/passwd')", ("error: PermissionException", "1", "2", "3")),
+        executed_question(
+            "duckdb",
+            "FROM read_csv('/etc/passwd')",
+            ("error: PermissionException", "error: CatalogException", "2", "3"),
+        ),
         "the sandbox refuses it: PermissionException",
     ),
     "a file, SQL": (executed_question("duckdb", "SELECT count(*) FROM '/etc/passwd'", COUNTS), "error: "),
