@@ -154,10 +154,10 @@ async def _fetch_all(addresses: set[str], seconds: float, tell: Callable[[int], 
                 try:
                     pages[address] = unreachable or await _fetch(client, address, seconds)
                 except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                    pages[address] = _reason_of(error)
+                    pages[address] = reason = _reason_of(error)
                     is_own = error.request.url.host == urlsplit(address).hostname  # and not a redirect's
                     if is_own and not any(isinstance(pages.get(one), Page) for one in own):
-                        unreachable = pages[address]  # its other pages would only take as long
+                        unreachable = reason  # its other pages would only take as long
                 except (httpx.HTTPError, httpx.InvalidURL) as error:
                     pages[address] = _reason_of(error)
                 except TimeoutError:
