@@ -181,6 +181,34 @@ def _join_why(kind: str, left: int, right: int, hint: str, side: str, names: Map
     return f"{limit}, so the small table is no help here. Spark sorts both sides."
 
 
+def _join_mistakes(kind: str, left: int, right: int, hint: str, side: str, large: str, why: str) -> list[Misconception]:
+    """Return the ways to misread a join.
+
+    Args:
+        side: where the small table stands.
+        large: which table is large, and how large.
+    """
+    found, other = pick_join(kind, left, right, hint, side), "R" if side == "L" else "L"
+    return [
+        Misconception("a-hint-is-an-order", why, run=f"print(pick_join('JOIN', {left}, {right}, {hint!r}, {side!r}))"),
+        Misconception("hints-are-comments", why, run=f"print(pick_join({kind!r}, {left}, {right}, '', ''))"),
+        Misconception("the-smaller-side-is-sent", why, value=f"send {side}"),
+        Misconception(
+            "large-tables-can-be-sent",
+            f"{large}. Spark does not choose to copy that to each executor.",
+            value=f"send {other}",
+        ),
+        Misconception("equal-keys-are-merged", why, value="merge"),
+        Misconception(
+            "equal-keys-are-hashed",
+            "Without the hint SHUFFLE_HASH, Spark prefers a sort-merge join to a shuffled hash join."
+            if found == "merge"
+            else why,
+            value="hash",
+        ),
+    ]
+
+
 @template(
     name="join-strategy-in-the-plan",
     topic=Topic.BATCH_PROCESSING,
@@ -209,28 +237,6 @@ def join_strategy_in_the_plan(rng: random.Random) -> Draft:
             break
     names = {"L": small, "R": large} if small_side == "L" else {"L": large, "R": small}
     why = _join_why(*facts, names)
-    found = pick_join(*facts)
-    other = "R" if small_side == "L" else "L"
-    mistakes = [
-        Misconception(
-            "a-hint-is-an-order", why, run=f"print(pick_join('JOIN', {left}, {right}, {hint!r}, {small_side!r}))"
-        ),
-        Misconception("hints-are-comments", why, run=f"print(pick_join({kind!r}, {left}, {right}, '', ''))"),
-        Misconception("the-smaller-side-is-sent", why, value=f"send {small_side}"),
-        Misconception(
-            "large-tables-can-be-sent",
-            f"`{large}` has {huge} GB. Spark does not choose to copy that to each executor.",
-            value=f"send {other}",
-        ),
-        Misconception("equal-keys-are-merged", why, value="merge"),
-        Misconception(
-            "equal-keys-are-hashed",
-            "Without the hint SHUFFLE_HASH, Spark prefers a sort-merge join to a shuffled hash join."
-            if found == "merge"
-            else why,
-            value="hash",
-        ),
-    ]
     comment = f" /*+ {hint}({small}) */" if hint else ""
     return Draft(
         prompt=(
@@ -242,7 +248,7 @@ def join_strategy_in_the_plan(rng: random.Random) -> Draft:
         setup=getsource(pick_join),
         run=f"print(pick_join{facts})",
         why=why,
-        misconceptions=mistakes,
+        misconceptions=_join_mistakes(*facts, f"`{large}` has {huge} GB", why),
         explanation=(
             "A hint goes before sizes, but no hint changes what a join type allows: the side whose rows are all kept "
             "cannot be broadcast, and FULL JOIN broadcasts none. If the small table stands on the kept side, see "

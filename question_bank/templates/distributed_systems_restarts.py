@@ -72,8 +72,13 @@ def _steps(rng: random.Random, amount: int) -> list[_Step]:
 
 def _restart_mistakes(rng: random.Random, steps: list[_Step]) -> list[Misconception]:
     """Return mistakes that are executed, in any order, before those that hold whatever happens."""
+    executed, fixed = _executed_mistakes(steps), _fixed_mistakes(steps)
+    return [*rng.sample(executed, len(executed)), *rng.sample(fixed, len(fixed))]
+
+
+def _executed_mistakes(steps: list[_Step]) -> list[Misconception]:
     has_key = any("key=id" in text for _, _, text in steps)
-    executed = [
+    return [
         Misconception(
             "crash-undoes-the-attempt",
             "That undoes what the attempt did before it died. The database and the payment service each keep what they "
@@ -108,7 +113,10 @@ def _restart_mistakes(rng: random.Random, steps: list[_Step]) -> list[Misconcept
             run=f"print(work(key={'new' if has_key else 'order'!r}))",
         ),
     ]
-    fixed = [
+
+
+def _fixed_mistakes(steps: list[_Step]) -> list[Misconception]:
+    return [
         Misconception(
             "status-makes-it-exactly-once",
             "That trusts the status. It is saved before or after the charge, never together with it.",
@@ -132,7 +140,6 @@ def _restart_mistakes(rng: random.Random, steps: list[_Step]) -> list[Misconcept
             value="1 started" if any(value == "started" for _, value, _ in steps) else "1 new",
         ),
     ]
-    return [*rng.sample(executed, len(executed)), *rng.sample(fixed, len(fixed))]
 
 
 def _story(steps: list[_Step], crash: int) -> str:

@@ -221,18 +221,7 @@ def incremental_model_next_run(rng: random.Random) -> Draft:
         if _held(way, condition, event) == wanted:
             break
     why = _next_run_why(way, condition, event)
-    beliefs = {
-        "keys-are-always-replaced": ("merge", condition),
-        "rows-are-only-added": ("append", condition),
-        "every-change-is-seen": (way, "all"),
-        "only-later-rows-are-seen": (way, "later"),
-        "the-model-is-rebuilt": ("table", "all"),
-    }
     both = " + ".join(sorted((before, after)))
-    mistakes = [Misconception(name, why, run=_after_next_run(*belief)) for name, belief in beliefs.items()]
-    rest = [
-        Misconception(f"it-holds-{value.replace(' + ', '-and-')}", why, value=value) for value in (both, after, before)
-    ]
     key = "" if strategy == "append" else ",\n  unique_key='id'"
     news = f"becomes `{after}`, with `updated_at` {_EVENTS[event]}"
     if event == "deleted":
@@ -252,11 +241,7 @@ def incremental_model_next_run(rng: random.Random) -> Draft:
         setup=_next_run_setup(before, after, _EVENTS[event]),
         run=_after_next_run(way, condition),
         why=why,
-        misconceptions=[
-            *rng.sample(mistakes, len(mistakes)),
-            *rest,
-            Misconception("the-row-is-dropped", why, value="none"),
-        ],
+        misconceptions=_next_run_mistakes(rng, way, condition, (both, after, before), why),
         explanation=(
             "Two things decide: which rows the filter lets through, and whether a key replaces the old row. Take a "
             "unique key and a filter that looks back as far as changes come late; for deletes, take a flag in the "
@@ -269,6 +254,25 @@ def incremental_model_next_run(rng: random.Random) -> Draft:
             both: f"Two rows: {before} and {after}",
         },
     )
+
+
+def _next_run_mistakes(
+    rng: random.Random, way: str, condition: str, held: tuple[str, ...], why: str
+) -> list[Misconception]:
+    """Return mistakes that are executed, in any order, before the other things that the model may hold."""
+    beliefs = {
+        "keys-are-always-replaced": ("merge", condition),
+        "rows-are-only-added": ("append", condition),
+        "every-change-is-seen": (way, "all"),
+        "only-later-rows-are-seen": (way, "later"),
+        "the-model-is-rebuilt": ("table", "all"),
+    }
+    executed = [Misconception(name, why, run=_after_next_run(*belief)) for name, belief in beliefs.items()]
+    return [
+        *rng.sample(executed, len(executed)),
+        *(Misconception(f"it-holds-{value.replace(' + ', '-and-')}", why, value=value) for value in held),
+        Misconception("the-row-is-dropped", why, value="none"),
+    ]
 
 
 def _next_run_setup(before: str, after: str, at: str) -> str:
