@@ -313,9 +313,7 @@ class Simulator:
 
     def add_outbox(self, bot: Bot) -> None:
         """Give a bot its queue of updates."""
-        outbox = self.outboxes[bot.id] = Outbox(bot, self, lambda call: self.execute_reply(bot, call))
-        if self.hub.is_closed:
-            outbox.close()
+        self.outboxes[bot.id] = Outbox(bot, self, lambda call: self.execute_reply(bot, call))
 
 
 def _callback_data(message: Message) -> set[str]:

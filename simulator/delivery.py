@@ -12,6 +12,7 @@ import orjson
 
 from simulator.clock import Clock
 from simulator.errors import OTHER_GET_UPDATES, conflict
+from simulator.events import Hub
 from simulator.model import Bot, Update
 from simulator.options import Options
 from simulator.params import Json
@@ -36,6 +37,7 @@ class Keeper(Protocol):
     clock: Clock
     store: Store
     stats: Statistics
+    hub: Hub
     http: aiohttp.ClientSession
 
 
@@ -68,7 +70,6 @@ class Outbox:
         self._on_reply = on_reply
         self._sender: WebhookSender | None = None
         self._poll: asyncio.Future[None] | None = None
-        self._closed = False
         self._replays: deque[Update] = deque()
         self.pending: dict[int, Update] = {}
         self.history: deque[Update] = deque(maxlen=keeper.options.record_limit)
@@ -135,8 +136,7 @@ class Outbox:
                 self._sender.add(update)
 
     def close(self) -> None:
-        """Stop delivering; a long poll that comes now is answered at once."""
-        self._closed = True
+        """Stop delivering."""
         if self._sender is not None:
             self._sender.close()
         self._wake()
@@ -150,7 +150,7 @@ class Outbox:
         if self._poll is not None and self.is_polled:
             self._poll.set_exception(conflict(OTHER_GET_UPDATES))
         self._settle(offset)
-        if seconds and not (self._closed or self.pending or self._replays):
+        if seconds and not (self._keeper.hub.is_closed or self.pending or self._replays):
             self._poll = asyncio.get_running_loop().create_future()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):

@@ -7,7 +7,7 @@ from telegram.error import Conflict
 
 from tests.integration.simulator.support import ALICE, World
 from tests.integration.simulator.test_refusals import keys
-from tests.support.waiting import until
+from tests.support.waiting import WAIT_SECONDS, until
 
 LONG_POLL = 50
 """Seconds; the longest that Telegram has."""
@@ -100,3 +100,9 @@ async def test_past_updates_can_be_had_again_by_polling(world: World) -> None:
     assert await world.control("POST", "redeliveries", times=3) == {"deliveries": 3}
     again = await world.bot.get_updates(offset=update.update_id + 1)
     assert [one.update_id for one in again] == [update.update_id] * 3
+
+
+async def test_a_long_poll_that_comes_as_the_simulator_ends_does_not_hold_it_up(world: World) -> None:
+    world.simulator.stop_streams()
+    async with asyncio.timeout(WAIT_SECONDS):
+        assert await world.simulator.outboxes[world.bot.id].poll(0, 100, 2 * WAIT_SECONDS) == []
