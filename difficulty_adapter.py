@@ -2,25 +2,24 @@
 
 # Theory of operation
 # -------------------
-# A learner stands on a level and holds points between -threshold and +threshold. A right answer adds one point, a wrong
-# one takes three. At +threshold the learner rises a level, at -threshold falls one, one step at most, and points and
-# run start at 0 again. With the default of 6, six right in a row from zero rise, two wrong in a row fall, and three
-# right make good one wrong.
+# The ratings hold all that is known of a learner's ability, as an estimate and a doubt (adaptation/ratings.py). A level
+# is only their name for the learner, so it follows the estimate, with hysteresis against luck:
 #
-# Where it settles: the points do not drift when (share right) * 1 = (share wrong) * 3, which is at three right in four.
-# This is the weighted up-down method of Kaernbach (1991, doi 10.3758/bf03214307). The usual "three right up, two wrong
-# down" settles where a learner is right six times in ten, which feels like failing.
+#   - A right answer raises the level by one if the estimate is nearer to a higher level.
+#   - A wrong answer lowers it by one if a lower level is nearer even 1.55 standard deviations above the estimate.
+#   - The first answers of a new learner, six by default, change nothing; the last of them does either, all the way.
 #
-# Points are few and luck is large, so the ratings hold a gate (adaptation/ratings.py). They say what share of the
-# level's questions this learner would get right, as an interval. A level is left upward only if all of the interval is
-# at the target or above, downward only if all of it is below; otherwise the points rest at their bound and wait.
-# Without ratings the gate is open.
+# A level is near when the learner would be right on about the target share of its questions, 77.5%. The estimate goes
+# from one level to the next where success misses the target on both by as much.
 #
-# The first answers of a new learner, six by default, place them: the ratings alone choose the questions, points stay at
-# 0, and the last of these answers sets the level that fits. Six answers leave much doubt, so a learner is moved no
-# further than to the nearest level that the rating, half a standard deviation up or down, would still call fitting.
+# Rising is quick and falling is slow, on purpose: who is on too low a level is told so by being right too often, and
+# one answer too early costs little, since questions are chosen by rating. Who answers at the target is hardly ever
+# lowered by a run of bad luck. After a rise the estimate must fall by the whole doubt before the level does, so levels
+# do not flicker. What each number costs is measured in docs/adaptation.md.
 #
-# TRANSITIONS has one row for every (bound, evidence); the diagram in docs/adaptation.md is drawn from it.
+# TRANSITIONS has one row for every (occasion, estimate); the diagram in docs/adaptation.md is drawn from it. Points say
+# how near the next level is, in hundredths: where the estimate stands between both ends of the level. They decide
+# nothing. The lowest level has no lower end, so it is taken to be as wide as it is far to the next.
 #
 # The daily streak is apart from all of this: it counts local days in a row on which anything was answered, right or
 # wrong. Each seven days of a streak earn a freeze, two are kept at most, and each saves one missed day.
@@ -32,16 +31,17 @@ from dataclasses import dataclass
 from datetime import date
 from enum import Enum, IntEnum
 
-from adaptation.ratings import (
-    LEVEL_DIFFICULTY,
-    TARGET_SUCCESS,
-    expected_success,
-    nearest_level,
-)
+from adaptation.ratings import LEVEL_DIFFICULTY, TARGET_SUCCESS, expected_success, level_boundary, nearest_level
 from domain.catalog import Level
 from domain.learning import Rating
-from domain.models import Progress, Streak
+from domain.models import Grade, Progress, Streak
 from domain.settings import Settings
+
+LEVEL_RULES = 2
+"""Which rules a grade was made by; stored with it, since a replay can only work out again what its own rules made."""
+
+WHOLE_WAY = 100
+"""Points at which the estimate is as near to the next level as to this one."""
 
 
 class Answer(Enum):
@@ -51,21 +51,21 @@ class Answer(Enum):
     WRONG = "wrong"
 
 
-class Bound(Enum):
-    """Where the points are after an answer was counted."""
+class Occasion(Enum):
+    """When an answer comes."""
 
-    INSIDE = "inside"
-    UPPER = "at the upper bound"
-    LOWER = "at the lower bound"
+    PLACING = "before the last answer of the placement"
+    PLACED = "last answer of the placement"
+    RIGHT = "a right answer"
+    WRONG = "a wrong answer"
 
 
-class Evidence(Enum):
-    """What the ratings say about a learner's success on their level, beside the target."""
+class Estimate(Enum):
+    """Where the estimate of a learner's ability stands, seen from their level."""
 
-    NONE = "no ratings"
-    ABOVE = "surely at the target or above"
-    UNSURE = "above or below"
-    BELOW = "surely below the target"
+    HIGHER = "nearer to a higher level"
+    HERE = "neither"
+    LOWER = "surely nearer to a lower level"
 
 
 class Move(IntEnum):
@@ -76,40 +76,32 @@ class Move(IntEnum):
     RISE = 1
 
 
-TRANSITIONS: dict[tuple[Bound, Evidence], Move] = {
-    (Bound.INSIDE, Evidence.NONE): Move.STAY,
-    (Bound.INSIDE, Evidence.ABOVE): Move.STAY,
-    (Bound.INSIDE, Evidence.UNSURE): Move.STAY,
-    (Bound.INSIDE, Evidence.BELOW): Move.STAY,
-    (Bound.UPPER, Evidence.NONE): Move.RISE,
-    (Bound.UPPER, Evidence.ABOVE): Move.RISE,
-    (Bound.UPPER, Evidence.UNSURE): Move.STAY,
-    (Bound.UPPER, Evidence.BELOW): Move.STAY,
-    (Bound.LOWER, Evidence.NONE): Move.FALL,
-    (Bound.LOWER, Evidence.ABOVE): Move.STAY,
-    (Bound.LOWER, Evidence.UNSURE): Move.STAY,
-    (Bound.LOWER, Evidence.BELOW): Move.FALL,
+TRANSITIONS: dict[tuple[Occasion, Estimate], Move] = {
+    (Occasion.PLACING, Estimate.HIGHER): Move.STAY,
+    (Occasion.PLACING, Estimate.HERE): Move.STAY,
+    (Occasion.PLACING, Estimate.LOWER): Move.STAY,
+    (Occasion.PLACED, Estimate.HIGHER): Move.RISE,
+    (Occasion.PLACED, Estimate.HERE): Move.STAY,
+    (Occasion.PLACED, Estimate.LOWER): Move.FALL,
+    (Occasion.RIGHT, Estimate.HIGHER): Move.RISE,
+    (Occasion.RIGHT, Estimate.HERE): Move.STAY,
+    (Occasion.RIGHT, Estimate.LOWER): Move.STAY,
+    (Occasion.WRONG, Estimate.HIGHER): Move.STAY,
+    (Occasion.WRONG, Estimate.HERE): Move.STAY,
+    (Occasion.WRONG, Estimate.LOWER): Move.FALL,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The numbers of the machine. All are settings, but for the reward, which is their unit."""
+    """The numbers of the machine. All are settings."""
 
-    threshold: int = 6
-    """Points at which a level changes, at least 1."""
-    reward: int = 1
-    """Points for a right answer; no setting, since only its ratio to the other two matters."""
-    penalty: int = 3
-    """Points that a wrong answer takes, at least 1."""
     placement_answers: int = 6
     """First answers that place a new learner."""
-    placement_confidence: float = 0.5
-    """Half the width of the interval that places a learner, in standard deviations of the ability."""
     target_success: float = TARGET_SUCCESS
-    confidence: float = 1.65
-    """Half the width of the gate's interval in standard deviations of the ability: 1.65 leaves one doubt in twenty on a
-    side. Measured in docs/adaptation.md."""
+    confidence: float = 1.55
+    """Standard deviations of the ability by which the estimate may be wrong before a level falls: 1.55 leaves one doubt
+    in sixteen. Measured in docs/adaptation.md."""
     freeze_days: int = 7
     """Days of a streak that earn a freeze."""
     max_freezes: int = 2
@@ -126,82 +118,104 @@ class Adaptation:
     before: Progress
     after: Progress
     move: Move
-    evidence: Evidence
+    estimate: Estimate
 
 
 def calculate_adaptation(
     progress: Progress,
     answer: Answer,
     local_day: date,
+    ability: Rating,
     rules: Rules = DEFAULT_RULES,
-    ability: Rating | None = None,
     difficulties: Mapping[Level, float] = LEVEL_DIFFICULTY,
 ) -> Adaptation:
     """Return where a learner stands after one more answer.
 
     Args:
-        ability: the learner's rating with this answer counted; None leaves the gate open and places nobody.
+        ability: the learner's rating with this answer counted.
         difficulties: mean difficulty of each level's questions, in logits.
     """
-    streak = advance_streak(progress.streak, local_day, rules)
-    evidence = weigh(ability, difficulties[progress.level], rules)
-    run = _next_run(progress.run, answer)
-    if progress.placement_left > 0 and ability is not None:
-        left = progress.placement_left - 1
-        level = progress.level if left else place(progress.level, ability, rules, difficulties)
-        after = Progress(level, 0, 0 if level != progress.level else run, left, streak)
-        return Adaptation(progress, after, Move((level > progress.level) - (level < progress.level)), evidence)
-    gain = rules.reward if answer is Answer.RIGHT else -rules.penalty
-    points = max(-rules.threshold, min(rules.threshold, progress.points + gain))
-    move = TRANSITIONS[_bound(points, rules.threshold), evidence]
-    level = Level(max(Level.BEGINNER, min(Level.EXPERT, progress.level + move)))
-    if level == progress.level:  # also where there is nowhere to rise or fall: the points rest at their bound
-        after = Progress(level, points, run, max(0, progress.placement_left - 1), streak)
-        return Adaptation(progress, after, Move.STAY, evidence)
-    return Adaptation(progress, Progress(level, 0, 0, 0, streak), move, evidence)
+    occasion = _occasion(progress.placement_left, answer)
+    nearest = fitting_level(progress.level, ability, rules, difficulties)
+    estimate = _estimate(progress.level, nearest)
+    move = TRANSITIONS[occasion, estimate]
+    step = nearest - progress.level if occasion is Occasion.PLACED else move.value
+    level = Level(progress.level + step) if move else progress.level
+    after = Progress(
+        level,
+        points_of(level, ability, difficulties, rules.target_success),
+        _next_run(progress.run, answer) if level == progress.level else 0,
+        max(0, progress.placement_left - 1),
+        advance_streak(progress.streak, local_day, rules),
+    )
+    return Adaptation(progress, after, move, estimate)
 
 
-def weigh(ability: Rating | None, difficulty: float, rules: Rules = DEFAULT_RULES) -> Evidence:
-    """Return what a rating says about a learner's success on questions of some difficulty.
-
-    Args:
-        difficulty: mean difficulty of the level's questions, in logits.
-    """
-    if ability is None:
-        return Evidence.NONE
-    doubt = rules.confidence * ability.variance**0.5
-    if expected_success(ability.mean - doubt, difficulty) >= rules.target_success:
-        return Evidence.ABOVE
-    if expected_success(ability.mean + doubt, difficulty) < rules.target_success:
-        return Evidence.BELOW
-    return Evidence.UNSURE
-
-
-def place(
+def fitting_level(
     level: Level,
     ability: Rating,
     rules: Rules = DEFAULT_RULES,
     difficulties: Mapping[Level, float] = LEVEL_DIFFICULTY,
 ) -> Level:
-    """Return the level for a learner after their first answers: as near to where they began as the rating permits.
+    """Return where a learner of a level belongs: on the nearest one, but on no lower one while there is doubt.
 
     Args:
         difficulties: mean difficulty of each level's questions, in logits.
     """
-    doubt = rules.placement_confidence * ability.variance**0.5
-    lowest = nearest_level(ability.mean - doubt, difficulties, rules.target_success)
+    doubt = rules.confidence * ability.variance**0.5
+    lowest = nearest_level(ability.mean, difficulties, rules.target_success)
     highest = nearest_level(ability.mean + doubt, difficulties, rules.target_success)
-    return min(max(level, lowest), highest)
+    return max(lowest, min(level, highest))
+
+
+def points_of(
+    level: Level,
+    ability: Rating,
+    difficulties: Mapping[Level, float] = LEVEL_DIFFICULTY,
+    target: float = TARGET_SUCCESS,
+) -> int:
+    """Return how near the next level is, from 0 to `WHOLE_WAY`; 0 on the highest level.
+
+    Args:
+        difficulties: mean difficulty of each level's questions, in logits.
+        target: the share of right answers to aim at.
+    """
+    if level is Level.EXPERT:
+        return 0
+    above = level_boundary(difficulties[level], difficulties[Level(level + 1)], target)
+    if level is Level.BEGINNER:
+        width = difficulties[Level(level + 1)] - difficulties[level]
+    else:
+        width = above - level_boundary(difficulties[Level(level - 1)], difficulties[level], target)
+    missing = (above - ability.mean) / max(width, _NARROW)
+    return int(WHOLE_WAY * min(1.0, max(0.0, 1 - missing)))
+
+
+def success_on(level: Level, grade: Grade) -> float | None:
+    """Return the share of a level's questions that a learner was expected to get right at a grade; None if not kept."""
+    if grade.ability is None or grade.difficulties is None:
+        return None
+    return expected_success(grade.ability, grade.difficulties[level])
+
+
+_NARROW = 0.01
+"""Logits that a level is taken to be wide where learners found it harder than the next one."""
+
+
+def _occasion(placement_left: int, answer: Answer) -> Occasion:
+    if placement_left:
+        return Occasion.PLACED if placement_left == 1 else Occasion.PLACING
+    return Occasion.RIGHT if answer is Answer.RIGHT else Occasion.WRONG
+
+
+def _estimate(level: Level, nearest: Level) -> Estimate:
+    if nearest == level:
+        return Estimate.HERE
+    return Estimate.HIGHER if nearest > level else Estimate.LOWER
 
 
 def _next_run(run: int, answer: Answer) -> int:
     return max(run, 0) + 1 if answer is Answer.RIGHT else min(run, 0) - 1
-
-
-def _bound(points: int, threshold: int) -> Bound:
-    if points >= threshold:
-        return Bound.UPPER
-    return Bound.LOWER if points <= -threshold else Bound.INSIDE
 
 
 def advance_streak(streak: Streak, local_day: date, rules: Rules = DEFAULT_RULES) -> Streak:
@@ -229,10 +243,7 @@ def advance_streak(streak: Streak, local_day: date, rules: Rules = DEFAULT_RULES
 def rules_of(settings: Settings) -> Rules:
     """Return the numbers of the level machine that the settings ask for."""
     return Rules(
-        threshold=settings.correct_threshold_for_promotion,
-        penalty=settings.points_per_miss,
         placement_answers=settings.placement_answers,
-        placement_confidence=settings.placement_confidence,
         target_success=settings.target_success,
         confidence=settings.gate_confidence,
         freeze_days=settings.streak_freeze_days,

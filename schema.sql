@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 INSERT INTO schema_migrations (name) VALUES ('0001_proved_questions'), ('0002_adaptation'),
     ('0003_level_difficulties'), ('0004_several_bots'), ('0005_unknown_zones'),
     ('0006_service_state'), ('0007_question_forms'), ('0008_trace_context'), ('0009_backups'),
-    ('0010_pauses_and_announcements') ON CONFLICT DO NOTHING;
+    ('0010_pauses_and_announcements'), ('0011_level_rules') ON CONFLICT DO NOTHING;
 
 -- ---------------------------------------------------------------- catalogue
 
@@ -112,7 +112,7 @@ CREATE TABLE IF NOT EXISTS learners (
     id              bigint PRIMARY KEY,                -- the Telegram user id: the only personal datum
     bot_id          bigint NOT NULL,                   -- where they pressed START, and where their quizzes come
     level           smallint NOT NULL REFERENCES levels,
-    points          smallint NOT NULL DEFAULT 0,       -- progress within the level
+    points          smallint NOT NULL DEFAULT 0,       -- how near the next level is, from 0 to 100
     run             integer NOT NULL DEFAULT 0,        -- right answers in a row; wrong ones as a negative number
     placement_left  smallint NOT NULL DEFAULT 0,       -- answers until the rating sets the level
     ability         double precision NOT NULL DEFAULT 0,  -- logits
@@ -253,7 +253,8 @@ CREATE TABLE IF NOT EXISTS answers (
     difficulty    double precision,                    -- of the item when it was answered
     difficulty_variance double precision,
     level_difficulties double precision[],             -- of each level's questions then, the lowest first: for a replay
-    answered_at   timestamptz NOT NULL
+    answered_at   timestamptz NOT NULL,
+    level_rules   smallint NOT NULL DEFAULT 1          -- which rules of levels it was graded by; 1: those with points
 );
 
 -- list_topic_scores, list_recent_answers, find_missed_tags, export_learner

@@ -230,7 +230,7 @@ async def show_stats(conversation: Conversation, learner: Learner) -> None:
         conversation.account.pictures,
         learner,
         history,
-        progress_caption(history, rules),
+        progress_caption(history),
         rules.target_success,
         keyboards.stats_keyboard(history.reviews_due),
     )

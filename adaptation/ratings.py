@@ -68,3 +68,20 @@ def nearest_level(
         target: the share of right answers to aim at.
     """
     return min(Level, key=lambda level: abs(expected_success(ability, difficulties[level]) - target))
+
+
+def level_boundary(lower: float, higher: float, target: float = TARGET_SUCCESS) -> float:
+    """Return the ability in logits from which on the higher of two levels is the nearer one to the target.
+
+    There success misses the target on both by as much: with ``u = exp(ability)``, what is known of a level is
+    ``u / (u + exp(difficulty))``, and the sum of both is twice what the target asks for, a quadratic equation in u.
+
+    Args:
+        lower: mean difficulty of one level's questions, in logits.
+        higher: that of the other level's.
+        target: the share of right answers to aim at, above `GUESS`.
+    """
+    known = 2 * (target - GUESS) / (1 - GUESS)
+    both, product = math.exp(lower) + math.exp(higher), math.exp(lower + higher)
+    root = math.sqrt(((1 - known) * both) ** 2 + 4 * (2 - known) * known * product)
+    return math.log(((known - 1) * both + root) / (2 * (2 - known)))

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from difficulty_adapter import DEFAULT_RULES, Rules
+from difficulty_adapter import WHOLE_WAY
 from domain.catalog import Level
 from domain.history import ProgressHistory, Tally
 from domain.models import TopicScore
 from domain.words import plural
 
 LEVEL_MARK = {Level.BEGINNER: "🌱", Level.INTERMEDIATE: "🔧", Level.ADVANCED: "🚀", Level.EXPERT: "🏆"}
+
+BAR = 8
+"""Marks of the bar that says how near the next level is."""
 
 TREND_DAYS = 30
 TREND_ANSWERS = 10
@@ -20,9 +23,9 @@ TOPIC_ANSWERS = 5
 """Answers in a topic before it is called strong or weak."""
 
 
-def progress_caption(history: ProgressHistory, rules: Rules = DEFAULT_RULES) -> str:
+def progress_caption(history: ProgressHistory) -> str:
     """Return what the picture shows, in text; far below the 1024 characters that a caption may have."""
-    lines = ["<b>Your progress</b>", "", level_line(history.level, history.points, history.placement_left, rules)]
+    lines = ["<b>Your progress</b>", "", level_line(history.level, history.points, history.placement_left)]
     if not history.answers:
         return "\n".join([*lines, "", "No answers yet: /quiz!"])
     lines += [*_level_change(history), _streak(history), _right(history), *_trend(history), _last_week(history)]
@@ -30,25 +33,15 @@ def progress_caption(history: ProgressHistory, rules: Rules = DEFAULT_RULES) -> 
     return "\n".join(lines)
 
 
-def level_line(level: Level, points: int, placement_left: int = 0, rules: Rules = DEFAULT_RULES) -> str:
-    """Return a level and the way to the next one, or to the end of the placement."""
+def level_line(level: Level, points: int, placement_left: int = 0) -> str:
+    """Return a level and how near the next one is, or how far it is to the end of the placement."""
     name = f"{LEVEL_MARK[level]} Level: <b>{level.label}</b>"
     if placement_left > 0:
         return f"{name} for now · {_count(placement_left, 'more answer')} to find yours"
-    if level is Level.EXPERT and points >= 0:
+    if level is Level.EXPERT:
         return f"{name} · the top"
-    if points < 0:
-        rights = -(points // rules.reward)
-        return f"{name} · {_count(rights, 'right answer')} to make good the last {_misses(points, rules)}"
-    following = Level(level + 1).label
-    if points >= rules.threshold:  # the answers are not clear enough yet, or an operator lowered the limit
-        return f"{name}  {'▰' * rules.threshold}  keep it up for {following}"
-    bar = "▰" * points + "▱" * (rules.threshold - points)
-    return f"{name}  {bar}  {points}/{rules.threshold} to {following}"
-
-
-def _misses(points: int, rules: Rules) -> str:
-    return "miss" if -points <= rules.penalty else "misses"
+    filled = min(BAR, max(0, points * BAR // WHOLE_WAY))
+    return f"{name}  {'▰' * filled}{'▱' * (BAR - filled)}  to {Level(level + 1).label}"
 
 
 def _level_change(history: ProgressHistory) -> list[str]:

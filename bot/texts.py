@@ -7,8 +7,8 @@ from html import escape
 
 from bot.progress import LEVEL_MARK, level_line
 from bot.zones import city
-from difficulty_adapter import DEFAULT_RULES, Rules
-from domain.catalog import Experience, QuizKind, ReportReason
+from difficulty_adapter import DEFAULT_RULES, Rules, success_on
+from domain.catalog import Experience, Level, QuizKind, ReportReason
 from domain.learning import WaitingReviews
 from domain.models import Grade, Learner, Quiz, StoredQuestion
 from domain.updates import TapVerdict
@@ -132,25 +132,39 @@ def _level_change(grade: Grade, rules: Rules) -> str:
         done = rules.placement_answers - after.placement_left
         return f"🧭 Finding your level: {done} of {rules.placement_answers}"
     if grade.was_placed:
-        return f"🧭 Your first {rules.placement_answers} answers place you at {level}."
+        return f"🧭 Your first {rules.placement_answers} answers place you at {level}.{_earned(grade, after.level)}"
     if after.level > before.level:
-        return f"🎉 Up to {level}! {_reason(grade, rules)} Harder questions from now on."
+        return f"🎉 Up to {level}!{_earned(grade, before.level)}"
     if after.level < before.level:
-        return f"🪜 Back to {level} for now. {_reason(grade, rules)}"
-    return level_line(after.level, after.points, rules=rules)
+        aim = f" The aim is {share_in_words(rules.target_success)}."
+        return f"🪜 Back to {level} for now.{_earned(grade, before.level)}{aim}"
+    return level_line(after.level, after.points)
 
 
-def _reason(grade: Grade, rules: Rules) -> str:
-    """Return in one line why a level changed."""
-    if grade.after.level > grade.before.level:
-        run = max(grade.before.run, 0) + 1
-        if run * rules.reward >= rules.threshold:
-            return f"{_number(run).capitalize()} right in a row."
-        return f"{rules.threshold} points from your answers here."
-    run = max(-grade.before.run, 0) + 1
-    if run > 1:
-        return f"{_number(run).capitalize()} wrong in a row; {rules.threshold} points lead up again."
-    return f"More misses than right answers make good; {rules.threshold} points lead up again."
+def _earned(grade: Grade, level: Level) -> str:
+    """Return what a change of level rests on, or nothing if it was not kept."""
+    share = success_on(level, grade)
+    return f" You would get {share_in_words(share)} of the {level.label} questions right." if share is not None else ""
+
+
+_TENTHS = (
+    "hardly any",
+    "about one in ten",
+    "about one in five",
+    "about three in ten",
+    "about two in five",
+    "about half",
+    "about three in five",
+    "about seven in ten",
+    "about four in five",
+    "about nine in ten",
+    "nearly all",
+)
+
+
+def share_in_words(share: float) -> str:
+    """Return a share from 0 to 1 as learners read it, to the nearest tenth."""
+    return _TENTHS[round(10 * share)]
 
 
 def clock_name(learner: Learner) -> str:
@@ -211,18 +225,13 @@ def help_text(rules: Rules = DEFAULT_RULES) -> str:
     return (
         "<b>How it works</b>\n\n"
         "Tap A, B, C or D under a question; the first tap counts. "
-        f"{_rule_in_words(rules)} Your level changes only when your results at it are clear enough.\n"
+        f"Your level is the one of whose questions you would get {share_in_words(rules.target_success)} right. "
+        "It rises with a right answer as soon as the next one is nearer to that, "
+        "and falls only when your answers leave hardly any doubt.\n"
         "A question that you missed comes back after a while, sooner if it was hard for you.\n"
         f"Your streak counts the days on which you answered, right or wrong. {_freezes_in_words(rules)}\n\n"
         f"{commands}"
     )
-
-
-def _rule_in_words(rules: Rules) -> str:
-    rise, fall = -(-rules.threshold // rules.reward), -(-rules.threshold // rules.penalty)
-    falls = "one wrong answer lowers it" if fall == 1 else f"{_number(fall)} wrong in a row lower it"
-    made_good = f", and {_number(rules.penalty)} right answers make up for one wrong" if rules.penalty > 1 else ""
-    return f"{_number(rise).capitalize()} right in a row from zero raise your level, {falls}{made_good}."
 
 
 def _freezes_in_words(rules: Rules) -> str:

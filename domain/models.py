@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from enum import StrEnum
@@ -20,7 +20,7 @@ class Learner:
     bot_id: BotId
     level: Level
     points: int
-    """Progress within the level, from -threshold to +threshold."""
+    """How near the next level is, from 0 to 100; below 0 only where an earlier release graded last."""
     run: int
     """Answers in a row that were right, or, as a negative number, wrong."""
     placement_left: int
@@ -168,6 +168,7 @@ class Progress:
 
     level: Level
     points: int = 0
+    """How near the next level is, from 0 to 100."""
     run: int = 0
     """Answers in a row that were right, or, as a negative number, wrong."""
     placement_left: int = 0
@@ -186,6 +187,12 @@ class Grade:
     after: Progress
     """In a grade that was read, neither streak tells its latest day: only the learner's own is stored."""
     local_day: date
+    level_rules: int
+    """Which rules of levels it was made by."""
+    ability: float | None
+    """The learner's in logits, with this answer counted; None in a grade from before it was kept."""
+    difficulties: Mapping[Level, float] | None
+    """Mean difficulty of each level's questions, in logits; None in a grade from before it was kept."""
 
     @property
     def was_placed(self) -> bool:

@@ -174,18 +174,12 @@ class Settings(BaseSettings):
     """A new learner's daily hour."""
     quiz_timezone: str = "UTC"
     default_difficulty: Level = Level.INTERMEDIATE
-    correct_threshold_for_promotion: Annotated[int, Field(ge=2, le=20)] = 6
-    """Points that raise a level; as many below zero lower it. A right answer is one point."""
-    points_per_miss: Annotated[int, Field(ge=1, le=10)] = 3
-    """Points that a wrong answer takes: 3 settles where three in four are right."""
     target_success: Annotated[float, Field(ge=0.5, le=0.95)] = 0.775
     """Share of right answers that questions are chosen for."""
-    gate_confidence: Annotated[float, Field(ge=0, le=3)] = 1.65
-    """How sure the ratings must be before a level changes, in standard deviations: 1.65 is nineteen in twenty."""
+    gate_confidence: Annotated[float, Field(ge=0, le=3)] = 1.55
+    """How sure the ratings must be before a level falls, in standard deviations: 1.55 is fifteen in sixteen."""
     placement_answers: Annotated[int, Field(ge=0, le=20)] = 6
     """First answers that place a new learner on a level."""
-    placement_confidence: Annotated[float, Field(ge=0, le=3)] = 0.5
-    """How sure the ratings must be to place a learner elsewhere than where they began, in standard deviations."""
     streak_freeze_days: Annotated[int, Field(ge=1, le=60)] = 7
     """Days of a streak that earn a freeze, which saves a missed day."""
     streak_freezes_kept: Annotated[int, Field(ge=0, le=10)] = 2

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from adaptation.ratings import LEVEL_DIFFICULTY, QUESTION_PRIORS, expected_success, update_ratings
 from adaptation.reviews import remember
-from difficulty_adapter import Answer, Rules, calculate_adaptation, rules_of
+from difficulty_adapter import DEFAULT_RULES, LEVEL_RULES, Answer, Rules, calculate_adaptation, rules_of
 from domain.catalog import Level, QuizState
 from domain.errors import (
     LearnerUnreachableError,
@@ -98,7 +98,7 @@ def prepare_grade(
         difficulties: mean difficulty of each level's questions, in logits.
     """
     rating_update = rate_answer(quiz, learner, facts)
-    grade = grade_answer(quiz, learner, rules, rating_update.ability_after, difficulties)
+    grade = grade_answer(quiz, learner, rating_update.ability_after, rules, difficulties)
     return PendingGrade(quiz, facts.item, learner, grade, rating_update, difficulties)
 
 
@@ -126,21 +126,21 @@ def rate_answer(quiz: Quiz, learner: Learner, facts: GradingFacts) -> RatingUpda
 def grade_answer(
     quiz: Quiz,
     learner: Learner,
-    rules: Rules,
-    ability: Rating | None = None,
+    ability: Rating,
+    rules: Rules = DEFAULT_RULES,
     difficulties: Mapping[Level, float] = LEVEL_DIFFICULTY,
 ) -> Grade:
     """Work out what one answer changes for its learner. Pure.
 
     Args:
-        ability: the learner's rating with this answer counted; None if ratings play no part.
+        ability: the learner's rating with this answer counted.
         difficulties: mean difficulty of each level's questions, in logits.
     """
     streak = Streak(learner.streak_days, learner.last_day_here, learner.freezes)
     before = Progress(learner.level, learner.points, learner.run, learner.placement_left, streak)
     answer = Answer.RIGHT if quiz.is_correct else Answer.WRONG
     local_day = learner.local_day(answered_at(quiz))
-    after = calculate_adaptation(before, answer, local_day, rules, ability, difficulties).after
+    after = calculate_adaptation(before, answer, local_day, ability, rules, difficulties).after
     return Grade(
         quiz_id=quiz.id,
         learner_id=learner.id,
@@ -148,6 +148,9 @@ def grade_answer(
         before=before,
         after=after,
         local_day=local_day,
+        level_rules=LEVEL_RULES,
+        ability=ability.mean,
+        difficulties=difficulties,
     )
 
 

@@ -680,8 +680,8 @@ WITH given AS (
         streak_before integer, streak_after integer, freezes_before smallint, freezes_after smallint,
         rated boolean, success float8, ability_before float8, ability_variance_before float8, ability_after float8,
         ability_variance_after float8, difficulty float8, difficulty_variance float8, difficulty_after float8,
-        difficulty_variance_after float8, level_difficulties float8[], stability float8, memory_difficulty float8,
-        reviewed_at timestamptz, due_at timestamptz)
+        difficulty_variance_after float8, level_difficulties float8[], level_rules smallint, stability float8,
+        memory_difficulty float8, reviewed_at timestamptz, due_at timestamptz)
 ), moved AS (
     UPDATE learners l
     SET level = g.level_after, points = g.points_after, run = g.run_after, placement_left = g.placement_left,
@@ -701,12 +701,12 @@ WITH given AS (
                          points_before, points_after, run_before, run_after, placement_left, was_placed, streak_before,
                          streak_after, freezes_before, freezes_after, rated, success, ability_before,
                          ability_variance_before, ability_after, ability_variance_after, difficulty, difficulty_variance,
-                         level_difficulties, answered_at)
+                         level_difficulties, level_rules, answered_at)
     SELECT a.id, a.learner_id, a.question_id, q.topic, g.correct, a.chosen, g.local_day, g.level_before, g.level_after,
            g.points_before, g.points_after, g.run_before, g.run_after, g.placement_left, g.was_placed, g.streak_before,
            g.streak_after, g.freezes_before, g.freezes_after, g.rated, g.success, g.ability_before,
            g.ability_variance_before, g.ability_after, g.ability_variance_after, g.difficulty, g.difficulty_variance,
-           g.level_difficulties, a.answered_at
+           g.level_difficulties, g.level_rules, a.answered_at
     FROM graded a JOIN questions q ON q.id = a.question_id CROSS JOIN given g
     RETURNING quiz_id
 ), remembered AS (

@@ -97,7 +97,15 @@ def read_grade(row: asyncpg.Record) -> Grade:
     """Return a row of ``answers``."""
     left = row["placement_left"]
     left_before = left + 1 if left or row["was_placed"] else 0
-    return read(Grade, row, before=_read_progress(row, "before", left_before), after=_read_progress(row, "after", left))
+    difficulties = row["level_difficulties"]
+    return read(
+        Grade,
+        row,
+        before=_read_progress(row, "before", left_before),
+        after=_read_progress(row, "after", left),
+        ability=row["ability_after"],
+        difficulties=None if difficulties is None else dict(zip(Level, difficulties, strict=True)),
+    )
 
 
 def _read_progress(row: asyncpg.Record, side: str, placement_left: int) -> Progress:
@@ -125,6 +133,7 @@ def write_grade(grade: Grade, rating_update: RatingUpdate, difficulties: Mapping
         "last_day": grade.after.streak.last_day,
         "placement_left": grade.after.placement_left,
         "was_placed": grade.was_placed,
+        "level_rules": grade.level_rules,
         "rated": update.rated,
         "success": update.success,
         "ability_before": update.ability_before.mean,

@@ -6,8 +6,8 @@ at nothing, the last is how the learner stands, and their number is the learner'
 counted twice or worked out from a stale state breaks the chain, whatever it left elsewhere.
 
 What cannot be replayed: which of two dates a learner's latest day was after they had moved to another time zone, since
-only the present zone is stored (either date is accepted then), and grades from before their facts were kept (only their
-chain is looked at). Settings of the level machine are taken as they are now.
+only the present zone is stored (either date is accepted then), grades from before their facts were kept (only their
+chain is looked at), and levels by earlier rules. Settings of the level machine are taken as they are now.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from datetime import date, datetime, timedelta
 
 from adaptation.ratings import QUESTION_PRIORS, expected_success, update_ratings
 from adaptation.reviews import remember
-from difficulty_adapter import Answer, Rules, advance_streak, calculate_adaptation
+from difficulty_adapter import LEVEL_RULES, Answer, Rules, advance_streak, calculate_adaptation
 from domain.callbacks import AnswerTap, read_callback
 from domain.catalog import QuizKind, QuizState
 from domain.ids import LearnerId, QuestionId, QuizId
@@ -244,14 +244,14 @@ def _check_rating(answer: StoredAnswer, *, first: bool) -> Iterator[str]:
 def _check_move(standing: _Standing, answer: StoredAnswer, rules: Rules) -> Iterator[str]:
     """Work out again level, points, run and placement."""
     grade = answer.grade
-    if answer.level_difficulties is None:
+    if grade.level_rules != LEVEL_RULES or answer.ability_after is None or grade.difficulties is None:
         return
     progress = grade.before
     if standing.grade:
         progress = replace(progress, placement_left=standing.grade.after.placement_left)
     right = Answer.RIGHT if grade.correct else Answer.WRONG
     replayed = calculate_adaptation(
-        progress, right, grade.local_day, rules, answer.ability_after, answer.level_difficulties
+        progress, right, grade.local_day, answer.ability_after, rules, grade.difficulties
     ).after
     stored = (grade.after.level, grade.after.points, grade.after.run, grade.after.placement_left)
     wanted = (replayed.level, replayed.points, replayed.run, replayed.placement_left)

@@ -7,13 +7,11 @@ way. The exit status is 0 when there is nothing to list.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 import asyncpg
 
 from difficulty_adapter import rules_of
 from domain.addresses import as_pasted, read_database_address
-from domain.catalog import Level
 from domain.errors import StartupError
 from domain.ids import LearnerId, QuizId
 from domain.learning import Memory
@@ -65,7 +63,6 @@ async def read_through(connection: asyncpg.Connection[asyncpg.Record]) -> Record
 
 
 def _answer(row: asyncpg.Record) -> StoredAnswer:
-    levels: Sequence[float] | None = row["level_difficulties"]
     return read(
         StoredAnswer,
         row,
@@ -73,7 +70,6 @@ def _answer(row: asyncpg.Record) -> StoredAnswer:
         ability_before=read_rating(row, "ability_before", "ability_variance_before"),
         ability_after=read_rating(row, "ability_after", "ability_variance_after"),
         difficulty=read_rating(row, "difficulty", "difficulty_variance"),
-        level_difficulties=None if levels is None else dict(zip(Level, levels, strict=True)),
     )
 
 

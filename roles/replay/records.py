@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from domain.catalog import Level, QuizKind, QuizState
+from domain.catalog import QuizKind, QuizState
 from domain.ids import LearnerId, QuestionId, QuizId, UpdateRow
 from domain.learning import Memory, Rating
 from domain.models import Grade, Learner
@@ -48,7 +48,6 @@ class StoredAnswer:
     ability_before: Rating | None
     ability_after: Rating | None
     difficulty: Rating | None
-    level_difficulties: Mapping[Level, float] | None
 
 
 @dataclass(frozen=True, slots=True)

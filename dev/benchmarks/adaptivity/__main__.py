@@ -19,10 +19,10 @@ from rich.console import Console
 from dev.benchmarks.adaptivity import page, pictures
 from dev.benchmarks.adaptivity.replay import QUICK_REPLAY, ReplaySize
 from dev.benchmarks.adaptivity.simulation import QUICK, Size
-from dev.benchmarks.adaptivity.summary import FIGURES, summarise_gates, summarise_models, summarise_parts
+from dev.benchmarks.adaptivity.summary import FIGURES, summarise_levels, summarise_models, summarise_parts
 from dev.benchmarks.adaptivity.swesat import PARTS, installed
 from dev.benchmarks.adaptivity.targets import judge
-from dev.benchmarks.adaptivity.work import GATES, Clock, Unit, work_all
+from dev.benchmarks.adaptivity.work import LEVELS, Clock, Unit, work_all
 from dev.benchmarks.adaptivity.world import Model
 from dev.benchmarks.numbers import Figures
 from dev.benchmarks.report import describe_machine
@@ -44,14 +44,14 @@ def main(arguments: list[str]) -> int:
         size, replay = replace(size, seeds=options.seeds), replace(replay, seeds=options.seeds)
     folder: Path = options.out or (QUICK_FOLDER if options.quick else ROOT / "docs")
     parts = list(PARTS) if installed() else []
-    units = [Unit(kind, seed) for kind in (Model.THREE, GATES, *parts) for seed in range(1, size.seeds + 1)]
+    units = [Unit(kind, seed) for kind in (Model.THREE, LEVELS, *parts) for seed in range(1, size.seeds + 1)]
     units += [Unit(kind, seed) for kind in (Model.ONE, Model.TWO) for seed in range(1, size.seeds + 1)]
     found = work_all(units, size, replay, CLOCK)
     figures = {
         "run": describe_run(quick=options.quick),
         "size": {"simulation": asdict(size), "replay": asdict(replay)},
         "simulation": summarise_models({model: _of(found, model) for model in Model}),
-        "gates": summarise_gates(_of(found, GATES)),
+        "levels": summarise_levels(_of(found, LEVELS)),
         "replay": summarise_parts({part: _of(found, part) for part in parts}),
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,11 +92,11 @@ def _show(figures: Figures) -> None:
     console = Console(width=max(150, Console().width))
     for table in page.make_tables(figures):
         console.print(table.on_terminal())
-    _lines(console, judge(figures["simulation"]))
+    _lines(console, judge(figures))
 
 
 def _lines(console: Console, judged: Iterable[tuple[Any, ...]]) -> None:
-    for about, bound, measured, verdict in judged:
+    for about, bound, measured, _, verdict in judged:
         console.print(f"{about}: {measured} (to reach: {bound}) {verdict.replace('*', '')}", highlight=False)
 
 

@@ -11,15 +11,15 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from adaptation.ratings import EXPERIENCE_PRIORS, GROWTH, LEVEL_DIFFICULTY, TARGET_SUCCESS
-from adaptation.reviews import MAX_REVIEW_DAYS
-from adaptation.selection import DEFAULT_SELECTION, LEVELS_AROUND
-from dev.benchmarks.adaptivity.replay import CHOICE_ENDS, GROUPS
-from dev.benchmarks.adaptivity.simulation import AS_IT_IS, BARE, COLD, GATES, PATH_RANKS, PRODUCTION, TOLD, WARM
+from adaptation.ratings import EXPERIENCE_PRIORS
+from dev.benchmarks.adaptivity.fit import TOLERANCE
+from dev.benchmarks.adaptivity.levels import AS_IT_IS, AT_HOME, UPPER_LEVELS, VARIANTS
+from dev.benchmarks.adaptivity.replay import CHOICE_ENDS, GROUPS, LIMITED
+from dev.benchmarks.adaptivity.rules import rules_page
+from dev.benchmarks.adaptivity.simulation import BARE, COLD, PATH_RANKS, PRODUCTION, TOLD, WARM
 from dev.benchmarks.adaptivity.summary import FIGURES
 from dev.benchmarks.adaptivity.swesat import PARTS
 from dev.benchmarks.adaptivity.targets import judge
@@ -27,8 +27,7 @@ from dev.benchmarks.adaptivity.trace import ZONE
 from dev.benchmarks.adaptivity.world import GROWTH_NOISE, GROWTH_PER_ANSWER, REPORT_CORRELATION, SLOPE_SPREAD, Model
 from dev.benchmarks.section import Table
 from dev.tools.pages import write_or_check
-from difficulty_adapter import DEFAULT_RULES, TRANSITIONS, Bound, Evidence, Move, Rules
-from domain.catalog import Experience, Level
+from domain.catalog import Experience
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = "adaptation.md"
@@ -36,7 +35,8 @@ PAGE = "adaptation.md"
 NAMES = {
     PRODUCTION: "**this service**",
     TOLD: "— experience told",
-    BARE: "— gate without doubt",
+    BARE: "— estimate alone",
+    LIMITED: "— with its limit of exposure",
     "random": "random choice",
     "3-up-2-down": "3-up-2-down",
     "3-up-1-down": "3-up-1-down",
@@ -44,7 +44,6 @@ NAMES = {
     "catsim": "maximum information (catsim)",
 }
 """Strategies in the order of the tables."""
-MOVES = {Move.RISE: "rises", Move.FALL: "falls", Move.STAY: "stays"}
 
 
 # ---------------------------------------------------------------- tables
@@ -56,11 +55,11 @@ class Tables:
 
     simulation: Sequence[Table]
     experience: Table
-    gates: Table
+    levels: Sequence[Table]
     replay: Sequence[Table]
 
     def __iter__(self) -> Iterator[Table]:
-        yield from (*self.simulation, self.experience, self.gates, *self.replay)
+        yield from (*self.simulation, self.experience, *self.levels, *self.replay)
 
 
 def make_tables(figures: dict[str, Any]) -> Tables:
@@ -74,8 +73,13 @@ def make_tables(figures: dict[str, Any]) -> Tables:
             *(_strategies(simulation, model, bank) for model in (Model.ONE, Model.TWO) for bank in banks),
         ],
         experience=_experience(simulation),
-        gates=_gates(figures["gates"]),
-        replay=[_replay(part, figures["replay"][part]) for part in PARTS if part in figures["replay"]],
+        levels=[_fit(simulation), _weighed(figures["levels"]), _followed(figures["levels"])],
+        replay=[
+            make(part, figures["replay"][part])
+            for part in PARTS
+            if part in figures["replay"]
+            for make in (_replay, _ahead)
+        ],
     )
 
 
@@ -138,16 +142,44 @@ def _experience(simulation: dict[str, Any]) -> Table:
     return Table("What the answer about experience tells", columns, rows)
 
 
-def _gates(gates: dict[str, Any]) -> Table:
-    shown = [("changes", 2), ("reversals", 2), ("reversals_once_placed", 2), ("zone", 2), ("rmse_60", 2)]
-    misplaced = [(f"misplaced_{count}", 2) for count in (10, 20, 40, 60)]
-    head = ["confidence", "level changes", "reversals", "once placed", "in the zone", "RMSE 60"]
+def _fit(simulation: dict[str, Any]) -> Table:
+    told = simulation[Model.THREE][WARM][PRODUCTION]
+    keys = ("fits", "ideal_fits", "nearly", "ideal_nearly")
+    rows = [[str(count), *(_told(told[f"{key}_{count}"]) for key in keys)] for count in (10, 20, 40, 60)]
+    within = f"or within {TOLERANCE:g} logits"
+    head = ["answers", "on the nearest level", "ideal estimator", within, "ideal estimator"]
+    return Table("How well levels fit, 3PL, warm bank", head, rows)
+
+
+def _weighed(levels: dict[str, Any]) -> Table:
+    columns = {
+        "nearly_20": "fits after 20",
+        "nearly_40": "fits after 40",
+        "nearly_60": "fits after 60",
+        "demoted": "demoted by luck",
+        "changes": "level changes",
+        "reversals": "reversals",
+        "zone": "in the zone",
+    }
     rows = [
-        [name, *(_told(told.get(key), digits) for key, digits in shown + misplaced)]
-        for name in GATES
-        if (told := gates.get(name))
+        [name, *(_told(told[key], 3 if key == "demoted" else 2) for key in columns), _told(told["answers_to_rise"], 0)]
+        for name in VARIANTS
+        if (told := levels.get(name))
     ]
-    return Table("Gates, 3PL, warm bank", [*head, *(f"misplaced {count}" for count in (10, 20, 40, 60))], rows)
+    return Table("Rules of levels, 3PL, warm bank", ["confidence", *columns.values(), "answers to rise"], rows)
+
+
+def _followed(levels: dict[str, Any]) -> Table:
+    told = levels[AS_IT_IS]
+    rows = [
+        [
+            level.label,
+            _told(told[f"demoted_{level.value}"], 3),
+            _told(told[f"answers_to_rise_{level.value}"], 0),
+        ]
+        for level in UPPER_LEVELS
+    ]
+    return Table("By level, as it is", ["their level", "demoted by luck", "answers to rise to it"], rows)
 
 
 def _replay(part: str, told: dict[str, Any]) -> Table:
@@ -163,71 +195,23 @@ def _replay(part: str, told: dict[str, Any]) -> Table:
     return Table(title, [*head, "log loss"], rows)
 
 
-# ---------------------------------------------------------------- rules
+def _ahead(part: str, told: dict[str, Any]) -> Table:
+    columns = {
+        "correlation_10": "correlation 10",
+        "correlation_20": "correlation 20",
+        "correlation_40": "correlation 40",
+        "right": "right",
+        "zone": "in the zone",
+        "log_loss": "log loss",
+    }
+    keys = ["success" if key == "right" else key for key in columns]
+    rows = [[f"{bank} bank", *(_signed(told["ahead"][bank][key]) for key in keys)] for bank in (WARM, COLD)]
+    return Table(f"Swedish SAT, {part}: this service minus plain Elo", ["", *columns.values()], rows)
 
 
-def rules_page(rules: Rules = DEFAULT_RULES) -> list[str]:
-    """Return the lines on the rules, drawn from the code."""
-    rises, falls = -(-rules.threshold // rules.reward), -(-rules.threshold // rules.penalty)
-    return [
-        "## The rules",
-        "",
-        (
-            f"- A right answer is {rules.reward} point, a wrong one takes {rules.penalty}; points stay between "
-            f"-{rules.threshold} and +{rules.threshold}. At "
-            f"+{rules.threshold} the level rises, at -{rules.threshold} it falls, one "
-            f"step at most, and points and run start at 0 again. So {rises} right in a row from zero rise, {falls} "
-            f"wrong in a row fall, and {rules.penalty // rules.reward} right make good one wrong."
-        ),
-        (
-            "- The level changes only if the ratings agree: upward if the learner would surely be right on at least "
-            f"{rules.target_success:.1%} of the level's questions, downward if surely on fewer. Surely means: even "
-            f"if the ability were {rules.confidence:g} standard deviations lower, or higher, than estimated. Otherwise "
-            "the points rest at their bound and wait."
-        ),
-        (
-            f"- The first {rules.placement_answers} answers place a new learner: every level is within reach of the "
-            "choice, and the last of them sets the level that fits. A learner is moved no further than to the nearest "
-            f"level that still fits the ability {rules.placement_confidence:g} standard deviations up or down."
-        ),
-        (
-            f"- The next question is one that the learner has not seen, within {LEVELS_AROUND} level of theirs, shown "
-            f"to less than half of the learners of that level: one of the {DEFAULT_SELECTION.choose_among} whose "
-            f"expected success is nearest {TARGET_SUCCESS:.1%}, weak topics with a greater chance."
-        ),
-        (
-            "- Abilities and difficulties are rated on one scale of logits, each with a variance; the first answer to "
-            f"a question moves both. A learner's variance grows by {GROWTH:g} an answer, since learners learn. An "
-            "author's level says at first how hard a question is: "
-            f"{', '.join(f'{mean:+.2f}' for mean in LEVEL_DIFFICULTY.values())}."
-        ),
-        (
-            f"- A missed question comes back when FSRS says that it is about to be forgotten, {MAX_REVIEW_DAYS} days "
-            "later at most. Reviews move neither ratings nor the figures below."
-        ),
-        "",
-        *_diagram(rules),
-        "",
-        *_transitions().in_markdown(),
-    ]
-
-
-def _diagram(rules: Rules) -> list[str]:
-    levels = [level.label for level in Level]
-    up, down = _causes(Bound.UPPER, Move.RISE), _causes(Bound.LOWER, Move.FALL)
-    rise = [f"    {low} --> {high}: +{rules.threshold} points, {up}" for low, high in pairwise(levels)]
-    fall = [f"    {high} --> {low}: -{rules.threshold} points, {down}" for low, high in pairwise(levels)]
-    placed = [f"    Placement --> {level}: {rules.placement_answers} answers" for level in levels]
-    return ["```mermaid", "stateDiagram-v2", "    [*] --> Placement", *placed, *rise, *fall, "```"]
-
-
-def _causes(bound: Bound, move: Move) -> str:
-    return " or ".join(evidence.value for evidence in Evidence if TRANSITIONS[bound, evidence] is move)
-
-
-def _transitions() -> Table:
-    rows = [[bound.value, *(MOVES[TRANSITIONS[bound, evidence]] for evidence in Evidence)] for bound in Bound]
-    return Table("", ["points \\ success on the level", *(evidence.value for evidence in Evidence)], rows)
+def _signed(figure: dict[str, float | None]) -> str:
+    error = figure["error"]
+    return f"{figure['mean']:+.3f}" + (f" ± {error:.3f}" if error is not None else "")
 
 
 # ---------------------------------------------------------------- the page
@@ -253,20 +237,20 @@ def render(figures: dict[str, Any]) -> str:
         *rules_page(),
         "## Targets and results",
         "",
-        *Table("Targets", ["3PL, 60 answers", "to reach", "measured", ""], judge(figures["simulation"])).in_markdown(),
+        *Table("Targets", ["3PL, 60 answers", "to reach", "measured", "ideal", ""], judge(figures)).in_markdown(),
         "![Share of questions in the zone by strategy](images/adaptation-zone.png)",
         "",
         "![Error of the ability over answers](images/adaptation-rmse.png)",
         "",
         "![Levels of three learners under three strategies](images/adaptation-levels.png)",
         "",
-        *_about_pictures(figures["gates"]),
+        *_about_pictures(figures["simulation"]),
         *_about_simulation(figures["simulation"], size["simulation"]),
         *(line for table in made.simulation for line in table.in_markdown()),
         *_about_experience(figures["simulation"]),
         *made.experience.in_markdown(),
-        *_about_gates(size["simulation"]),
-        *made.gates.in_markdown(),
+        *_about_levels(size["simulation"]),
+        *(line for table in made.levels for line in table.in_markdown()),
         *(_about_replay(size["replay"]) if figures["replay"] else []),
         *(line for table in made.replay for line in table.in_markdown()),
         *_LIMITS,
@@ -279,16 +263,16 @@ def render(figures: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _about_pictures(gates: dict[str, Any]) -> list[str]:
+def _about_pictures(simulation: dict[str, Any]) -> list[str]:
     low, middle, high = (f"{rank:.0%}" for rank in PATH_RANKS)
-    wrong = gates[AS_IT_IS]["misplaced_60"]
+    told = simulation[Model.THREE][WARM][PRODUCTION]
+    strict, ideal = told["fits_60"]["mean"], told["ideal_fits_60"]["mean"]
     return [
         (
-            f"The three learners are those at {low}, {middle} and {high} of the first world, ranked by ability. "
-            "Certainty has a price: a learner who is on the wrong level by chance may stay there, and "
-            f"{wrong['mean']:.0%} are "
-            "still on another level than the one that suits them best after 60 answers. What they are asked suffers "
-            "little, since the rating chooses within one level around."
+            f"The three learners are those at {low}, {middle} and {high} of the first world, ranked by ability. After "
+            f"60 answers {strict:.0%} stand on the very level that is nearest to their ability; an ideal estimator, "
+            f"which knows all that is true of the questions, would have {ideal:.0%} there, and change levels at nearly "
+            "every tenth answer. The rest are mostly next to a boundary, where either level is right."
         ),
         "",
     ]
@@ -360,16 +344,23 @@ def _about_experience(simulation: dict[str, Any]) -> list[str]:
     ]
 
 
-def _about_gates(size: dict[str, int]) -> list[str]:
+def _about_levels(size: dict[str, int]) -> list[str]:
     return [
-        "## How sure the gate should be",
+        "## How sure a fall should be",
         "",
         (
-            f"{size['gate_learners']} learners a world. *Placed without doubt*: at the nearest level, whatever the "
-            "variance. *Once placed*: reversals that do not count the placement. *Misplaced*: on another level than "
-            "the true ability suits, after so many answers. Margins ask the estimate to exceed the target by a fixed "
-            f"distance, whatever its variance; wider bounds ask for more than {DEFAULT_RULES.threshold} points. See "
-            "[decision 16](decisions/0016-gate-with-confidence.md)."
+            "The ideal estimator applies Bayes' rule to the same answers, and knows every question's true parameters, "
+            "how abilities are distributed and how they grow. It takes the likeliest level after each answer."
+        ),
+        "",
+        (
+            f"For the table of rules, {size['level_learners']} learners a world. *Fits*: on the nearest level, or "
+            f"within {TOLERANCE:g} logits of the boundary to it. *Demoted by luck*: of learners whose true chance on "
+            f"their level's questions is {AT_HOME:.0%}, who ever fall from it within {size['answers']} answers, the "
+            "placement included. *Answers to rise*: the median until learners of the same kind, who begin one level "
+            f"too low, stand on theirs. Both are {size['followed']} learners a level and world, believed to belong "
+            "where they begin as if they had told their experience; a third as many for rules that are only weighed. "
+            "See [decision 51](decisions/0051-levels-follow-the-ratings.md)."
         ),
         "",
     ]
@@ -402,6 +393,12 @@ def _about_replay(size: dict[str, int]) -> list[str]:
             "within the zone."
         ),
         "- Forty questions, half of which must be asked, are few to choose from: compare the best possible choice.",
+        (
+            "- Where everybody answers everything, no limit of exposure can spare a question, and it only makes the "
+            "choice worse: the service runs with `MOST_EXPOSURE=1`, as Elo's rule has no limit either. Its usual limit "
+            "has a row of its own. The differences below are taken division by division, so that what all strategies "
+            "share does not count as error."
+        ),
         "",
     ]
 

@@ -30,8 +30,7 @@ class Variant:
 
     rules: Rules = DEFAULT_RULES
     selection: SelectionRules = DEFAULT_SELECTION
-    margin: float | None = None
-    """Logits by which the gate asks an estimate to exceed the target; None asks for the certainty in the rules."""
+    exposure_limit: float = EXPOSURE_LIMIT
 
 
 class Exposure:
@@ -110,7 +109,7 @@ class Production(Rated):
             ability=self.ratings.learners[learner].mean,
             being_placed=person.progress.placement_left > 0,
             scores=person.scores,
-            max_shown=EXPOSURE_LIMIT * self.exposure.learners[level],
+            max_shown=self.variant.exposure_limit * self.exposure.learners[level],
         )
         chosen = choose_question(self.candidates, person.seen, chooser, self.rng, self.variant.selection)
         if chosen is None:
@@ -137,14 +136,10 @@ class Production(Rated):
             person.progress,
             Answer.RIGHT if correct else Answer.WRONG,
             SOME_DAY,
+            self.ratings.learners[learner],
             self.variant.rules,
-            self._evidence(self.ratings.learners[learner]),
             {level: self.sums[level] / size for level, size in self.sizes.items() if size},
         ).after
-
-    def _evidence(self, rating: Rating) -> Rating:
-        margin = self.variant.margin
-        return rating if margin is None else Rating(rating.mean, (margin / self.variant.rules.confidence) ** 2)
 
     def level(self, learner: int) -> int:
         """Return the learner's level."""

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from adaptation.ratings import TARGET_SUCCESS
-from dev.benchmarks.adaptivity.production import Past, Production
+from dev.benchmarks.adaptivity.production import Past, Production, Variant
 from dev.benchmarks.adaptivity.rivals import Elo
-from dev.benchmarks.adaptivity.simulation import Say
+from dev.benchmarks.adaptivity.simulation import PRODUCTION, Say
 from dev.benchmarks.adaptivity.strategy import Bank, Passive, Strategy
 from dev.benchmarks.adaptivity.swesat import read_part
 from dev.benchmarks.adaptivity.trace import ZONE, log_loss
@@ -31,6 +31,9 @@ LEVEL_CORRELATION = (0.65, 0.75)
 CHECKPOINTS = (10, 20, 40)
 CHOICE_ENDS = 20
 """Answers over which success and zone are told: after all questions of the half, every strategy has asked the same."""
+LIMITED, ELO = "production, limited exposure", "plain Elo"
+UNLIMITED = Variant(exposure_limit=1)
+"""Where everybody answers every question, no limit can spare one; nor has Elo's rule any."""
 GROUPS = 8
 """Groups of about equal held-out ability, in which the past learners' success stands for a learner's true chance."""
 
@@ -204,7 +207,8 @@ def _strategies(
 ) -> dict[str, Callable[[], Strategy]]:
     ratings = past.questions if past else bank.priors()
     return {
-        "production": lambda: Production(bank, count, copy.deepcopy(past), chance("production")),
+        PRODUCTION: lambda: Production(bank, count, copy.deepcopy(past), chance("production"), UNLIMITED),
+        LIMITED: lambda: Production(bank, count, copy.deepcopy(past), chance("production")),
         "random": lambda: Passive(bank, count, ratings, chance("random")),
-        "plain Elo": lambda: Elo(bank, count, elo, chance("Elo")),
+        ELO: lambda: Elo(bank, count, elo, chance("Elo")),
     }

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from adaptation.ratings import EXPERIENCE_PRIORS, nearest_level
+from adaptation.ratings import EXPERIENCE_PRIORS
 from dev.benchmarks.adaptivity.experience import abilities_by_experience, experience_of
+from dev.benchmarks.adaptivity.fit import measure_fit
 from dev.benchmarks.adaptivity.production import Past, Production, Variant
 from dev.benchmarks.adaptivity.rivals import Elo, MaximumInformation, Staircase
 from dev.benchmarks.adaptivity.strategy import Bank, Passive, Strategy
-from dev.benchmarks.adaptivity.trace import CHECKPOINTS, Trace, count_moves, measure, rmse_by_answer, run
+from dev.benchmarks.adaptivity.trace import Trace, measure, rmse_by_answer, run
 from dev.benchmarks.adaptivity.world import Learners, Model, Questions, correlation, make_learners, make_questions
 from dev.benchmarks.numbers import Figures
 from difficulty_adapter import DEFAULT_RULES
@@ -36,37 +37,20 @@ class Size:
     """Learners who warmed the bank up."""
     earlier_answers: int = 30
     """How many each of those gave."""
-    gate_learners: int = 150
-    """For each of the gates that are weighed."""
-    catsim_learners: int = 60
+    level_learners: int = 150
+    """For each of the rules of levels that are weighed."""
+    followed: int = 300
+    """Learners of each level who are followed, on theirs and below; a third for rules that are only weighed."""
+    catsim_learners: int = 30
     """Fewer, since each of catsim's estimates takes milliseconds, and none helps another; 0 leaves it
     out."""
 
 
-QUICK = Size(seeds=2, questions=120, learners=20, earlier=40, gate_learners=15, catsim_learners=4)
+QUICK = Size(seeds=2, questions=120, learners=20, earlier=40, level_learners=15, followed=15, catsim_learners=4)
 
-
-def _gate(confidence: float, placement: float = 0.5, **others: float) -> Variant:
-    margin = others.pop("margin", None)
-    rules = replace(DEFAULT_RULES, confidence=confidence, placement_confidence=placement)
-    return Variant(replace(rules, **{name: int(value) for name, value in others.items()}), margin=margin)
-
-
-AS_IT_IS = "1.65, as it is"
-GATES = {
-    **{f"{sure:g}, placed without doubt": _gate(sure, 0) for sure in (0, 0.5, 1, 1.28, 1.5, 1.65)},
-    **{f"{sure:g}": _gate(sure) for sure in (0, 1.28, 1.5)},
-    AS_IT_IS: Variant(),
-    "2": _gate(2),
-    "a margin of .3 logits": _gate(1, margin=0.3),
-    "a margin of .6 logits": _gate(1, margin=0.6),
-    "0, bounds of 9": _gate(0, threshold=9),
-    "0, bounds of 12": _gate(0, threshold=12),
-}
-"""Gates that were weighed, by their confidence. A margin of .3 logits is .05 in success at the target, .6 is .09."""
 
 WARM, COLD = "warm", "cold"
-PRODUCTION, TOLD, BARE = "production", "production, experience told", "production, bare gate"
+PRODUCTION, TOLD, BARE = "production", "production, experience told", "production, estimate alone"
 CATSIM = "catsim"
 STAIRCASES = {"3-up-2-down": (3, 2), "3-up-1-down": (3, 1)}
 CURVES = (PRODUCTION, TOLD, "random", "3-up-1-down", "plain Elo", CATSIM)
@@ -99,8 +83,8 @@ def make_world(model: Model, seed: int, size: Size) -> World:
         seed=seed,
         bank=Bank(questions.levels, questions.topics),
         questions=questions,
-        learners=make_learners(size.learners, size.answers, size.questions, rng),
-        earlier=make_learners(size.earlier, size.earlier_answers, size.questions, rng),
+        learners=make_learners(rng.standard_normal(size.learners), size.answers, size.questions, rng),
+        earlier=make_learners(rng.standard_normal(size.earlier), size.earlier_answers, size.questions, rng),
         size=size,
     )
 
@@ -131,7 +115,7 @@ def strategies(world: World, past: tuple[Past, list[float]] | None) -> dict[str,
     chosen: dict[str, Callable[[], Strategy]] = {
         PRODUCTION: produce,
         TOLD: lambda: produce(told),
-        BARE: lambda: produce(variant=GATES["0, placed without doubt"]),
+        BARE: lambda: produce(variant=Variant(replace(DEFAULT_RULES, confidence=0))),
         "random": lambda: Passive(bank, count, ratings, world.chance("random")),
         "plain Elo": lambda: Elo(bank, count, past[1] if past else None, world.chance("Elo")),
     }
@@ -156,34 +140,10 @@ def compare(model: Model, seed: int, size: Size, say: Say) -> Figures:
         say(f"{model} seed {seed}: {name} bank done")
     if size.catsim_learners:
         catsim = MaximumInformation(world.questions, size.catsim_learners)
-        trace = run(catsim, world.questions, _first(world.learners, size.catsim_learners), size.answers)
+        trace = run(catsim, world.questions, first(world.learners, size.catsim_learners), size.answers)
         figures[WARM][CATSIM] = figures[COLD][CATSIM] = _told(CATSIM, trace, world)
         say(f"{model} seed {seed}: catsim done")
     return figures
-
-
-def compare_gates(seed: int, size: Size, say: Say) -> Figures:
-    """Return what each gate that was weighed comes to, on one 3PL world with a warm bank."""
-    world = make_world(Model.THREE, seed, size)
-    past, _ = warm_up(world)
-    learners = _first(world.learners, size.gate_learners)
-    figures: Figures = {}
-    for name, variant in GATES.items():
-        strategy = Production(world.bank, len(learners), copy.deepcopy(past), world.chance("production"), variant)
-        trace = run(strategy, world.questions, learners, size.answers)
-        placed = trace.level[:, variant.rules.placement_answers :]
-        figures[name] = measure(trace, size.questions) | {
-            "reversals_once_placed": count_moves(placed)[1],
-            **{f"misplaced_{count}": misplaced(trace, count) for count in CHECKPOINTS if count <= size.answers},
-        }
-    say(f"gates, seed {seed}: done")
-    return figures
-
-
-def misplaced(trace: Trace, answers: int) -> float:
-    """Return the share of learners who stand on another level than their true ability suits."""
-    fitting = np.array([nearest_level(float(ability)) for ability in trace.ability[:, answers - 1]])
-    return float(np.mean(trace.level[:, answers] != fitting))
 
 
 def _on_a_bank(world: World, past: tuple[Past, list[float]] | None, *, ablations: bool) -> Figures:
@@ -197,6 +157,8 @@ def _on_a_bank(world: World, past: tuple[Past, list[float]] | None, *, ablations
 
 def _told(name: str, trace: Trace, world: World) -> dict[str, Any]:
     told: dict[str, Any] = {"figures": measure(trace, world.size.questions)}
+    if trace.level.any():
+        told["figures"] |= measure_fit(trace, world.questions if name == PRODUCTION else None)
     if name in CURVES:
         told["curve"] = rmse_by_answer(trace).round(4).tolist()
     if name in PATHS:
@@ -206,5 +168,6 @@ def _told(name: str, trace: Trace, world: World) -> dict[str, Any]:
     return told
 
 
-def _first(learners: Learners, count: int) -> Learners:
+def first(learners: Learners, count: int) -> Learners:
+    """Return some of the learners."""
     return Learners(learners.ability[:count], learners.luck[:count], learners.report[:count])

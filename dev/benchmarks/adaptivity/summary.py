@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dev.benchmarks.adaptivity.simulation import COLD, WARM
+from dev.benchmarks.adaptivity.replay import ELO
+from dev.benchmarks.adaptivity.simulation import COLD, PRODUCTION, WARM
 from dev.benchmarks.adaptivity.world import Model
 from dev.benchmarks.numbers import Figures
 
@@ -48,13 +49,13 @@ def summarise_models(runs: Mapping[Model, Sequence[Figures]]) -> Figures:
     return summary
 
 
-def summarise_gates(runs: Sequence[Figures]) -> Figures:
-    """Return the summary of each gate."""
+def summarise_levels(runs: Sequence[Figures]) -> Figures:
+    """Return the summary of each rule of levels."""
     return {name: summarise([one[name] for one in runs]) for name in runs[0]}
 
 
 def summarise_parts(runs: Mapping[str, Sequence[Figures]]) -> Figures:
-    """Return the replay's summaries by part, bank and strategy."""
+    """Return the replay's summaries by part, bank and strategy, and by how much the service is ahead of Elo's rule."""
     return {
         part: {
             "about": summarise([one["about"] for one in seeds]),
@@ -62,6 +63,13 @@ def summarise_parts(runs: Mapping[str, Sequence[Figures]]) -> Figures:
                 bank: {name: summarise([one[bank][name] for one in seeds]) for name in seeds[0][bank]}
                 for bank in (WARM, COLD)
             },
+            "ahead": {bank: summarise([_ahead(one[bank]) for one in seeds]) for bank in (WARM, COLD)},
         }
         for part, seeds in runs.items()
     }
+
+
+def _ahead(strategies: Figures) -> Figures:
+    """Return what the service's figures exceed those of Elo's rule by, on one division."""
+    ours, theirs = strategies[PRODUCTION], strategies[ELO]
+    return {name: value - theirs[name] for name, value in ours.items()}

@@ -9,13 +9,14 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 
+from dev.benchmarks.adaptivity.levels import compare_levels
 from dev.benchmarks.adaptivity.replay import ReplaySize, compare_on_part
-from dev.benchmarks.adaptivity.simulation import Size, compare, compare_gates
+from dev.benchmarks.adaptivity.simulation import Size, compare
 from dev.benchmarks.adaptivity.swesat import PARTS
 from dev.benchmarks.adaptivity.world import Model
 from dev.benchmarks.numbers import Figures
 
-GATES = "gates"
+LEVELS = "levels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Unit:
     """A piece of work for one process."""
 
     kind: str
-    """`GATES`, a model, or a part of the Swedish SAT."""
+    """`LEVELS`, a model, or a part of the Swedish SAT."""
     seed: int
 
 
@@ -42,8 +43,8 @@ def work(unit: Unit, size: Size, replay: ReplaySize, clock: Clock) -> Figures:
     """Return the figures of one piece."""
     if unit.kind in PARTS:
         return compare_on_part(unit.kind, unit.seed, replay, clock.say)
-    if unit.kind == GATES:
-        return compare_gates(unit.seed, size, clock.say)
+    if unit.kind == LEVELS:
+        return compare_levels(unit.seed, size, clock.say)
     return compare(Model(unit.kind), unit.seed, size, clock.say)
 
 

@@ -47,11 +47,12 @@ class Questions:
     slope: Floats
     guess: float
 
-    def success(self, ability: float | Floats, question: int) -> Floats:
+    def success(self, ability: float | Floats, question: int | Numbers) -> Floats:
         """Return the true chance of a right answer.
 
         Args:
             ability: of one learner or of many, in logits.
+            question: one or many, to go with the abilities.
         """
         logit = self.slope[question] * (np.asarray(ability) - self.difficulty[question])
         chance: Floats = self.guess + (1 - self.guess) / (1 + np.exp(-logit))
@@ -88,9 +89,13 @@ def make_questions(model: Model, count: int, rng: np.random.Generator) -> Questi
     )
 
 
-def make_learners(count: int, answers: int, questions: int, rng: np.random.Generator) -> Learners:
-    """Return learners who become a little better with each answer."""
-    first = rng.standard_normal((count, 1))
+def make_learners(ability: Floats, answers: int, questions: int, rng: np.random.Generator) -> Learners:
+    """Return learners who become a little better with each answer.
+
+    Args:
+        ability: of each when they begin, in logits.
+    """
+    count, first = len(ability), ability[:, None]
     gains = GROWTH_PER_ANSWER + GROWTH_NOISE * rng.standard_normal((count, answers))
     noise = rng.standard_normal(count)
     return Learners(
