@@ -7,6 +7,7 @@ from collections import defaultdict
 import pytest
 
 from adaptation.ratings import QUESTION_PRIORS, update_ratings
+from difficulty_adapter import LEVEL_RULES, WHOLE_WAY
 from domain.catalog import Level, Topic
 from domain.learning import UNKNOWN_ABILITY, Rating
 from domain.models import Quiz
@@ -44,7 +45,7 @@ async def test_the_first_six_answers_place_a_learner(classroom: Classroom) -> No
     learner = await classroom.join(placement_answers=6)
     for left in (5, 4, 3, 2, 1):
         grade = await classroom.answer(learner, right=False)
-        assert (grade.after.level, grade.after.points, grade.after.placement_left) == (Level.INTERMEDIATE, 0, left)
+        assert (grade.after.level, grade.after.placement_left) == (Level.INTERMEDIATE, left)
     placed = await classroom.answer(learner, right=False)
     assert (placed.after.level, placed.was_placed) == (Level.BEGINNER, True)
 
@@ -82,40 +83,32 @@ async def test_many_answers_at_once_move_a_new_question_as_they_would_one_by_one
         assert (ratings[item].mean, ratings[item].variance) == pytest.approx((expected.mean, expected.variance))
 
 
-async def test_six_right_in_a_row_rise_if_the_ratings_agree(classroom: Classroom) -> None:
+async def test_a_right_answer_raises_the_level_of_who_is_able_enough(classroom: Classroom) -> None:
     learner = await classroom.join(ability=ABLE)
-    for _ in range(5):
-        assert (await classroom.answer(learner, right=True)).after.level is Level.INTERMEDIATE
-    assert (await classroom.answer(learner, right=True)).after.level is Level.ADVANCED
+    grade = await classroom.answer(learner, right=True)
+    assert (grade.before.level, grade.after.level) == (Level.INTERMEDIATE, Level.ADVANCED)
+    assert grade.level_rules == LEVEL_RULES
 
 
-async def test_a_level_waits_while_the_ratings_are_in_doubt(classroom: Classroom) -> None:
+async def test_a_right_answer_raises_no_level_that_is_not_earned(classroom: Classroom) -> None:
     learner = await classroom.join(ability=Rating(-1.0, 0.01))
     for _ in range(8):
         grade = await classroom.answer(learner, right=True)
-    assert (grade.after.level, grade.after.points) == (Level.INTERMEDIATE, 6)
+    assert (grade.after.level, grade.after.points) == (Level.INTERMEDIATE, 0)
 
 
-async def test_two_wrong_in_a_row_fall_if_the_ratings_agree(classroom: Classroom) -> None:
-    learner = await classroom.join(ability=UNABLE)
-    assert (await classroom.answer(learner, right=False)).after.level is Level.INTERMEDIATE
-    assert (await classroom.answer(learner, right=False)).after.level is Level.BEGINNER
+async def test_a_wrong_answer_lowers_the_level_only_without_a_doubt(classroom: Classroom) -> None:
+    unable, unsure = await classroom.join(ability=UNABLE), await classroom.join(ability=Rating(-0.5, 0.5))
+    assert (await classroom.answer(unable, right=False)).after.level is Level.BEGINNER
+    assert (await classroom.answer(unsure, right=False)).after.level is Level.INTERMEDIATE
 
 
-async def test_three_right_make_good_one_wrong(classroom: Classroom) -> None:
-    learner = await classroom.join()
-    await classroom.answer(learner, right=False)
-    for _ in range(3):
-        await classroom.answer(learner, right=True)
-    assert (await classroom.state_of(learner)).points == 0
-
-
-async def test_a_new_level_starts_at_zero_points(classroom: Classroom) -> None:
-    learner = await classroom.join(ability=UNABLE)
-    for _ in range(2):
-        await classroom.answer(learner, right=False)
-    state = await classroom.state_of(learner)
-    assert (state.level, state.points) == (Level.BEGINNER, 0)
+async def test_the_bar_moves_with_the_answers_and_starts_where_the_estimate_is(classroom: Classroom) -> None:
+    learner = await classroom.join(ability=Rating(0.5, 0.5))
+    right = await classroom.answer(learner, right=True)
+    wrong = await classroom.answer(learner, right=False)
+    assert 0 < wrong.after.points < right.after.points < WHOLE_WAY
+    assert (await classroom.state_of(learner)).points == wrong.after.points
 
 
 @pytest.mark.parametrize(("level", "right"), [(Level.BEGINNER, False), (Level.EXPERT, True)])
@@ -126,9 +119,8 @@ async def test_nobody_leaves_the_scale(classroom: Classroom, level: Level, right
     assert (await classroom.state_of(learner)).level is level
 
 
-async def test_an_operator_chooses_how_many_right_answers_lead_up(classroom: Classroom) -> None:
-    settings = classroom.context.settings.model_copy(update={"correct_threshold_for_promotion": 2})
-    eager = Classroom(classroom.repository, settings)
-    learner = await eager.join(ability=ABLE)
-    await eager.answer(learner, right=True)
-    assert (await eager.answer(learner, right=True)).after.level is Level.ADVANCED
+async def test_an_operator_chooses_how_sure_a_fall_is(classroom: Classroom) -> None:
+    settings = classroom.context.settings.model_copy(update={"gate_confidence": 0.0})
+    hasty = Classroom(classroom.repository, settings)
+    learner = await hasty.join(ability=Rating(-0.5, 0.5))
+    assert (await hasty.answer(learner, right=False)).after.level is Level.BEGINNER

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from difficulty_adapter import Rules
 from domain.catalog import Level, Priority, QuizKind, QuizState
 from domain.errors import (
     LearnerUnreachableError,
@@ -23,6 +22,7 @@ from domain.errors import (
     TelegramUnavailableError,
 )
 from domain.ids import LearnerId
+from domain.learning import UNKNOWN_ABILITY, Rating
 from domain.models import Delivery, Learner, Outcome, Quiz
 from quizzes import delivery as quiz_delivery
 from quizzes import grading, maintenance
@@ -32,7 +32,7 @@ from repository import Repository
 from tests.support.classroom import Classroom
 from tests.support.factories import make_learner, make_question, make_quiz, some_id
 from tests.support.pooler import connect
-from tests.support.strategies import levels, moments, thresholds, zones
+from tests.support.strategies import levels, moments, zones
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DAILY, ON_DEMAND = QuizKind.DAILY, QuizKind.ON_DEMAND
@@ -65,14 +65,14 @@ def test_ten_thousand_make_fifty_cohorts_of_two_hundred() -> None:
 # ---------------------------------------------------------------- grading, without storage
 
 
-@given(levels, st.integers(-5, 5), st.integers(0, 3), st.integers(0, 3), thresholds, moments, zones)
+@given(levels, st.integers(-6, 100), st.integers(0, 3), st.integers(0, 3), moments, zones)
 def test_a_grade_tells_before_and_after_of_the_learner_it_was_made_for(
-    level: Level, points: int, correct: int, chosen: int, limit: int, at: datetime, zone: str
+    level: Level, points: int, correct: int, chosen: int, at: datetime, zone: str
 ) -> None:
     learner = make_learner(level=level, points=points, streak_days=3, timezone=zone)
     question = make_question(correct_index=correct)
     quiz = make_quiz(learner_id=learner.id, question=question, chosen=chosen, answered_at=at)
-    grade = grade_answer(quiz, learner, Rules(threshold=limit))
+    grade = grade_answer(quiz, learner, UNKNOWN_ABILITY)
     assert (grade.quiz_id, grade.learner_id) == (quiz.id, learner.id)
     assert grade.correct == (chosen == correct)
     assert (grade.before.level, grade.before.points, grade.before.streak.days) == (level, points, 3)
@@ -81,16 +81,16 @@ def test_a_grade_tells_before_and_after_of_the_learner_it_was_made_for(
 
 
 def test_a_right_answer_on_the_next_local_day_lengthens_the_streak() -> None:
-    learner = make_learner(timezone="Asia/Tokyo", streak_days=4, last_answer_day=date(2026, 3, 2), points=5)
+    learner = make_learner(timezone="Asia/Tokyo", streak_days=4, last_answer_day=date(2026, 3, 2))
     quiz = make_quiz(question=make_question(correct_index=2), chosen=2, answered_at=AT + timedelta(hours=3))
-    grade = grade_answer(quiz, learner, Rules())
+    grade = grade_answer(quiz, learner, Rating(1.0, 0.2))
     assert (grade.local_day, grade.after.streak.days) == (date(2026, 3, 3), 5)
-    assert (grade.after.level, grade.after.points) == (Level.ADVANCED, 0)
+    assert grade.after.level is Level.ADVANCED
 
 
 def test_a_quiz_that_is_not_answered_cannot_be_graded() -> None:
     with pytest.raises(ValueError, match="is not answered"):
-        grade_answer(make_quiz(answered_at=None), make_learner(), Rules())
+        grade_answer(make_quiz(answered_at=None), make_learner(), UNKNOWN_ABILITY)
 
 
 # ---------------------------------------------------------------- preparing
@@ -314,7 +314,7 @@ async def test_grading_twice_counts_once_and_tells_once_more_at_most(classroom: 
         )
         await grading.persist_answers(classroom.context, pending_grades)
     state = await classroom.state_of(learner)
-    assert (state.points, state.version) == (1, 1)
+    assert (state.run, state.version) == (1, 1)
 
 
 async def test_a_learner_who_moved_on_meanwhile_is_graded_from_where_they_stand(classroom: Classroom) -> None:
@@ -324,9 +324,9 @@ async def test_a_learner_who_moved_on_meanwhile_is_graded_from_where_they_stand(
     stale = await grading.adapt_difficulty(classroom.context, [first])
     await grading.grade_answers(classroom.context, [second.id])
     (kept,) = await grading.persist_answers(classroom.context, stale)
-    assert stale[0].grade.before.points == 0
-    assert (kept.before.points, kept.after.points) == (-3, -2)
-    assert (await classroom.state_of(learner)).points == -2
+    assert stale[0].grade.before.run == 0
+    assert (kept.before.run, kept.after.run) == (-1, 1)
+    assert (await classroom.state_of(learner)).run == 1
 
 
 async def test_many_answers_of_one_learner_graded_at_once_all_count(classroom: Classroom) -> None:
@@ -336,8 +336,8 @@ async def test_many_answers_of_one_learner_graded_at_once_all_count(classroom: C
     kept = await grading.persist_answers(classroom.context, pending_grades)
     assert len(kept) == 5
     state = await classroom.state_of(learner)
-    assert (state.points, state.version) == (5, 5)
-    assert sorted(grade.before.points for grade in kept) == [0, 1, 2, 3, 4]
+    assert (state.ability, state.version) == (max(grade.ability or 0 for grade in kept), 5)
+    assert len({grade.ability for grade in kept}) == 5
 
 
 async def test_two_workers_that_grade_the_same_answers_count_them_once(classroom: Classroom) -> None:
@@ -351,7 +351,7 @@ async def test_two_workers_that_grade_the_same_answers_count_them_once(classroom
     for quiz in quizzes:
         state = await classroom.repository.get_user_state(quiz.learner_id)
         assert state is not None
-        assert (state.points, state.version) == (1, 1)
+        assert (state.run, state.version) == (1, 1)
 
 
 async def test_a_late_grade_of_an_earlier_day_keeps_the_latest_day(classroom: Classroom) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from adaptation.ratings import LEVEL_DIFFICULTY
+from difficulty_adapter import LEVEL_RULES
 from domain.catalog import Level, QuestionSource, QuizKind, QuizState, Topic
 from domain.ids import BotId, LearnerId, QuestionId, QuizId
 from domain.models import Grade, Learner, Progress, Quiz, StoredOption, StoredQuestion, Streak
@@ -136,7 +138,10 @@ def make_grade(**fields: object) -> Grade:
         "learner_id": LearnerId(some_id()),
         "correct": True,
         "before": Progress(Level.INTERMEDIATE),
-        "after": Progress(Level.INTERMEDIATE, points=1, run=1, streak=Streak(1)),
+        "after": Progress(Level.INTERMEDIATE, points=50, run=1, streak=Streak(1)),
         "local_day": date(2026, 11, 22),
+        "level_rules": LEVEL_RULES,
+        "ability": 0.5,
+        "difficulties": LEVEL_DIFFICULTY,
     }
     return Grade(**(values | fields))  # type: ignore[arg-type]

@@ -9,9 +9,11 @@ from datetime import date, timedelta
 
 from hypothesis import strategies as st
 
+from adaptation.ratings import update_ratings
 from difficulty_adapter import Answer, calculate_adaptation
 from domain.catalog import Level, Topic
 from domain.history import PastAnswer, ProgressHistory
+from domain.learning import UNKNOWN_ABILITY, Rating
 from domain.models import Progress, TopicScore
 
 TODAY = date(2026, 11, 25)
@@ -21,11 +23,12 @@ Answered = tuple[date, bool, Topic]
 
 def history_of(answered: Iterable[Answered], today: date = TODAY, **fields: object) -> ProgressHistory:
     """Return the history of somebody who gave these answers, the oldest first."""
-    progress, best = Progress(Level.INTERMEDIATE), 0
+    progress, ability, best = Progress(Level.INTERMEDIATE), UNKNOWN_ABILITY, 0
     answers: list[PastAnswer] = []
     scores: dict[Topic, tuple[int, int]] = {}
     for day, correct, topic in answered:
-        progress = calculate_adaptation(progress, Answer.RIGHT if correct else Answer.WRONG, day).after
+        ability, _ = update_ratings(ability, Rating(ability.mean - 0.85, 0.3), correct=correct)  # a fitting question
+        progress = calculate_adaptation(progress, Answer.RIGHT if correct else Answer.WRONG, day, ability).after
         best = max(best, progress.streak.days)
         answers.append(PastAnswer(day, correct, progress.level, progress.streak.days))
         count, right = scores.get(topic, (0, 0))

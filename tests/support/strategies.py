@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 
 from hypothesis import strategies as st
 
-from difficulty_adapter import DEFAULT_RULES, Answer, Rules
+from difficulty_adapter import WHOLE_WAY, Answer, Rules
 from domain.callbacks import (
     FARTHEST_EAST,
     FARTHEST_WEST,
@@ -46,15 +46,13 @@ moments = st.datetimes(datetime(2020, 1, 1), datetime(2040, 12, 31), timezones=s
 zones = st.sampled_from(sorted(available_timezones()))
 levels = st.sampled_from(list(Level))
 answers = st.sampled_from(list(Answer))
-thresholds = st.integers(1, 20)
-abilities = st.none() | st.builds(Rating, st.floats(-6, 6), st.floats(0.01, 2))
-"""Ratings of learners, and their absence."""
+abilities = st.builds(Rating, st.floats(-6, 6), st.floats(0.01, 2))
+"""Ratings of learners."""
+difficulties = st.fixed_dictionaries({level: st.floats(-4, 4) for level in Level})
+"""Mean difficulties of the levels' questions, also where learners found a lower level the harder one."""
 rules_of_any_size = st.builds(
     Rules,
-    threshold=thresholds,
-    penalty=st.integers(1, 10),
     placement_answers=st.integers(0, 20),
-    placement_confidence=st.floats(0, 3),
     target_success=st.floats(0.5, 0.95),
     confidence=st.floats(0, 3),
     freeze_days=st.integers(1, 60),
@@ -74,21 +72,10 @@ hostile_texts = st.lists(
 """Texts that try to break out of markup."""
 
 
-def progresses(threshold: int = DEFAULT_RULES.threshold) -> st.SearchStrategy[Progress]:
-    """Return places where a learner may stand: an answer never leaves points at a bound that moves."""
-
-    def place(level: Level) -> st.SearchStrategy[Progress]:
-        least = -threshold if level is Level.BEGINNER else -threshold + 1
-        most = threshold if level is Level.EXPERT else threshold - 1
-        return st.builds(
-            Progress,
-            level=st.just(level),
-            points=st.integers(least, most),
-            run=st.integers(-50, 50),
-            streak=streaks,
-        )
-
-    return levels.flatmap(place)
+progresses = st.builds(
+    Progress, level=levels, points=st.integers(0, WHOLE_WAY), run=st.integers(-50, 50), streak=streaks
+)
+"""Places where a learner may stand who is placed."""
 
 
 quiz_ids = st.integers(1, 10**18 - 1)

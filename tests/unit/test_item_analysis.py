@@ -170,7 +170,7 @@ def simulate(seed: int, *, learners: int, each: int) -> list[Simulated]:
         guess=GUESS,
     )
     strategy = Production(Bank(levels, questions.topics), learners, None, random.Random(seed))
-    trace = run(strategy, questions, make_learners(learners, each, len(levels), rng), each)
+    trace = run(strategy, questions, make_learners(rng.standard_normal(learners), each, len(levels), rng), each)
     ability_before = np.hstack([np.full((learners, 1), UNKNOWN_ABILITY.mean), trace.estimate[:, :-1]])
     items = {}
     for number, (level, flaw) in enumerate(zip(levels, flaws, strict=True)):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from difficulty_adapter import Rules, advance_streak
 from domain.catalog import Level
+from domain.learning import UNKNOWN_ABILITY
 from domain.models import Learner, Streak
 from quizzes.grading import grade_answer
 from tests.support.factories import make_learner, make_quiz
@@ -206,7 +207,7 @@ def test_a_streak_is_alive_as_long_as_freezes_cover_the_days_gone_by(
 def answer_at(learner: Learner, moment: datetime) -> Learner:
     """Return a learner after an answer at a moment, as grading keeps it."""
     quiz = make_quiz(learner_id=learner.id, chosen=0, answered_at=moment)
-    grade = grade_answer(quiz, learner, NO_FREEZES)
+    grade = grade_answer(quiz, learner, UNKNOWN_ABILITY, NO_FREEZES)
     return make_learner(
         id=learner.id,
         timezone=learner.timezone,
