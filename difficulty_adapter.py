@@ -6,7 +6,7 @@
 # is only their name for the learner, so it follows the estimate, with hysteresis against luck:
 #
 #   - A right answer raises the level by one if the estimate is nearer to a higher level.
-#   - A wrong answer lowers it by one if a lower level is nearer even 1.55 standard deviations above the estimate.
+#   - A wrong answer lowers it by one if a lower level is nearer even 1.6 standard deviations above the estimate.
 #   - The first answers of a new learner, six by default, change nothing; the last of them does either, all the way.
 #
 # A level is near when the learner would be right on about the target share of its questions, 77.5%. The estimate goes
@@ -99,9 +99,9 @@ class Rules:
     placement_answers: int = 6
     """First answers that place a new learner."""
     target_success: float = TARGET_SUCCESS
-    confidence: float = 1.55
-    """Standard deviations of the ability by which the estimate may be wrong before a level falls: 1.55 leaves one doubt
-    in sixteen. Measured in docs/adaptation.md."""
+    confidence: float = 1.6
+    """Standard deviations of the ability by which the estimate may be wrong before a level falls: 1.6 leaves one doubt
+    in eighteen. Measured in docs/adaptation.md."""
     freeze_days: int = 7
     """Days of a streak that earn a freeze."""
     max_freezes: int = 2

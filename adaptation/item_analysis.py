@@ -25,7 +25,7 @@ MIN_TAKEN = 0.03
 
 CONFIDENCE = 1.65
 """Standard deviations of doubt that each remark allows for, one-sided 95%: of questions that are just right one in
-twenty is listed by chance, of others hardly any. The gate before a change of level asks for as much."""
+twenty is listed by chance, of others hardly any. The gate before a level falls asks for about as much."""
 
 
 def analyze_items(items: Sequence[ItemAnswers]) -> list[Finding]:

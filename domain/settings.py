@@ -176,8 +176,8 @@ class Settings(BaseSettings):
     default_difficulty: Level = Level.INTERMEDIATE
     target_success: Annotated[float, Field(ge=0.5, le=0.95)] = 0.775
     """Share of right answers that questions are chosen for."""
-    gate_confidence: Annotated[float, Field(ge=0, le=3)] = 1.55
-    """How sure the ratings must be before a level falls, in standard deviations: 1.55 is fifteen in sixteen."""
+    gate_confidence: Annotated[float, Field(ge=0, le=3)] = 1.6
+    """How sure the ratings must be before a level falls, in standard deviations: 1.6 is seventeen in eighteen."""
     placement_answers: Annotated[int, Field(ge=0, le=20)] = 6
     """First answers that place a new learner on a level."""
     streak_freeze_days: Annotated[int, Field(ge=1, le=60)] = 7

@@ -107,7 +107,7 @@ def test_a_bar_shows_how_near_the_next_level_is_and_never_a_debt(points: int, fi
 
 
 def test_a_change_of_level_within_a_month_is_told() -> None:
-    risen = history_of([(TODAY - timedelta(days=31), False, Topic.STREAMING)] + [(TODAY, True, Topic.STREAMING)] * 15)
+    risen = history_of([(TODAY - timedelta(days=31), False, Topic.STREAMING)] + [(TODAY, True, Topic.STREAMING)] * 16)
     fallen = history_of([(TODAY - timedelta(days=31), False, Topic.STREAMING)] + [(TODAY, False, Topic.STREAMING)] * 9)
     assert line_of(risen, "📈") == "Up from Intermediate in 30 days"
     assert line_of(fallen, "📉") == "Down from Intermediate in 30 days"

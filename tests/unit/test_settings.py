@@ -66,7 +66,7 @@ DEFAULTS: dict[str, object] = {
     "quiz_timezone": "UTC",
     "default_difficulty": Level.INTERMEDIATE,
     "target_success": 0.775,
-    "gate_confidence": 1.55,
+    "gate_confidence": 1.6,
     "placement_answers": 6,
     "streak_freeze_days": 7,
     "streak_freezes_kept": 2,
@@ -371,6 +371,12 @@ def test_a_bad_value_in_the_file_is_told_as_well(folder: Path) -> None:
     (folder / ".env").write_text("DEFAULT_DIFFICULTY=hard\n", encoding="utf-8")
     with pytest.raises(StartupError, match="DEFAULT_DIFFICULTY"):
         load_settings()
+
+
+def test_settings_of_earlier_releases_are_passed_over(folder: Path) -> None:
+    gone = ("CORRECT_THRESHOLD_FOR_PROMOTION", "POINTS_PER_MISS", "PLACEMENT_CONFIDENCE")
+    (folder / ".env").write_text("".join(f"{name}=none of these\n" for name in gone), encoding="utf-8")
+    assert load_settings() == Settings(_env_file=None)
 
 
 # ---------------------------------------------------------------- bots
