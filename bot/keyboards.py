@@ -81,8 +81,8 @@ def stats_keyboard(due: int) -> InlineKeyboardMarkup:
 
 def feedback_keyboard(quiz_id: QuizId, reported: ReportReason | None = None) -> InlineKeyboardMarkup:
     """Return the buttons under an answered question: the next one, and a quiet one that doubts this one."""
-    label = "⚑ Reported, thank you" if reported else "⚑ Report a problem"
-    return _keyboard([_button(NEXT, NextQuestion())], [_button(label, OpenReport(quiz_id, reported or ""))])
+    label = "⚑ Reported" if reported else "⚑ Report"
+    return _keyboard([_button(NEXT, NextQuestion()), _button(label, OpenReport(quiz_id, reported or ""))])
 
 
 def report_keyboard(quiz_id: QuizId, reported: ReportReason | None = None) -> InlineKeyboardMarkup:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date, datetime
 from html import escape
 
 from bot.progress import LEVEL_MARK, level_line
@@ -46,15 +47,15 @@ def _code_block(question: StoredQuestion) -> str:
     return f'<pre><code class="language-{language}">{body}</code></pre>\n' if language else f"<pre>{body}</pre>\n"
 
 
+LONG_OPTION = 40
+"""Characters from which on an option takes two lines on a phone, so that the options need gaps between them."""
+
+
 def _heading(quiz: Quiz) -> str:
     question = quiz.question
     daily = "Daily quiz · " if quiz.kind is QuizKind.DAILY else ""
     review = " · 🔁 you missed it before" if quiz.is_review else ""
     return f"{LEVEL_MARK[question.level]} <b>{daily}{escape(question.topic.label)}</b> · {question.level.label}{review}"
-
-
-def _body(quiz: Quiz) -> str:
-    return f"{_heading(quiz)}\n\n{rich(quiz.question.prompt)}\n{_code_block(quiz.question)}"
 
 
 def question_text(quiz: Quiz) -> str:
@@ -63,57 +64,69 @@ def question_text(quiz: Quiz) -> str:
         f"<b>{letter}</b>  {rich(quiz.question.options[index].text)}"
         for letter, index in zip(LETTERS, quiz.option_order, strict=True)
     ]
-    return f"{_body(quiz)}\n" + "\n".join(options)
+    is_long = any(len(option.text) > LONG_OPTION for option in quiz.question.options)
+    body = f"{_heading(quiz)}\n\n{rich(quiz.question.prompt)}\n{_code_block(quiz.question)}"
+    return f"{body}\n" + ("\n\n" if is_long else "\n").join(options)
 
 
 def feedback_text(quiz: Quiz, grade: Grade, rules: Rules = DEFAULT_RULES) -> str:
-    """Return the message that a question's message becomes once it is answered."""
+    """Return the message that a question's message becomes once it is answered.
+
+    It is to fit on a phone's screen with its buttons, so the question and what was not chosen are folded.
+    """
     question = quiz.question
-    parts = [f"{_body(quiz)}\n" + "\n".join(_marked_options(quiz)), _verdict(quiz)]
-    parts.append(f"<blockquote expandable>{_reasons(quiz)}</blockquote>")
-    parts.append(f'📖 <a href="{escape(question.reference_url)}">{escape(question.reference_title, quote=False)}</a>')
-    parts.append(progress_text(grade, rules))
-    return "\n\n".join(parts)
-
-
-def _marked_options(quiz: Quiz) -> list[str]:
-    lines = []
-    for letter, index in zip(LETTERS, quiz.option_order, strict=True):
-        text = rich(quiz.question.options[index].text)
-        if index == quiz.question.correct_index:
-            lines.append(f"✅ <b>{letter}</b>  <b>{text}</b>")
-        elif index == quiz.chosen:
-            lines.append(f"❌ <b>{letter}</b>  <s>{text}</s>")
-        else:
-            lines.append(f"▫️ <b>{letter}</b>  {text}")
-    return lines
-
-
-def _verdict(quiz: Quiz) -> str:
-    question = quiz.question
-    explanation = rich(question.explanation)
-    if quiz.is_correct:
-        return f"<b>Right!</b> {explanation}"
-    right = LETTERS[quiz.option_order.index(question.correct_index)]
-    chosen = question.options[quiz.chosen if quiz.chosen is not None else 0]
-    return f"<b>Not quite: it is {right}.</b> {explanation}\n\n<b>Your answer:</b> {rich(chosen.why)}"
-
-
-def _reasons(quiz: Quiz) -> str:
+    told = {question.correct_index, quiz.chosen}
+    others = [index for index in quiz.option_order if index not in told]
+    why_not = "\n".join(["<b>Why not the others</b>", *(_option(quiz, index) for index in others)])
+    chosen = [] if quiz.chosen is None or quiz.is_correct else [_option(quiz, quiz.chosen, "❌ ")]
+    reasons = [*chosen, _option(quiz, question.correct_index, "✅ "), rich(question.explanation)]
     return "\n".join(
-        f"<b>{letter}</b>  {rich(quiz.question.options[index].why)}"
-        for letter, index in zip(LETTERS, quiz.option_order, strict=True)
+        [
+            f"<b>{_verdict(quiz)}</b>",
+            f"<blockquote expandable>{folded_question(quiz)}</blockquote>",
+            "\n\n".join(reasons),
+            f"<blockquote expandable>{why_not}</blockquote>",
+            f'📖 <a href="{escape(question.reference_url)}">{escape(question.reference_title, quote=False)}</a>',
+            progress_text(grade, rules),
+        ]
     )
 
 
+def folded_question(quiz: Quiz) -> str:
+    """Return a question without its options, for a quote that is folded."""
+    return f"{_heading(quiz)}\n{rich(quiz.question.prompt)}\n{_code_block(quiz.question)}".rstrip()
+
+
+def _verdict(quiz: Quiz) -> str:
+    return "Right!" if quiz.is_correct else f"Not quite: it is {_letter(quiz, quiz.question.correct_index)}."
+
+
+def _option(quiz: Quiz, index: int, mark: str = "") -> str:
+    """Return an option and the reason why it is right or wrong."""
+    option = quiz.question.options[index]
+    return f"{mark}<b>{_letter(quiz, index)}</b>  <b>{rich(option.text)}</b>\n{rich(option.why)}"
+
+
+def _letter(quiz: Quiz, index: int) -> str:
+    return LETTERS[quiz.option_order.index(index)]
+
+
 def progress_text(grade: Grade, rules: Rules = DEFAULT_RULES) -> str:
-    """Return a learner's streak and level after an answer, in two or three lines."""
-    return "\n".join([_streak_line(grade), *_freeze_lines(grade), _level_change(grade, rules)])
+    """Return a learner's streak, on the day's first answer, and level after an answer, in one to three lines."""
+    streak = [_streak_line(grade)] if grade.opens_day else []
+    return "\n".join([*streak, *_freeze_lines(grade), _level_change(grade, rules)])
 
 
 def _streak_line(grade: Grade) -> str:
     days = grade.after.streak.days
-    return f"🔥 Streak: <b>{days} {plural(days, 'day')}</b>"
+    following = f" · next question {_when(grade.next_daily_at, grade.local_day)}" if grade.next_daily_at else ""
+    return f"🔥 Streak: <b>{days} {plural(days, 'day')}</b>{following}"
+
+
+def _when(moment: datetime, today: date) -> str:
+    """Return a moment on a learner's own clock, as seen from one of their days."""
+    day = {0: "today", 1: "tomorrow"}.get((moment.date() - today).days, f"on {moment:%A}")
+    return f"{day} at {moment:%H:%M}"
 
 
 def _freeze_lines(grade: Grade) -> list[str]:

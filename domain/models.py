@@ -193,6 +193,10 @@ class Grade:
     """The learner's in logits, with this answer counted; None in a grade from before it was kept."""
     difficulties: Mapping[Level, float] | None
     """Mean difficulty of each level's questions, in logits; None in a grade from before it was kept."""
+    opens_day: bool = False
+    """Whether it is the first answer of that day; known only of a grade that was read."""
+    next_daily_at: datetime | None = None
+    """When the next daily quiz is due, on the learner's own clock; None if they want none, or of a grade just made."""
 
     @property
     def was_placed(self) -> bool:

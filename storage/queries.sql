@@ -730,8 +730,15 @@ WITH given AS (
 SELECT quiz_id FROM kept;
 
 -- name: get_grades
--- What answers changed.
-SELECT * FROM answers WHERE quiz_id = ANY($1::bigint[]) ORDER BY quiz_id;
+-- What answers changed, whether each is its day's first, and when its learner's next daily quiz is due on their clock.
+SELECT a.*, CASE WHEN l.daily_enabled THEN l.next_daily_at AT TIME ZONE known_zone(l.timezone) END AS next_daily_at,
+       NOT EXISTS (
+           SELECT FROM answers e
+           WHERE e.learner_id = a.learner_id AND e.local_day = a.local_day
+             AND e.answered_at BETWEEN a.answered_at - interval '2 days' AND a.answered_at
+             AND (e.answered_at, e.quiz_id) < (a.answered_at, a.quiz_id)) AS opens_day
+FROM answers a JOIN learners l ON l.id = a.learner_id
+WHERE a.quiz_id = ANY($1::bigint[]) ORDER BY a.quiz_id;
 
 -- name: mark_feedback_sent
 -- The learner has the feedback, or never will.

@@ -64,7 +64,7 @@ async def test_a_wrong_answer_shows_which_one_was_right_and_why(service: Service
     right = await right_column(service, question)
     feedback = await learner.answer(question, (right + 1) % 4)
     assert f"Not quite: it is {'ABCD'[right]}." in feedback["text"]
-    assert "Your answer:" in feedback["text"]
+    assert f"❌ {'ABCD'[(right + 1) % 4]}" in feedback["text"]
     assert "3 right answers to make good the last miss" in feedback["text"]
 
 

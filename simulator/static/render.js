@@ -66,16 +66,29 @@ function codeBlock(entity, text) {
   return node("div", { class: "code" }, head, node("pre", { tabindex: "0" }, node("code", {}, text)));
 }
 
+/** Finds the quotes that have more than their three lines: all are measured before any is changed. */
+const folds = new ResizeObserver((entries) => {
+  const folded = entries.map((entry) => entry.target).filter((text) => text.parentElement?.classList.contains("folded"));
+  const isLong = folded.map((text) => text.scrollHeight > text.clientHeight + 1);
+  folded.forEach((text, index) => text.parentElement.classList.toggle("foldable", isLong[index]));
+});
+
+/** A quote; one that is folded shows three lines and a chevron, and a click anywhere on it opens it, as in Telegram. */
 function quote(children, folded) {
-  const block = node("blockquote", { class: folded ? "folded" : "" }, node("div", { class: "quoted" }, ...children));
-  if (folded) {
-    const button = node("button", { class: "fold", "aria-expanded": "false", onclick: () => {
-      const closed = block.classList.toggle("folded");
-      button.setAttribute("aria-expanded", String(!closed));
-      button.textContent = closed ? "Show more" : "Show less";
-    } }, "Show more");
-    block.append(button);
-  }
+  const text = node("div", { class: "quoted" }, ...children);
+  const block = node("blockquote", { class: folded ? "folded" : "" }, text);
+  if (!folded) return block;
+  const button = node("button", { class: "fold", "aria-expanded": "false", "aria-label": "Show more" });
+  const toggle = () => {
+    const closed = block.classList.toggle("folded");
+    button.setAttribute("aria-expanded", String(!closed));
+    button.setAttribute("aria-label", closed ? "Show more" : "Show less");
+  };
+  block.addEventListener("click", (event) => {
+    if (block.classList.contains("foldable") && !event.target.closest("a, button:not(.fold)") && getSelection().isCollapsed) toggle();
+  });
+  block.append(button);
+  folds.observe(text);
   return block;
 }
 

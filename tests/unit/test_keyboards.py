@@ -75,8 +75,7 @@ def test_under_feedback_the_next_question_comes_first_and_a_report_second(
 ) -> None:
     keyboard = keyboards.feedback_keyboard(QuizId(quiz_id), reported)
     assert [unpack(data) for data in data_of(keyboard)] == [NextQuestion(), OpenReport(quiz_id, reported or "")]
-    label = keyboard.inline_keyboard[1][0].text
-    assert ("thank you" in label) == (reported is not None)
+    assert ("Reported" in keyboard.inline_keyboard[0][1].text) == (reported is not None)
 
 
 @given(st.integers(1, 10**18 - 1), st.none() | st.sampled_from(list(ReportReason)))
@@ -98,8 +97,7 @@ def test_buttons_of_a_report_fit_on_a_narrow_phone(reported: ReportReason | None
     """Telegram cuts a label off where its button ends; at 320 points a row shows about thirty letters."""
     for make in (keyboards.feedback_keyboard, keyboards.report_keyboard):
         for row in make(QuizId(1), reported).inline_keyboard:
-            assert len(row) == 1
-            assert len(row[0].text) <= 30
+            assert max(len(button.text) for button in row) * len(row) <= 30
 
 
 @pytest.mark.parametrize("enabled", [True, False])

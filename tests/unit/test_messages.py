@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime, time
-from functools import cache
+from datetime import UTC, date, datetime, time
 
 import pytest
 from hypothesis import given
@@ -15,58 +14,12 @@ from bot import texts
 from difficulty_adapter import Rules
 from domain.catalog import Experience, Level, QuizKind, ReportReason, Topic
 from domain.learning import WaitingReviews
-from domain.models import Grade, Progress, StoredOption, StoredQuestion, Streak
-from question_bank.loader import Located, load_bank
-from simulator.formatting import TEXT_LIMIT, Formatted, read_formatted
+from domain.models import Grade, Progress, StoredOption, Streak
+from simulator.formatting import Formatted
 from simulator.html_parser import parse_html
-from simulator.params import Params
 from tests.support.factories import make_grade, make_learner, make_question, make_quiz
-from tests.support.markup import assert_tags_balance
+from tests.support.shown import as_shown, bank, plain, stored
 from tests.support.strategies import hostile_texts, levels, rules_of_any_size, zones
-
-SOURCE_LIMIT = 2**15
-MAX_ENTITIES = 100
-"""Telegram drops what is marked beyond these."""
-
-
-def as_shown(html: str) -> Formatted:
-    """Return what a learner's Telegram shows, after checking the markup by a count of our own."""
-    assert_tags_balance(html)
-    assert len(html.encode()) < SOURCE_LIMIT
-    shown = read_formatted(Params({"text": html, "parse_mode": "HTML"}), "text", "entities", may_be_empty=False)
-    assert shown.length <= TEXT_LIMIT
-    assert len(shown.entities) < MAX_ENTITIES
-    return shown
-
-
-def plain(text: str) -> str:
-    """Return a text of the bank as a reader sees it."""
-    return re.sub(r"`([^`\n]+)`", r"\1", " ".join(text.split()))
-
-
-@cache
-def bank() -> tuple[Located, ...]:
-    """Return the real bank."""
-    return tuple(load_bank().questions)
-
-
-def stored(located: Located) -> StoredQuestion:
-    """Return a question of the bank as the storage would."""
-    question = located.question
-    return make_question(
-        key=question.id,
-        topic=located.topic,
-        level=question.level,
-        prompt=question.prompt,
-        code=question.code,
-        language=question.language,
-        options=tuple(StoredOption(option.text, option.why) for option in question.options),
-        correct_index=question.correct_index,
-        explanation=question.explanation,
-        reference_title=question.reference.title,
-        reference_url=question.reference.url,
-    )
-
 
 # ---------------------------------------------------------------- the real bank
 
@@ -181,7 +134,7 @@ def test_a_right_answer_is_called_right() -> None:
     quiz = make_quiz(question=make_question(correct_index=1), option_order=(3, 1, 0, 2), chosen=1)
     text = as_shown(texts.feedback_text(quiz, make_grade(correct=True))).text
     assert "Right!" in text
-    assert "✅ B  option 1" in text
+    assert "✅ B  option 1\nbecause 1" in text
     assert "❌" not in text
 
 
@@ -192,9 +145,43 @@ def test_a_wrong_answer_names_the_letter_that_was_right(order: list[int], correc
     text = as_shown(texts.feedback_text(quiz, make_grade(correct=False))).text
     right, tapped = (texts.LETTERS[order.index(index)] for index in (correct, chosen))
     assert f"Not quite: it is {right}." in text
-    assert f"✅ {right}  option {correct}" in text
-    assert f"❌ {tapped}  option {chosen}" in text
-    assert f"Your answer: because {chosen}" in text
+    assert f"✅ {right}  option {correct}\nbecause {correct}" in text
+    assert f"❌ {tapped}  option {chosen}\nbecause {chosen}" in text
+
+
+@given(st.permutations(range(4)), st.integers(0, 3))
+def test_a_feedback_says_nothing_twice_and_folds_all_but_the_right_and_the_chosen_option(
+    order: list[int], chosen: int
+) -> None:
+    question = make_question(correct_index=1, code="SELECT 1")
+    quiz = make_quiz(question=question, option_order=tuple(order), chosen=chosen)
+    shown = as_shown(texts.feedback_text(quiz, make_grade(correct=quiz.is_correct)))
+    told = [question.prompt, "SELECT 1", question.explanation, question.reference_title]
+    for words in [*told, *(f"option {n}" for n in range(4)), *(f"because {n}" for n in range(4))]:
+        assert shown.text.count(words) == 1
+    folded, others = folded_parts(shown)
+    assert question.prompt in folded
+    assert "SELECT 1" in folded
+    assert others.startswith("Why not the others\n")
+    for index in range(4):
+        assert (f"option {index}\nbecause {index}" in others) is (index not in {1, chosen})
+
+
+def folded_parts(shown: Formatted) -> list[str]:
+    """Return the parts of a message that are folded."""
+    encoded = shown.text.encode("utf-16-le")
+    return [
+        encoded[2 * entity["offset"] : 2 * (entity["offset"] + entity["length"])].decode("utf-16-le")
+        for entity in shown.entities
+        if entity["type"] == "expandable_blockquote"
+    ]
+
+
+@pytest.mark.parametrize(("length", "gap"), [(texts.LONG_OPTION, "\n"), (texts.LONG_OPTION + 1, "\n\n")])
+def test_long_options_have_gaps_between_them(length: int, gap: str) -> None:
+    options = tuple(StoredOption("x" * length if place == 2 else f"option {place}", "") for place in range(4))
+    quiz = make_quiz(question=make_question(options=options), option_order=(0, 1, 2, 3))
+    assert f"A  option 0{gap}B  option 1{gap}C" in as_shown(texts.question_text(quiz)).text
 
 
 # ---------------------------------------------------------------- levels and streaks
@@ -215,10 +202,23 @@ def test_feedback_tells_what_became_of_the_level(before: Level, after: Level, wo
 
 
 @pytest.mark.parametrize(("days", "words"), [(0, "0 days"), (1, "1 day"), (2, "2 days"), (365, "365 days")])
-def test_a_streak_is_told_in_days(days: int, words: str) -> None:
-    assert as_shown(
-        texts.progress_text(make_grade(after=Progress(Level.BEGINNER, streak=Streak(days))))
-    ).text.startswith(f"🔥 Streak: {words}\n")
+def test_a_streak_is_told_in_days_with_the_days_first_answer_only(days: int, words: str) -> None:
+    grade = make_grade(after=Progress(Level.BEGINNER, streak=Streak(days)), opens_day=True)
+    assert as_shown(texts.progress_text(grade)).text.startswith(f"🔥 Streak: {words}\n")
+    assert "Streak" not in texts.progress_text(replace(grade, opens_day=False))
+
+
+@pytest.mark.parametrize(
+    ("due", "words"),
+    [
+        (datetime(2026, 11, 22, 18, tzinfo=UTC), "today at 18:00"),
+        (datetime(2026, 11, 23, 7, tzinfo=UTC), "tomorrow at 07:00"),
+        (datetime(2026, 11, 24, 0, 30, tzinfo=UTC), "on Tuesday at 00:30"),
+    ],
+)
+def test_the_days_first_answer_tells_when_the_next_question_comes(due: datetime, words: str) -> None:
+    grade = make_grade(local_day=date(2026, 11, 22), opens_day=True, next_daily_at=due)
+    assert f"Streak: 1 day · next question {words}\n" in as_shown(texts.progress_text(grade)).text
 
 
 @pytest.mark.parametrize(
