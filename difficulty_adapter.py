@@ -7,6 +7,7 @@
 #
 #   - A right answer raises the level by one if the estimate is nearer to a higher level.
 #   - A wrong answer lowers it by one if a lower level is nearer even 1.6 standard deviations above the estimate.
+#   - "I don't know" changes neither level nor points, only the estimate.
 #   - The first answers of a new learner, six by default, change nothing; the last of them does either, all the way.
 #
 # A level is near when the learner would be right on about the target share of its questions, 77.5%. The estimate goes
@@ -49,6 +50,8 @@ class Answer(Enum):
 
     RIGHT = "right"
     WRONG = "wrong"
+    UNKNOWN = "unknown"
+    """The learner said so: a wrong answer for the ratings and the placement, and none for points and run."""
 
 
 class Occasion(Enum):
@@ -58,6 +61,7 @@ class Occasion(Enum):
     PLACED = "last answer of the placement"
     RIGHT = "a right answer"
     WRONG = "a wrong answer"
+    UNKNOWN = "\"I don't know\""
 
 
 class Estimate(Enum):
@@ -89,6 +93,9 @@ TRANSITIONS: dict[tuple[Occasion, Estimate], Move] = {
     (Occasion.WRONG, Estimate.HIGHER): Move.STAY,
     (Occasion.WRONG, Estimate.HERE): Move.STAY,
     (Occasion.WRONG, Estimate.LOWER): Move.FALL,
+    (Occasion.UNKNOWN, Estimate.HIGHER): Move.STAY,
+    (Occasion.UNKNOWN, Estimate.HERE): Move.STAY,
+    (Occasion.UNKNOWN, Estimate.LOWER): Move.STAY,
 }
 
 
@@ -141,9 +148,10 @@ def calculate_adaptation(
     move = TRANSITIONS[occasion, estimate]
     step = nearest - progress.level if occasion is Occasion.PLACED else move.value
     level = Level(progress.level + step) if move else progress.level
+    points = points_of(level, ability, difficulties, rules.target_success)
     after = Progress(
         level,
-        points_of(level, ability, difficulties, rules.target_success),
+        progress.points if occasion is Occasion.UNKNOWN else points,
         _next_run(progress.run, answer) if level == progress.level else 0,
         max(0, progress.placement_left - 1),
         advance_streak(progress.streak, local_day, rules),
@@ -205,7 +213,7 @@ _NARROW = 0.01
 def _occasion(placement_left: int, answer: Answer) -> Occasion:
     if placement_left:
         return Occasion.PLACED if placement_left == 1 else Occasion.PLACING
-    return Occasion.RIGHT if answer is Answer.RIGHT else Occasion.WRONG
+    return {Answer.RIGHT: Occasion.RIGHT, Answer.WRONG: Occasion.WRONG, Answer.UNKNOWN: Occasion.UNKNOWN}[answer]
 
 
 def _estimate(level: Level, nearest: Level) -> Estimate:
@@ -215,6 +223,8 @@ def _estimate(level: Level, nearest: Level) -> Estimate:
 
 
 def _next_run(run: int, answer: Answer) -> int:
+    if answer is Answer.UNKNOWN:
+        return run
     return max(run, 0) + 1 if answer is Answer.RIGHT else min(run, 0) - 1
 
 

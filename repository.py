@@ -13,7 +13,7 @@ from domain.catalog import Level, QuizKind, QuizState, Topic
 from domain.history import PastAnswer, ProgressHistory
 from domain.ids import BotId, LearnerId, QuizId
 from domain.learning import UNKNOWN_ABILITY, Rating, RatingUpdate
-from domain.models import DailyResult, Grade, Learner, NewQuiz, Quiz, SentQuestion, TopicScore
+from domain.models import DailyResult, Grade, Learner, NewQuiz, Quiz, SentQuestion, StaleMessage, TopicScore
 from domain.settings import Settings
 from domain.updates import Tap
 from storage.database import Database
@@ -307,6 +307,25 @@ class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore, Ser
         """
         columns = [[getattr(tap, field.name) for tap in taps] for field in fields(Tap)]
         return [QuizId(row["id"]) for row in await self.database.fetch("record_taps", *columns)]
+
+    async def close_other_topics(self, learner_id: LearnerId) -> bool:
+        """Close what is open on other topics than a learner's, and return whether there was anything."""
+        return bool(await self.database.fetch("close_other_topics", learner_id))
+
+    async def list_stale_messages(
+        self, learner_ids: Sequence[LearnerId] | None, older_than: timedelta, limit: int
+    ) -> list[StaleMessage]:
+        """Return messages that are to be closed, the oldest first.
+
+        Args:
+            learner_ids: whose; everybody's when None.
+        """
+        rows = await self.database.fetch("list_stale_messages", learner_ids, older_than, limit)
+        return [read(StaleMessage, row) for row in rows]
+
+    async def delete_stale_message(self, message: StaleMessage) -> None:
+        """Note that a message is closed, or never can be."""
+        await self.database.execute("delete_stale_message", message.learner_id, message.bot_id, message.message_id)
 
     async def find_ungraded_quizzes(self, older_than: timedelta, limit: int) -> list[QuizId]:
         """Return answered quizzes that nobody graded."""

@@ -13,7 +13,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 INSERT INTO schema_migrations (name) VALUES ('0001_proved_questions'), ('0002_adaptation'),
     ('0003_level_difficulties'), ('0004_several_bots'), ('0005_unknown_zones'),
     ('0006_service_state'), ('0007_question_forms'), ('0008_trace_context'), ('0009_backups'),
-    ('0010_pauses_and_announcements'), ('0011_level_rules') ON CONFLICT DO NOTHING;
+    ('0010_pauses_and_announcements'), ('0011_level_rules'), ('0012_stale_messages') ON CONFLICT DO NOTHING;
 
 -- ---------------------------------------------------------------- catalogue
 
@@ -189,7 +189,7 @@ CREATE TABLE IF NOT EXISTS quizzes (
     message_id   bigint,
     message_bot_id bigint,                             -- whose number that is; null before several bots were known
     attempts     smallint NOT NULL DEFAULT 0,          -- how often sending began
-    chosen       smallint CHECK (chosen BETWEEN 0 AND 3),
+    chosen       smallint CHECK (chosen BETWEEN 0 AND 4),  -- 4: "I don't know"
     failure      text,
     created_at   timestamptz NOT NULL DEFAULT now(),
     touched_at   timestamptz NOT NULL DEFAULT now(),   -- when the state last changed
@@ -223,6 +223,22 @@ CREATE INDEX IF NOT EXISTS quizzes_untold ON quizzes (graded_at) WHERE state = '
 
 -- count_failed_today
 CREATE INDEX IF NOT EXISTS quizzes_failed ON quizzes (touched_at) WHERE state = 'failed';
+
+-- Messages that still show the buttons of a question, though nobody is to answer it there: each is closed by an edit.
+CREATE TABLE IF NOT EXISTS stale_messages (
+    learner_id bigint NOT NULL REFERENCES learners ON DELETE CASCADE,
+    bot_id     bigint NOT NULL,                        -- whose message it is
+    message_id bigint NOT NULL,
+    reason     text NOT NULL CHECK (reason IN
+                   ('moved',                           -- asked for again, and sent anew
+                    'answered',                        -- in another copy
+                    'topics')),                        -- its topic is none of the learner's any more
+    since      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (learner_id, bot_id, message_id)       -- begin_sending, record_taps, list_stale_messages, delete_learner
+);
+
+-- list_stale_messages
+CREATE INDEX IF NOT EXISTS stale_messages_since ON stale_messages (since);
 
 CREATE TABLE IF NOT EXISTS answers (
     quiz_id       bigint PRIMARY KEY REFERENCES quizzes ON DELETE CASCADE,  -- the first answer counts

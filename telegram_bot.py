@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, time
+from datetime import UTC, time, timedelta
 
 from adaptation.ratings import EXPERIENCE_PRIORS, nearest_level
 from bot import keyboards, texts
@@ -36,10 +36,10 @@ from domain.callbacks import (
     SwitchDaily,
     ToggleTopic,
 )
-from domain.catalog import Experience, Priority, ReportReason, Topic
+from domain.catalog import Experience, Priority, ReportReason, StaleReason, Topic
 from domain.errors import LearnerUnreachableError, MessageGoneError
 from domain.ids import BotId, LearnerId, QuizId
-from domain.models import Delivery, Grade, Learner, Quiz
+from domain.models import Delivery, Grade, Learner, Quiz, StaleMessage
 from domain.time_zones import ZONES
 from domain.updates import ClaimedUpdate, UpdateKind
 from observability import tracing
@@ -47,6 +47,7 @@ from quizzes import reports
 from quizzes.context import QuizContext
 from quizzes.delivery import NO_QUESTION, NO_REVIEW, NOT_REGISTERED, PAUSED
 from quizzes.maintenance import erase_learner
+from quizzes.stale_messages import close_messages
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,12 @@ class TelegramMessenger:
         """Send an announcement, with the button that ends them; see `quizzes.context.Messenger`."""
         gateway = self._accounts.of(recipient.bot_id).gateway
         await gateway.send(recipient.learner_id, text, keyboards.announcement_keyboard(), Priority.BROADCAST)
+
+    async def close_message(self, message: StaleMessage) -> None:
+        """Take a question's buttons away, and say why; see `quizzes.context.Messenger`."""
+        keyboard = keyboards.next_keyboard() if message.reason is StaleReason.TOPICS else None
+        gateway = self._accounts.of(message.bot_id).gateway
+        await gateway.edit(message.learner_id, message.message_id, texts.CLOSED_MESSAGES[message.reason], keyboard)
 
     async def send_feedback(self, quiz: Quiz, grade: Grade) -> None:
         """Turn the question's own message into its feedback; see `quizzes.context.Messenger`."""
@@ -177,10 +184,21 @@ async def _handle(context: QuizContext, conversation: Conversation, update: Clai
             await _handle_command(conversation)
             await _tell_of_pause(context, conversation.account, update.learner_id)
         case UpdateKind.TEXT:
-            await conversation.reply(texts.UNKNOWN_TEXT)
+            if await context.repository.is_first_text(update.row, QUIET):
+                await _say_what_works(conversation)
             await _tell_of_pause(context, conversation.account, update.learner_id)
         case UpdateKind.TAP:
             await _handle_tap(conversation)
+
+
+QUIET = timedelta(minutes=1)
+"""Of texts that follow each other faster than this, only the first gets a reply."""
+
+
+async def _say_what_works(conversation: Conversation) -> None:
+    """Say what the bot understands, or how to begin."""
+    is_known = conversation.update.home_bot_id is not None
+    await conversation.reply(texts.UNKNOWN_TEXT if is_known else texts.NOT_REGISTERED)
 
 
 async def _handle_command(conversation: Conversation) -> None:
@@ -188,7 +206,7 @@ async def _handle_command(conversation: Conversation) -> None:
     if name in _PUBLIC_COMMANDS:
         await _PUBLIC_COMMANDS[name](conversation)
     elif name not in _LEARNER_COMMANDS:
-        await conversation.reply(texts.UNKNOWN_TEXT)
+        await _say_what_works(conversation)
     elif learner := await conversation.context.repository.get_user_state(conversation.learner_id):
         await _LEARNER_COMMANDS[name](conversation, learner)
     else:
@@ -207,7 +225,7 @@ async def start(conversation: Conversation) -> None:
     if learner.bot_id != conversation.update.bot_id:
         await conversation.redirect_to_home_bot(learner.bot_id)
         return
-    keyboard = keyboards.welcome_keyboard() if is_new else keyboards.next_keyboard()
+    keyboard = keyboards.welcome_keyboard() if is_new else keyboards.return_keyboard(learner)
     await conversation.reply(texts.welcome_text(learner, is_new=is_new), keyboard)
 
 
@@ -218,7 +236,7 @@ async def say_help(conversation: Conversation) -> None:
 
 async def say_privacy(conversation: Conversation) -> None:
     """Say what is stored."""
-    await conversation.reply(texts.PRIVACY_TEXT)
+    await conversation.reply(texts.privacy_text(conversation.context.settings.updates_kept_days))
 
 
 async def show_stats(conversation: Conversation, learner: Learner) -> None:
@@ -325,14 +343,21 @@ async def _change_settings(conversation: Conversation, learner: Learner, callbac
         case ChooseZone(zone):
             await _show_page(conversation, await repository.set_timezone(learner.id, zone), "main")
         case ToggleTopic(topic):
-            topics = _toggled(learner.topics, Topic(topic))
-            await _show_page(conversation, await repository.set_topics(learner.id, topics), "topics")
+            await _choose_topics(conversation, learner, _toggled(learner.topics, Topic(topic)))
         case AllTopics():
-            await _show_page(conversation, await repository.set_topics(learner.id, ()), "topics")
+            await _choose_topics(conversation, learner, ())
         case SwitchDaily(enabled):
             await _show_page(conversation, await repository.set_daily_enabled(learner.id, enabled=enabled), "main")
         case _:
             pass  # a question's button, which never comes here
+
+
+async def _choose_topics(conversation: Conversation, learner: Learner, topics: Sequence[Topic]) -> None:
+    """Keep a learner's topics, and close what is open on others."""
+    context = conversation.context
+    await _show_page(conversation, await context.repository.set_topics(learner.id, topics), "topics")
+    if await context.repository.close_other_topics(learner.id):
+        await close_messages(context, [learner.id])
 
 
 async def _note_experience(conversation: Conversation, experience: Experience) -> None:
@@ -340,7 +365,10 @@ async def _note_experience(conversation: Conversation, experience: Experience) -
     ability = EXPERIENCE_PRIORS[experience]
     settings = conversation.context.settings
     level = nearest_level(ability.mean, target=settings.target_success)
-    await conversation.context.repository.set_experience(conversation.learner_id, level, ability)
+    learner = await conversation.context.repository.set_experience(conversation.learner_id, level, ability)
+    if learner is None:
+        await conversation.edit_or_reply(texts.ANSWERS_SAY_IT, keyboards.next_keyboard())
+        return
     text = texts.experience_text(experience, rules_of(settings))
     await conversation.edit_or_reply(text, keyboards.next_keyboard("Give me a question ›"))
 
@@ -361,7 +389,7 @@ async def _show_page(conversation: Conversation, learner: Learner, page: str) ->
     now = conversation.context.now().astimezone(UTC)
     match page:
         case "hour":
-            await conversation.edit_or_reply(texts.HOUR_PAGE, keyboards.hour_keyboard(learner))
+            await conversation.edit_or_reply(texts.hour_text(learner, now), keyboards.hour_keyboard(learner))
         case "zone":
             keyboard = keyboards.offset_keyboard(now, await _list_zones(conversation.context))
             await conversation.edit_or_reply(texts.OFFSET_PAGE, keyboard)

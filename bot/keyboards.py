@@ -29,7 +29,7 @@ from domain.callbacks import (
     SwitchDaily,
     ToggleTopic,
 )
-from domain.catalog import ReportReason, Topic
+from domain.catalog import UNKNOWN_CHOICE, ReportReason, Topic
 from domain.ids import QuizId
 from domain.models import Learner
 from domain.time_zones import ZONES
@@ -58,8 +58,9 @@ def move_keyboard() -> InlineKeyboardMarkup:
 
 
 def question_keyboard(quiz_id: QuizId) -> InlineKeyboardMarkup:
-    """Return the four answer buttons."""
-    return _keyboard([_button(letter, AnswerTap(quiz_id, place)) for place, letter in enumerate(LETTERS)])
+    """Return a button for each option, and one for who does not know."""
+    letters = [_button(letter, AnswerTap(quiz_id, place)) for place, letter in enumerate(LETTERS)]
+    return _keyboard(letters, [_button("I don't know", AnswerTap(quiz_id, UNKNOWN_CHOICE))])
 
 
 def next_keyboard(text: str = NEXT) -> InlineKeyboardMarkup:
@@ -71,6 +72,12 @@ def welcome_keyboard() -> InlineKeyboardMarkup:
     """Return how experienced a new learner may be, and the way past that question."""
     answers = (_button(text, ChooseExperience(experience)) for experience, text in EXPERIENCES.items())
     return _keyboard(*_grid(answers, 2), [_button("Skip: give me a question ›", NextQuestion())])
+
+
+def return_keyboard(learner: Learner) -> InlineKeyboardMarkup:
+    """Return the buttons for a learner who comes back: a question, and the daily quiz if they had switched it off."""
+    daily = [] if learner.daily_enabled else [[_button("Turn the daily quiz back on", SwitchDaily(enabled=True))]]
+    return _keyboard([_button(NEXT, NextQuestion())], *daily)
 
 
 def stats_keyboard(due: int) -> InlineKeyboardMarkup:

@@ -9,9 +9,10 @@ from html import escape
 from bot.progress import LEVEL_MARK, level_line
 from bot.zones import city
 from difficulty_adapter import DEFAULT_RULES, Rules, success_on
-from domain.catalog import Experience, Level, QuizKind, ReportReason
+from domain.catalog import Experience, Level, QuizKind, ReportReason, StaleReason
 from domain.learning import WaitingReviews
 from domain.models import Grade, Learner, Quiz, StoredQuestion
+from domain.time_zones import zone_of
 from domain.updates import TapVerdict
 from domain.words import plural
 
@@ -19,15 +20,15 @@ LETTERS = "ABCD"
 
 COMMANDS = (
     ("quiz", "Get a question now"),
-    ("review", "A question that you missed"),
+    ("review", "Try again what you missed"),
     ("stats", "Your level, streak and topics"),
     ("settings", "Hour, time zone and topics"),
-    ("stop", "No more daily quizzes"),
-    ("resume", "Daily quizzes again"),
-    ("help", "What this bot does"),
+    ("stop", "Stop the daily quizzes"),
+    ("resume", "Turn the daily quizzes back on"),
+    ("help", "How this bot works"),
     ("privacy", "What is stored about you"),
-    ("export", "Get all of it as a file"),
-    ("erase", "Delete all of it"),
+    ("export", "Get your data as a file"),
+    ("erase", "Delete your data"),
 )
 """The commands menu, most used first."""
 
@@ -78,7 +79,7 @@ def feedback_text(quiz: Quiz, grade: Grade, rules: Rules = DEFAULT_RULES) -> str
     told = {question.correct_index, quiz.chosen}
     others = [index for index in quiz.option_order if index not in told]
     why_not = "\n".join(["<b>Why not the others</b>", *(_option(quiz, index) for index in others)])
-    chosen = [] if quiz.chosen is None or quiz.is_correct else [_option(quiz, quiz.chosen, "❌ ")]
+    chosen = [] if quiz.chosen is None or quiz.is_unknown or quiz.is_correct else [_option(quiz, quiz.chosen, "❌ ")]
     reasons = [*chosen, _option(quiz, question.correct_index, "✅ "), rich(question.explanation)]
     return "\n".join(
         [
@@ -98,7 +99,10 @@ def folded_question(quiz: Quiz) -> str:
 
 
 def _verdict(quiz: Quiz) -> str:
-    return "Right!" if quiz.is_correct else f"Not quite: it is {_letter(quiz, quiz.question.correct_index)}."
+    if quiz.is_correct:
+        return "Right!"
+    right = _letter(quiz, quiz.question.correct_index)
+    return f"The answer is {right}." if quiz.is_unknown else f"Not quite: it is {right}."
 
 
 def _option(quiz: Quiz, index: int, mark: str = "") -> str:
@@ -119,7 +123,7 @@ def progress_text(grade: Grade, rules: Rules = DEFAULT_RULES) -> str:
 
 def _streak_line(grade: Grade) -> str:
     days = grade.after.streak.days
-    following = f" · next question {_when(grade.next_daily_at, grade.local_day)}" if grade.next_daily_at else ""
+    following = f" · daily quiz {_when(grade.next_daily_at, grade.local_day)}" if grade.next_daily_at else ""
     return f"🔥 Streak: <b>{days} {plural(days, 'day')}</b>{following}"
 
 
@@ -132,7 +136,7 @@ def _when(moment: datetime, today: date) -> str:
 def _freeze_lines(grade: Grade) -> list[str]:
     before, after = grade.before.streak.freezes, grade.after.streak.freezes
     if after > before:
-        return ["❄️ You earned a freeze: it saves your streak on a day that you miss."]
+        return ["❄️ You earned a freeze: it saves your streak on a day you miss."]
     if after < before:
         return [f"❄️ A freeze saved your streak ({after} left)."]
     return []
@@ -192,7 +196,7 @@ def elsewhere_text(name: str | None) -> str:
         name: how that other one is found, such as @quiz_bot; None if that is not known just now.
     """
     home = escape(name) if name else "another bot"
-    return f"You are learning with {home} already: your questions come there. They can come here instead."
+    return f"You already learn with {home}, and your questions come there. They can come here instead."
 
 
 def welcome_text(learner: Learner, *, is_new: bool) -> str:
@@ -201,27 +205,38 @@ def welcome_text(learner: Learner, *, is_new: bool) -> str:
     if not is_new:
         return (
             "<b>Welcome back!</b>\n\n"
-            f"Your daily quiz comes at {hour} ({clock_name(learner)})"
-            f"{'' if learner.daily_enabled else ', once you /resume it'}. Ready for a question?"
+            + (
+                f"Your daily quiz comes at {hour} ({clock_name(learner)})."
+                if learner.daily_enabled
+                else f"Your daily quiz is off; it used to come at {hour} ({clock_name(learner)})."
+            )
+            + " Ready for a question?"
         )
     return (
         "<b>Welcome to the daily quiz for data engineers!</b>\n\n"
-        "One question a day on SQL, streaming, orchestration, lakehouses and more, with an explanation of why the "
-        "answer is right and the tempting ones are wrong.\n\n"
-        "• Questions adapt to your answers: most you will get right, and each teaches you something.\n"
+        "One question a day on SQL, streaming, orchestration, lakehouses and more. Each answer tells you what is "
+        "right, and why the tempting ones are wrong.\n\n"
+        "• Questions adapt to you: you will get about four in five right.\n"
         f"• Your quiz comes every day at <b>{hour}</b> ({clock_name(learner)}); /settings changes it.\n"
-        "• Answer on days in a row to grow your streak 🔥\n\n"
+        "• Answer on several days in a row to build a streak 🔥\n\n"
         "How long have you worked with data pipelines?"
     )
 
 
 EXPERIENCES = {
-    Experience.NEW: "I am new to it",
+    Experience.NEW: "I'm new to it",
     Experience.SOME: "1-2 years",
     Experience.SOLID: "3-5 years",
     Experience.DEEP: "More than 5",
 }
 """What a new learner may say about themselves, in their own words."""
+
+_EXPERIENCES_IN_WORDS = {
+    Experience.NEW: "you're new to it",
+    Experience.SOME: "one to two years",
+    Experience.SOLID: "three to five years",
+    Experience.DEEP: "more than five years",
+}
 
 
 def experience_text(experience: Experience, rules: Rules = DEFAULT_RULES) -> str:
@@ -229,7 +244,7 @@ def experience_text(experience: Experience, rules: Rules = DEFAULT_RULES) -> str
     placing = (
         f"Your first {_number(rules.placement_answers)} answers find your level. " if rules.placement_answers else ""
     )
-    return f"<b>Noted: {EXPERIENCES[experience].lower().replace('i am', 'you are')}.</b>\n\n{placing}Shall we begin?"
+    return f"<b>Thanks: {_EXPERIENCES_IN_WORDS[experience]}.</b>\n\n{placing}Shall we begin?"
 
 
 def help_text(rules: Rules = DEFAULT_RULES) -> str:
@@ -237,11 +252,12 @@ def help_text(rules: Rules = DEFAULT_RULES) -> str:
     commands = "\n".join(f"/{name} – {about}" for name, about in COMMANDS)
     return (
         "<b>How it works</b>\n\n"
-        "Tap A, B, C or D under a question; the first tap counts. "
+        "Tap A, B, C or D under a question; the first tap counts. If you don't know, say so: you see the answer, and "
+        "your level stays as it is.\n"
         f"Your level is the one of whose questions you would get {share_in_words(rules.target_success)} right. "
         "It rises with a right answer as soon as the next one is nearer to that, "
         "and falls only when your answers leave hardly any doubt.\n"
-        "A question that you missed comes back after a while, sooner if it was hard for you.\n"
+        "A question you missed comes back later, sooner if it was hard for you.\n"
         f"Your streak counts the days on which you answered, right or wrong. {_freezes_in_words(rules)}\n\n"
         f"{commands}"
     )
@@ -250,7 +266,7 @@ def help_text(rules: Rules = DEFAULT_RULES) -> str:
 def _freezes_in_words(rules: Rules) -> str:
     if not rules.max_freezes:
         return ""
-    return f"Every {_number(rules.freeze_days)} days of it earn a freeze, which saves one missed day."
+    return f"Every {_number(rules.freeze_days)} days of it earn a freeze, which covers one missed day."
 
 
 _NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -261,53 +277,73 @@ def _number(count: int) -> str:
     return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
 
 
-PRIVACY_TEXT = (
-    "<b>What is stored about you</b>\n\n"
-    "• Your Telegram user id, a number. No name, no username, nothing that you write.\n"
-    "• Your settings, your level, the questions you got, your answers to them, and when those you missed come back.\n"
-    "• Which questions you reported, and why.\n"
-    "• Which announcements you were sent, for 90 days.\n"
-    "• The logs of the service's runs name your number for a few days.\n\n"
-    "It serves to choose your questions and is shared with nobody. /export gives you all of it as a file, "
-    "/erase deletes all of it, /stop only ends the daily quizzes."
-)
+def privacy_text(updates_kept_days: int) -> str:
+    """Return the answer to /privacy.
+
+    Args:
+        updates_kept_days: for how long handled updates are kept.
+    """
+    kept = f"{updates_kept_days} {plural(updates_kept_days, 'day')}"
+    return (
+        "<b>What is stored about you</b>\n\n"
+        "• Your Telegram user id, a number. No name, no username, nothing you write.\n"
+        "• Your settings, your level, the questions you got, your answers, and when those you missed come back.\n"
+        f"• The commands you send and the buttons you tap, for {kept}; of anything else you send, that you sent "
+        "something.\n"
+        "• Which questions you reported, and why.\n"
+        "• Which announcements you were sent, for 90 days.\n"
+        "• The service's logs, which name your number, for a few days.\n\n"
+        "It is used to choose your questions and shared with nobody. /export gives you all of it as a file, "
+        "/erase deletes all of it, and /stop only ends the daily quizzes."
+    )
+
 
 ERASE_QUESTION = (
     "<b>Erase everything?</b>\n\n"
-    "Your level, streak, settings and all answers will be deleted for good. You will get no more quizzes."
+    "Your level, streak, settings and all your answers will be deleted for good, and no more quizzes will come."
 )
-ERASED_TEXT = "Everything about you is deleted. /start begins anew whenever you like."
+ERASED_TEXT = "Everything about you is deleted. To begin again, send /start at any time."
 ERASE_CANCELLED = "Nothing was deleted."
 STOPPED_TEXT = (
-    "Daily quizzes are off. /quiz still gets you a question whenever you like; /resume brings the daily ones back."
+    "Daily quizzes are off. /quiz still gets you a question whenever you like; /resume turns the daily ones back on."
 )
 PAUSED_TEXT = (
-    "⏸ Quizzes are paused for a while. Nothing is lost: your answers count, and your next question comes by itself "
-    "once they go on."
+    "⏸ Quizzes are paused for a while. Nothing is lost: your answers count, and your next question comes on its own "
+    "when they resume."
 )
-UNKNOWN_TEXT = "I only understand buttons and commands. Try /quiz for a question or /help for everything else."
-NOT_REGISTERED = "I don't know you yet, or you erased everything. /start begins."
-MOVED_TEXT = "Done: your questions come here from now on. Level, streak and settings have come along."
-NOTHING_TO_REVIEW = "Nothing to review: you have missed no question so far. Try /quiz."
-NO_QUESTION = "There is no question for your topics just now. Choose more topics in /settings."
-TRY_AGAIN_TEXT = "That took too long on our side, sorry. Please try again in a minute."
+UNKNOWN_TEXT = "I only understand buttons and commands. Try /quiz for a question, or /help for everything else."
+NOT_REGISTERED = "I don't know you yet, or you erased everything. Send /start to begin."
+MOVED_TEXT = "Done: from now on your questions come here. Your level, streak and settings came along."
+NOTHING_TO_REVIEW = "Nothing to review: you haven't missed a question yet. Try /quiz."
+NO_QUESTION = "There are no questions on your topics right now. Choose more topics in /settings."
+TRY_AGAIN_TEXT = "Sorry, that took too long on our side. Please try again in a minute."
 EXPORT_CAPTION = "Everything that is stored about you. /privacy explains it."
 
-TOO_QUICK = "That was too quick for me. Please wait a moment and tap again."
+CLOSED_MESSAGES = {
+    StaleReason.MOVED: "⬇️ This question has moved down the chat.",
+    StaleReason.ANSWERED: "☑️ You answered this question in another message.",
+    StaleReason.TOPICS: "You changed your topics, so this question is closed. It does not count.",
+}
+"""What a question's message becomes where nobody is to answer it any more."""
+
+ANSWERS_SAY_IT = "Your answers already tell your level better than your years do. Ready for the next question?"
+
+TOO_QUICK = "That was too quick for me. Wait a moment, then tap again."
 
 CALLBACK_ANSWERS: dict[TapVerdict, str | None] = {
     TapVerdict.FRESH: "Got it, checking…",
     TapVerdict.NOT_A_QUIZ: None,
-    TapVerdict.FOREIGN: "This question belongs to somebody else. /quiz gets you one of your own.",
-    TapVerdict.ANSWERED: "You have answered this one already: the first answer counts.",
+    TapVerdict.FOREIGN: "This question is somebody else's. /quiz gets you one of your own.",
+    TapVerdict.ANSWERED: "You already answered this one; the first answer counts.",
+    TapVerdict.REPEATED: None,
     TapVerdict.EXPIRED: "This question has expired. /quiz gets you a new one.",
-    TapVerdict.UNKNOWN: "This button does not work any more. /quiz gets you a new question.",
+    TapVerdict.UNKNOWN: "This button no longer works. /quiz gets you a new question.",
 }
 """Text of the notification that Telegram shows at a tap."""
 
-REPORT_THANKS = "Thank you! Your report is noted."
-REPORT_AGAIN = "You reported this one. Another reason?"
-REPORT_TOO_EARLY = "Answer this question first, then you can report it."
+REPORT_THANKS = "Thank you! Somebody will look at it."
+REPORT_AGAIN = "You already reported this one. Is there another reason?"
+REPORT_TOO_EARLY = "Answer this question first; then you can report it."
 
 REASONS = {
     ReportReason.WRONG: "The answer is wrong",
@@ -322,10 +358,13 @@ def no_review_text(waiting: WaitingReviews, learner: Learner) -> str:
     if waiting.next_at is None:
         return NOTHING_TO_REVIEW
     day = learner.local_day(waiting.next_at)
-    what = (
-        "1 question that you missed comes" if waiting.later == 1 else f"{waiting.later} questions that you missed come"
+    if waiting.later == 1:
+        what, until = "One question you missed comes", ""
+    else:
+        what, until = f"{_number(waiting.later).capitalize()} questions you missed come", ", the first"
+    return (
+        f"Nothing to review right now. {what} back{until} on <b>{day:%A, %-d %B}</b>. Until then, /quiz has new ones."
     )
-    return f"Nothing to review just now. {what} back from <b>{day:%A, %-d %B}</b> on; until then, /quiz has new ones."
 
 
 def resumed_text(learner: Learner) -> str:
@@ -333,10 +372,16 @@ def resumed_text(learner: Learner) -> str:
     return f"Daily quizzes are on: every day at {learner.daily_at:%H:%M} ({clock_name(learner)})."
 
 
-HOUR_PAGE = "<b>Hour of the daily quiz</b>\n\nOn your own clock."
 OFFSET_PAGE = "<b>Time zone</b>\n\nWhat does your clock show now?"
 ZONE_PAGE = "<b>Time zone</b>\n\nWhich of these is nearest to you?"
-TOPICS_PAGE = "<b>Topics</b>\n\nTap to choose; nothing chosen means all of them."
+TOPICS_PAGE = "<b>Topics</b>\n\nTap to choose. Choosing none means all of them."
+
+
+def hour_text(learner: Learner, now: datetime) -> str:
+    """Return the text above the hours of a day."""
+    zone = "UTC" if learner.timezone == "UTC" else escape(city(learner.timezone))
+    clock = now.astimezone(zone_of(learner.timezone))
+    return f"<b>Hour of the daily quiz</b>\n\nIn your time zone ({zone}), now {clock:%H:%M}."
 
 
 def settings_text(learner: Learner) -> str:

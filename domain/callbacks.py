@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
-from domain.catalog import OPTION_COUNT, Experience, ReportReason, Topic
+from domain.catalog import UNKNOWN_CHOICE, Experience, ReportReason, Topic
 from domain.errors import ForgedCallbackError
 from domain.ids import QuizId
 from domain.time_zones import ZONES
@@ -74,14 +74,14 @@ def _unpack_value(kind: str, part: str) -> Any:  # noqa: ANN401 - one of the fie
 
 @dataclass(frozen=True, slots=True)
 class AnswerTap(Callback):
-    """One of the four buttons under a question."""
+    """One of the buttons under a question: an option's, or the one that says "I don't know"."""
 
     prefix: ClassVar[str] = "a"
     quiz_id: int
     place: int
 
     def __post_init__(self) -> None:
-        if self.quiz_id < 1 or not 0 <= self.place < OPTION_COUNT:
+        if self.quiz_id < 1 or not 0 <= self.place <= UNKNOWN_CHOICE:
             raise ForgedCallbackError
 
 

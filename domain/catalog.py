@@ -7,6 +7,9 @@ from enum import IntEnum, StrEnum
 OPTION_COUNT = 4
 """Every question has four options; buttons, shuffling and the schema rely on it."""
 
+UNKNOWN_CHOICE = OPTION_COUNT
+"""What is chosen, and the place of its button, when a learner does not know the answer."""
+
 
 class Level(IntEnum):
     """How hard a question is, and how far a learner has come."""
@@ -118,6 +121,17 @@ class GenerationOutcome(StrEnum):
     ACCEPTED = "accepted"
     QUARANTINED = "quarantined"
     FAILED = "failed"
+
+
+class StaleReason(StrEnum):
+    """Why nobody is to answer a question in one of its messages any more."""
+
+    MOVED = "moved"
+    """It was asked for again, and sent anew."""
+    ANSWERED = "answered"
+    """It was answered in another message."""
+    TOPICS = "topics"
+    """Its topic is none of the learner's any more."""
 
 
 class QuizKind(StrEnum):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from enum import StrEnum
 
-from domain.catalog import Level, QuestionSource, QuizKind, QuizState, Topic
+from domain.catalog import UNKNOWN_CHOICE, Level, QuestionSource, QuizKind, QuizState, StaleReason, Topic
 from domain.ids import BotId, LearnerId, QuestionId, QuizId
 from domain.time_zones import zone_of
 
@@ -114,7 +114,7 @@ class Quiz:
     message_bot_id: BotId
     """The bot whose message ``message_id`` is."""
     chosen: int | None
-    """The place in the question of the option that was tapped."""
+    """The place in the question of the option that was tapped; `UNKNOWN_CHOICE` if the learner did not know."""
     sent_at: datetime | None
     answered_at: datetime | None
     attempts: int
@@ -126,6 +126,22 @@ class Quiz:
     def is_correct(self) -> bool:
         """Return whether the tapped option is the right one."""
         return self.chosen == self.question.correct_index
+
+    @property
+    def is_unknown(self) -> bool:
+        """Return whether the learner said that they do not know."""
+        return self.chosen == UNKNOWN_CHOICE
+
+
+@dataclass(frozen=True, slots=True)
+class StaleMessage:
+    """A message with a question's buttons in which nobody is to answer it any more."""
+
+    learner_id: LearnerId
+    bot_id: BotId
+    """Whose message it is."""
+    message_id: int
+    reason: StaleReason
 
 
 @dataclass(frozen=True, slots=True)

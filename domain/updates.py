@@ -77,7 +77,7 @@ class Tap:
     quiz_id: QuizId
     learner_id: LearnerId
     place: int
-    """The button, counted from 0."""
+    """The button, counted from 0; `UNKNOWN_CHOICE` for "I don't know"."""
     at: datetime
     """When it arrived."""
     message_id: int | None
@@ -105,6 +105,8 @@ class TapVerdict(StrEnum):
     NOT_A_QUIZ = "not_a_quiz"
     FOREIGN = "foreign"
     ANSWERED = "answered"
+    REPEATED = "repeated"
+    """It follows another tap on the same question at once."""
     EXPIRED = "expired"
     UNKNOWN = "unknown"
 

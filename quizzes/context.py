@@ -11,7 +11,7 @@ from typing import Protocol
 from domain.announcements import Recipient
 from domain.catalog import Priority
 from domain.ids import BotId, LearnerId
-from domain.models import Grade, Quiz
+from domain.models import Grade, Quiz, StaleMessage
 from domain.settings import Settings
 from quiz_generator import QuestionGenerator
 from repository import Repository
@@ -46,6 +46,17 @@ class Messenger(Protocol):
             LearnerUnreachableError: the learner blocked the bot or is gone.
             RateLimitedError: the chat takes no message for a while; nothing was sent.
             TelegramUnavailableError: no answer came, so it may or may not have been sent.
+            TelegramError: Telegram refused it for good.
+        """
+
+    async def close_message(self, message: StaleMessage) -> None:
+        """Take a question's buttons away, and say why.
+
+        Raises:
+            LearnerUnreachableError: the learner blocked the bot or is gone.
+            MessageGoneError: there is no such message any more.
+            RateLimitedError: the chat takes no edit for a while.
+            TelegramUnavailableError: no answer came.
             TelegramError: Telegram refused it for good.
         """
 

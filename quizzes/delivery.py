@@ -30,6 +30,7 @@ from observability.logs import redact
 from quizzes.cohorts import find_due_learners
 from quizzes.context import QuizContext
 from quizzes.sending import SendingRows
+from quizzes.stale_messages import close_messages
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,11 @@ NO_QUESTION = "no question for their level and topics"
 NO_REVIEW = "nothing to review"
 PAUSED = "quizzes are paused"
 TAKEN = "is being sent already, or answered"
+JUST_SENT = "has the question in view"
 CANCELLED = "the run was cancelled"
+
+IN_VIEW = timedelta(seconds=5)
+"""Who asks again so soon after a question came gets no second copy of it: that was a quick second tap."""
 
 WILL_RETRY = "(will be tried again)"
 WAITS_FOR_BOT = "(will be sent when Telegram accepts the bot again)"
@@ -92,8 +97,11 @@ async def _prepare(
             skipped.append(Delivery(learner.id, Outcome.SKIPPED, reason))
         else:
             ready.append(learner)
-    waiting = await _quizzes_to_send_again(context, [learner.id for learner in ready], kind)
-    missing = [learner for learner in ready if learner.id not in waiting]
+    reopened = await _quizzes_to_send_again(context, [learner.id for learner in ready], kind)
+    waiting = {quiz.learner_id: quiz.id for quiz in reopened if not _was_just_sent(quiz, context.now())}
+    before_them = {quiz.learner_id for quiz in reopened} - waiting.keys()
+    skipped += [Delivery(learner_id, Outcome.SKIPPED, JUST_SENT) for learner_id in before_them]
+    missing = [learner for learner in ready if learner.id not in waiting.keys() | before_them]
     if due_at is not None:
         due = set(await find_due_learners(context, due_at, [learner.id for learner in missing]))
         skipped += [Delivery(learner.id, Outcome.SKIPPED, NOT_DUE) for learner in missing if learner.id not in due]
@@ -116,16 +124,20 @@ def _reason_to_skip(learner: Learner, kind: QuizKind) -> str:
     return ""
 
 
-async def _quizzes_to_send_again(
-    context: QuizContext, learner_ids: Sequence[LearnerId], kind: QuizKind
-) -> dict[LearnerId, QuizId]:
+async def _quizzes_to_send_again(context: QuizContext, learner_ids: Sequence[LearnerId], kind: QuizKind) -> list[Quiz]:
     """Return open quizzes that serve instead of new ones: asked for again, or made before and never sent."""
     open_quizzes = await context.repository.find_open_quizzes(learner_ids)
-    return {
-        quiz.learner_id: quiz.id
+    return [
+        quiz
         for quiz in open_quizzes.values()
         if kind.is_awaited or (quiz.kind is QuizKind.DAILY and quiz.sent_at is None)
-    }
+    ]
+
+
+def _was_just_sent(quiz: Quiz, now: datetime) -> bool:
+    """Return whether a quiz came a moment ago, to where it would come again."""
+    is_there = quiz.state is QuizState.SENT and quiz.message_bot_id == quiz.bot_id
+    return is_there and quiz.sent_at is not None and now - quiz.sent_at < IN_VIEW
 
 
 async def _make_quizzes(
@@ -215,6 +227,8 @@ async def deliver_quizzes(
     finally:
         await rows.close()
     deliveries += await _explain_left(context, rows.left_alone)
+    if moved := [quiz.learner_id for quiz in quizzes if again and quiz.state is QuizState.SENT]:
+        await close_messages(context, moved)
     for refusal, held in rows.held.items():
         deliveries += [_wait_for_bot(quiz, refusal) for quiz in held]
         await context.repository.return_quizzes([quiz.id for quiz in held], refusal, QuizState.PENDING)

@@ -15,7 +15,7 @@ from datetime import datetime
 from adaptation.ratings import LEVEL_DIFFICULTY, QUESTION_PRIORS, expected_success, update_ratings
 from adaptation.reviews import remember
 from difficulty_adapter import DEFAULT_RULES, LEVEL_RULES, Answer, Rules, calculate_adaptation, rules_of
-from domain.catalog import Level, QuizState
+from domain.catalog import UNKNOWN_CHOICE, Level, QuizState
 from domain.errors import (
     LearnerUnreachableError,
     RateLimitedError,
@@ -138,7 +138,7 @@ def grade_answer(
     """
     streak = Streak(learner.streak_days, learner.last_day_here, learner.freezes)
     before = Progress(learner.level, learner.points, learner.run, learner.placement_left, streak)
-    answer = Answer.RIGHT if quiz.is_correct else Answer.WRONG
+    answer = read_answer(quiz.chosen, correct=quiz.is_correct)
     local_day = learner.local_day(answered_at(quiz))
     after = calculate_adaptation(before, answer, local_day, ability, rules, difficulties).after
     return Grade(
@@ -152,6 +152,13 @@ def grade_answer(
         ability=ability.mean,
         difficulties=difficulties,
     )
+
+
+def read_answer(chosen: int | None, *, correct: bool) -> Answer:
+    """Return how a question was answered, from what is stored."""
+    if chosen == UNKNOWN_CHOICE:
+        return Answer.UNKNOWN
+    return Answer.RIGHT if correct else Answer.WRONG
 
 
 def answered_at(quiz: Quiz) -> datetime:

@@ -63,14 +63,15 @@ async def _find_trace(repository: Repository, update: Incoming) -> str | None:
 
 def callback_answer(accepted: AcceptedUpdate) -> str | None:
     """Return the text of the notification for a tap; None for no notification, or an update that is no tap."""
-    if accepted.update.kind is not UpdateKind.TAP:
+    is_coalesced_answer = accepted.result is IntakeResult.COALESCED and isinstance(accepted.update.callback, AnswerTap)
+    if accepted.update.kind is not UpdateKind.TAP or is_coalesced_answer:
         return None
     if accepted.result is IntakeResult.DROPPED:
         return texts.TOO_QUICK
     match accepted.update.callback, accepted.verdict:
         case None, _:
             text = texts.CALLBACK_ANSWERS[TapVerdict.UNKNOWN]
-        case AnswerTap(), TapVerdict.ANSWERED if accepted.result is IntakeResult.DUPLICATE:
+        case AnswerTap(), TapVerdict.ANSWERED | TapVerdict.REPEATED if accepted.result is IntakeResult.DUPLICATE:
             text = texts.CALLBACK_ANSWERS[TapVerdict.FRESH]  # the very tap that counted, delivered again
         case ReportButton(), TapVerdict.FRESH:
             text = texts.REPORT_TOO_EARLY

@@ -37,6 +37,7 @@ from observability.background import run_forever, wait_at_most
 from observability.logs import redact
 from question_sources.llm.gauges import show_generations, show_questions
 from quizzes import delivery, grading, maintenance
+from quizzes.stale_messages import close_messages
 from repository import UPDATES_CHANNEL
 from roles.batching import MAX_BATCH, BatchQueue
 from roles.update_spans import UpdateSpans
@@ -388,6 +389,7 @@ class Worker:
         """Grade and tell what a crash, here or elsewhere, left in the middle."""
         await asyncio.sleep(RECOVER_SECONDS)
         await maintenance.finish_answers(self._context)
+        await close_messages(self._context, older_than=maintenance.OVERDUE_AFTER)
 
     async def _send_stalled(self) -> None:
         """Send a batch of quizzes that nobody finished sending; return at once if there may be more."""

@@ -15,12 +15,22 @@ SELECT EXISTS (SELECT FROM stored) AS is_new,
            WHEN $7::bigint IS NULL THEN 'not_a_quiz'
            WHEN q.id IS NULL THEN 'unknown'
            WHEN q.learner_id <> $3 THEN 'foreign'
+           WHEN $9 AND (q.answered_at > now() - interval '10 seconds' OR EXISTS (
+               SELECT FROM updates e
+               WHERE e.learner_id = $3 AND e.state IN ('new', 'claimed') AND (e.bot_id, e.update_id) <> ($1, $2)
+                 AND e.kind = 'tap' AND starts_with(e.content, format('a:%s:', q.id)))) THEN 'repeated'
            WHEN q.state IN ('answered', 'graded') THEN 'answered'
            WHEN q.state = 'expired' OR (q.expires_at <= now() AND q.sent_at IS NOT NULL) THEN 'expired'
            ELSE 'fresh'
        END AS verdict
 FROM (SELECT) AS one_row
 LEFT JOIN quizzes q ON q.id = $7::bigint;
+
+-- name: is_first_text
+-- Whether a text is the first of its learner in a while, all that they wrote in between counted.
+SELECT NOT EXISTS (
+    SELECT FROM updates u JOIN updates e ON e.learner_id = u.learner_id AND e.bot_id = u.bot_id
+    WHERE u.id = $1 AND e.kind = 'text' AND e.id < u.id AND e.received_at > u.received_at - $2::interval);
 
 -- name: get_traceparent
 -- The span in which a learner's quiz was sent.
@@ -499,10 +509,9 @@ ORDER BY z.id;
 -- name: begin_sending
 -- Take quizzes for sending; those that another process has taken, that are answered or whose bot is paused do not come
 -- back. One that is stalled is taken once, however many processes found it. All are locked in one order, so that none
--- waits in a circle.
-UPDATE quizzes SET state = 'sending', attempts = attempts + 1, touched_at = now()
-WHERE id IN (
-    SELECT id FROM quizzes
+-- waits in a circle. One that is sent anew leaves a copy behind.
+WITH taken AS (
+    SELECT id, learner_id, state, message_id, message_bot_id FROM quizzes
     WHERE id = ANY($1::bigint[])
       AND CASE WHEN $3::interval IS NULL THEN state = 'pending' OR ($2 AND state IN ('sending', 'sent'))
                ELSE state IN ('pending', 'sending') AND touched_at <= now() - $3::interval END
@@ -510,8 +519,17 @@ WHERE id IN (
           SELECT FROM active_pauses p
           WHERE p.bot_id IN (0, (SELECT l.bot_id FROM learners l WHERE l.id = quizzes.learner_id)))
     ORDER BY id FOR UPDATE
+), moved AS (
+    INSERT INTO stale_messages (learner_id, bot_id, message_id, reason)
+    SELECT t.learner_id, coalesce(t.message_bot_id, l.bot_id), t.message_id, 'moved'
+    FROM taken t JOIN learners l ON l.id = t.learner_id
+    WHERE t.state = 'sent' AND t.message_id IS NOT NULL
+    ON CONFLICT DO NOTHING
 )
-RETURNING id;
+UPDATE quizzes z SET state = 'sending', attempts = z.attempts + 1, touched_at = now()
+FROM taken
+WHERE z.id = taken.id
+RETURNING z.id;
 
 -- name: mark_sent
 -- Quizzes are in their learners' chats; a tap may even have come before this is written. The time to answer begins now,
@@ -633,12 +651,13 @@ WHERE id IN (
 -- name: record_taps
 -- The first tap on a quiz counts: it is taken here, once, whatever else is tapped; the quizzes whose answer was taken come
 -- back. Taps are given in their order. One on a quiz whose sending was given up shows that a copy arrived all the same;
--- one that arrived in time counts, though the quiz was closed while it waited.
+-- one that arrived in time counts, though the quiz was closed while it waited. The message that was tapped will show the
+-- feedback; another copy is stale from now on.
 WITH given AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::timestamptz[], $5::bigint[], $6::bigint[])
         WITH ORDINALITY AS tap (quiz_id, learner_id, place, at, message_id, bot_id, number)
 ), unanswered AS (  -- locked, since others may take an answer to the same quiz; in one order, so that none waits in a circle
-    SELECT id, learner_id, state, expires_at, sent_at FROM quizzes
+    SELECT id, learner_id, state, expires_at, sent_at, message_id, message_bot_id FROM quizzes
     WHERE id = ANY($1) AND state IN ('pending', 'sending', 'sent', 'failed', 'expired')
     ORDER BY id FOR UPDATE
 ), counted AS (
@@ -646,15 +665,50 @@ WITH given AS (
     FROM given g JOIN unanswered z ON z.id = g.quiz_id AND z.learner_id = g.learner_id
     WHERE z.expires_at > g.at OR (z.state IN ('pending', 'sending') AND z.sent_at IS NULL)
     ORDER BY z.id, g.number
+), shown AS (
+    DELETE FROM stale_messages s USING counted c
+    WHERE s.learner_id = c.learner_id AND s.bot_id = c.bot_id AND s.message_id = c.message_id
+), left_behind AS (
+    INSERT INTO stale_messages (learner_id, bot_id, message_id, reason)
+    SELECT c.learner_id, coalesce(z.message_bot_id, c.bot_id), z.message_id, 'answered'
+    FROM counted c JOIN unanswered z ON z.id = c.quiz_id
+    WHERE c.message_id IS NOT NULL AND z.message_id IS NOT NULL
+      AND (z.message_id, coalesce(z.message_bot_id, c.bot_id)) <> (c.message_id, c.bot_id)
+    ON CONFLICT DO NOTHING
 )
 UPDATE quizzes z
-SET state = 'answered', chosen = z.option_order[c.place + 1], answered_at = c.at, touched_at = now(),
+SET state = 'answered', chosen = coalesce(z.option_order[c.place + 1], c.place),  -- "I don't know" has no option
+    answered_at = c.at, touched_at = now(),
     message_id = coalesce(c.message_id, z.message_id),
     message_bot_id = CASE WHEN c.message_id IS NULL THEN z.message_bot_id ELSE c.bot_id END,
     sent_at = coalesce(z.sent_at, now())
 FROM counted c
 WHERE z.id = c.quiz_id
 RETURNING z.id;
+
+-- name: close_other_topics
+-- A learner chose topics: what is open on any other is closed, and its message is stale.
+WITH closed AS (
+    UPDATE quizzes z SET state = 'expired', expires_at = now(), touched_at = now()
+    FROM learners l, questions q
+    WHERE l.id = $1 AND z.learner_id = l.id AND z.state = 'sent' AND q.id = z.question_id
+      AND l.topics <> '{}' AND q.topic <> ALL(l.topics)
+    RETURNING z.learner_id, coalesce(z.message_bot_id, l.bot_id) AS bot_id, z.message_id
+)
+INSERT INTO stale_messages (learner_id, bot_id, message_id, reason)
+SELECT learner_id, bot_id, message_id, 'topics' FROM closed WHERE message_id IS NOT NULL
+ON CONFLICT DO NOTHING
+RETURNING message_id;
+
+-- name: list_stale_messages
+-- Copies of questions that are to be closed, of some learners or all, stale for so long or longer.
+SELECT * FROM stale_messages
+WHERE ($1::bigint[] IS NULL OR learner_id = ANY($1)) AND since <= now() - $2::interval
+ORDER BY since LIMIT $3;
+
+-- name: delete_stale_message
+-- A copy is closed, or never can be.
+DELETE FROM stale_messages WHERE learner_id = $1 AND bot_id = $2 AND message_id = $3;
 
 -- name: find_ungraded_quizzes
 -- Answers that wait to be graded for longer than grading takes.
@@ -852,7 +906,15 @@ SELECT best_streak FROM learners WHERE id = $1;
 SELECT jsonb_build_object(
     'learner', to_jsonb(l),
     'quizzes', coalesce((SELECT jsonb_agg(to_jsonb(z) ORDER BY z.id) FROM quizzes z WHERE z.learner_id = l.id), '[]'),
-    'answers', coalesce((SELECT jsonb_agg(to_jsonb(a) ORDER BY a.quiz_id) FROM answers a WHERE a.learner_id = l.id), '[]'),
+    'answers', coalesce(
+        (SELECT jsonb_agg(to_jsonb(a) || jsonb_build_object(
+                    'question', q.prompt, 'code', q.code, 'answer', coalesce(q.options -> a.chosen ->> 'text', 'I don''t know'),
+                    'right_answer', q.options -> q.correct_index ->> 'text') ORDER BY a.quiz_id)
+         FROM answers a JOIN questions q ON q.id = a.question_id WHERE a.learner_id = l.id), '[]'
+    ),
+    'stale_messages', coalesce(
+        (SELECT jsonb_agg(to_jsonb(s) ORDER BY s.since) FROM stale_messages s WHERE s.learner_id = l.id), '[]'
+    ),
     'reviews', coalesce((SELECT jsonb_agg(to_jsonb(m) ORDER BY m.due_at) FROM reviews m WHERE m.learner_id = l.id), '[]'),
     'reports', coalesce(
         (SELECT jsonb_agg(to_jsonb(r) ORDER BY r.reported_at) FROM question_reports r WHERE r.learner_id = l.id), '[]'

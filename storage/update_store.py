@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from domain.callbacks import quiz_of
+from domain.callbacks import AnswerTap, quiz_of
 from domain.ids import BotId, LearnerId, QuizId, UpdateRow
 from domain.updates import ClaimedUpdate, Incoming, TapVerdict
 from storage.database import Database
@@ -41,8 +41,13 @@ class UpdateStore:
             update.message_id,
             quiz_of(update.callback),
             traceparent,
+            isinstance(update.callback, AnswerTap),
         )
         return (row["is_new"], TapVerdict(row["verdict"])) if row else (False, TapVerdict.UNKNOWN)
+
+    async def is_first_text(self, row: UpdateRow, within: timedelta) -> bool:
+        """Return whether its learner wrote nothing else to the same bot for so long before a text."""
+        return bool(await self.database.fetchval("is_first_text", row, within))
 
     async def get_traceparent(self, quiz_id: QuizId, learner_id: LearnerId) -> str | None:
         """Return the span in which a learner's quiz was sent; None without one, or if the quiz is not theirs."""

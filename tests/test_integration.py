@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from prefect.client.schemas.objects import TaskRun
 from domain.catalog import QuizState
 from domain.ids import LearnerId, QuizId
 from prefect_flows import execute_user_quiz_flow
+from quizzes import delivery
 from tests.support.service import Learner, Message, Service, is_question, rows
 from tests.support.waiting import WAIT_SECONDS, until
 
@@ -152,7 +154,7 @@ async def test_somebody_elses_tap_gets_a_toast_and_has_no_effect(service: Servic
     question = await owner.get_question()
     await stranger.forge((await stranger.messages())[-1], rows(question)[0][0]["callback_data"])
     await service.settled()
-    assert any("belongs to somebody else" in toast for toast in await toasts(service))
+    assert any("is somebody else's" in toast for toast in await toasts(service))
     assert await count_grades(service) == {}
     assert not (await owner.messages())[-1]["edited"]
 
@@ -169,7 +171,7 @@ async def test_a_forged_tap_gets_a_toast_and_does_nothing(service: Service) -> N
     assert await learner.messages() == before
     told = await toasts(service)
     assert len(told) == len(FORGERIES)
-    assert all("does not work any more" in toast for toast in told)
+    assert all("no longer works" in toast for toast in told)
     assert await count_grades(service) == {}
 
 
@@ -177,13 +179,18 @@ async def test_an_answered_question_answers_a_second_tap_with_a_toast(service: S
     learner = await service.new_learner()
     question = await learner.get_question()
     feedback = await learner.answer(question, 0)
+    pool = service.runtime.repository.database._pool  # noqa: SLF001 - time cannot be sped up
+    await pool.execute("UPDATE quizzes SET answered_at = now() - interval '1 minute' WHERE learner_id = $1", learner.id)
     await learner.forge(feedback, rows(question)[0][1]["callback_data"])
     await service.settled()
-    assert any("answered this one already" in toast for toast in await toasts(service))
+    assert any("already answered this one" in toast for toast in await toasts(service))
     assert await count_grades(service) == {learner.id: 1}
 
 
-async def test_asking_again_before_answering_shows_the_same_question(service: Service) -> None:
+async def test_asking_again_before_answering_shows_the_same_question(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "IN_VIEW", timedelta())
     learner = await service.new_learner()
     first, second = await learner.get_question(), await learner.get_question()
     assert first["text"] == second["text"]
@@ -193,7 +200,7 @@ async def test_asking_again_before_answering_shows_the_same_question(service: Se
 
 async def test_who_has_not_started_is_told_how(service: Service) -> None:
     learner = await service.new_learner(registered=False)
-    assert "/start begins" in (await learner.ask("/quiz", "don't know you"))["text"]
+    assert "/start to begin" in (await learner.ask("/quiz", "don't know you"))["text"]
 
 
 @pytest.mark.prefect

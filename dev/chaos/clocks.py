@@ -24,7 +24,7 @@ from difficulty_adapter import rules_of
 from domain.announcements import Recipient
 from domain.catalog import Priority, QuizKind
 from domain.ids import BotId, LearnerId
-from domain.models import Grade, Quiz
+from domain.models import Grade, Quiz, StaleMessage
 from domain.settings import Settings
 from question_sources.bank_sync import sync_bank
 from quiz_generator import make_generator
@@ -79,6 +79,9 @@ class Nobody:
 
     async def send_announcement(self, recipient: Recipient, text: str) -> None:
         """Take an announcement."""
+
+    async def close_message(self, message: StaleMessage) -> None:
+        """Take the end of a message."""
 
     async def send_feedback(self, quiz: Quiz, grade: Grade) -> None:
         """Take feedback."""

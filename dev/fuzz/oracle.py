@@ -23,7 +23,7 @@ _TOPICS = (
 )
 _NUMBER = "[1-9][0-9]{0,17}"
 _BUTTON = re.compile(
-    rf"a:{_NUMBER}:[0-3]|nr?|e:(?:new|some|solid|deep)|s:(?:main|hour|zone|topics|done)|h:(?:[0-9]|1[0-9]|2[0-3])"
+    rf"a:{_NUMBER}:[0-4]|nr?|e:(?:new|some|solid|deep)|s:(?:main|hour|zone|topics|done)|h:(?:[0-9]|1[0-9]|2[0-3])"
     rf"|o:(?:0|-?[1-9][0-9]{{0,2}})|z:[A-Za-z_/+-]{{1,60}}|t:(?:{_TOPICS})|ta|(?:an|[dx]):[01]"
     rf"|rb?:{_NUMBER}:(?:wrong|unclear|outdated)?|rq:{_NUMBER}:(?:wrong|unclear|outdated)"
 )

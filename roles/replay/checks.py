@@ -20,13 +20,14 @@ from datetime import date, datetime, timedelta
 
 from adaptation.ratings import QUESTION_PRIORS, expected_success, update_ratings
 from adaptation.reviews import remember
-from difficulty_adapter import LEVEL_RULES, Answer, Rules, advance_streak, calculate_adaptation
+from difficulty_adapter import LEVEL_RULES, Rules, advance_streak, calculate_adaptation
 from domain.callbacks import AnswerTap, read_callback
-from domain.catalog import QuizKind, QuizState
+from domain.catalog import UNKNOWN_CHOICE, QuizKind, QuizState
 from domain.ids import LearnerId, QuestionId, QuizId
 from domain.learning import Memory, Rating
 from domain.models import Grade, Learner, Progress
 from domain.updates import UpdateKind
+from quizzes.grading import read_answer
 from roles.replay.records import Records, StoredAnswer, StoredItem, StoredQuiz, StoredUpdate
 
 STORING = timedelta(milliseconds=100)
@@ -106,7 +107,8 @@ def _answer_of(update: StoredUpdate) -> AnswerTap | None:
 
 
 def _is_answer(quiz: StoredQuiz, update: StoredUpdate, place: int) -> bool:
-    return quiz.option_order[place] == quiz.chosen and update.received_at == quiz.answered_at
+    chosen = UNKNOWN_CHOICE if place == UNKNOWN_CHOICE else quiz.option_order[place]
+    return chosen == quiz.chosen and update.received_at == quiz.answered_at
 
 
 # ---------------------------------------------------------------- answers
@@ -249,9 +251,9 @@ def _check_move(standing: _Standing, answer: StoredAnswer, rules: Rules) -> Iter
     progress = grade.before
     if standing.grade:
         progress = replace(progress, placement_left=standing.grade.after.placement_left)
-    right = Answer.RIGHT if grade.correct else Answer.WRONG
+    given = read_answer(answer.chosen, correct=grade.correct)
     replayed = calculate_adaptation(
-        progress, right, grade.local_day, answer.ability_after, rules, grade.difficulties
+        progress, given, grade.local_day, answer.ability_after, rules, grade.difficulties
     ).after
     stored = (grade.after.level, grade.after.points, grade.after.run, grade.after.placement_left)
     wanted = (replayed.level, replayed.points, replayed.run, replayed.placement_left)

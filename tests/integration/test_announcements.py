@@ -12,7 +12,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import State
 from prefect.client.schemas.sorting import ArtifactSort
 
-from bot.texts import PRIVACY_TEXT
+from bot.texts import privacy_text
 from domain.announcements import Announced, Audience
 from domain.catalog import Level, Topic
 from domain.errors import (
@@ -200,7 +200,7 @@ async def test_it_is_exported_erased_and_forgotten_after_90_days(room: Classroom
     await pool.execute("UPDATE announcements SET begun_at = now() - interval '91 days'")
     assert await room.repository.delete_old_announcements() == 1
     assert json.loads(await room.repository.export_learner(other.id) or "")["announcements"] == []
-    assert "for 90 days" in PRIVACY_TEXT
+    assert "for 90 days" in privacy_text(7)
 
 
 # ---------------------------------------------------------------- in the chat and in Prefect

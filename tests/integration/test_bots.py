@@ -88,7 +88,7 @@ async def test_who_writes_to_another_bot_is_told_where_their_questions_come_and_
     there = here.at(SECOND)
     await here.get_question()
     for wish in ("/start", "/quiz", "/review"):
-        reply = await there.ask(wish, "You are learning with @")
+        reply = await there.ask(wish, "You already learn with @")
     assert await home_of(two, here) == FIRST
     assert not await questions(there)
 

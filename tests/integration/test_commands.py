@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import time
+from datetime import time, timedelta
 
 import pytest
 
+from bot.texts import ANSWERS_SAY_IT
 from domain import models
 from domain.catalog import Level, Topic
 from domain.ids import LearnerId
+from quizzes import delivery
 from tests.support.service import Learner, Service, is_question, rows
 
 
@@ -25,7 +27,7 @@ async def test_start_greets_explains_and_offers_a_question(service: Service) -> 
     assert rows(welcome)[-1][0]["text"] == "Skip: give me a question ›"
 
 
-@pytest.mark.parametrize(("label", "level"), [("I am new to it", Level.BEGINNER), ("More than 5", Level.INTERMEDIATE)])
+@pytest.mark.parametrize(("label", "level"), [("I'm new to it", Level.BEGINNER), ("More than 5", Level.INTERMEDIATE)])
 async def test_a_new_learner_says_in_one_tap_how_experienced_they_are(
     service: Service, label: str, level: Level
 ) -> None:
@@ -52,12 +54,12 @@ async def test_what_a_learner_says_of_themselves_counts_only_before_the_first_an
 
 async def test_a_missed_question_comes_back_on_demand(service: Service) -> None:
     learner = await service.new_learner()
-    assert "you have missed no question so far" in (await learner.ask("/review", "Nothing to review"))["text"]
+    assert "you haven't missed a question yet" in (await learner.ask("/review", "Nothing to review"))["text"]
     question = await learner.get_question()
     (quiz,) = (await service.runtime.repository.find_open_quizzes([LearnerId(learner.id)])).values()
     wrong = next(place for place, index in enumerate(quiz.option_order) if index != quiz.question.correct_index)
     await learner.answer(question, wrong)
-    assert "1 question that you missed comes back from" in (await learner.ask("/review", "Nothing to review"))["text"]
+    assert "One question you missed comes back on" in (await learner.ask("/review", "Nothing to review"))["text"]
     pool = service.runtime.repository.database._pool  # noqa: SLF001 - lets a day go by
     await pool.execute("UPDATE reviews SET due_at = now() WHERE learner_id = $1", learner.id)
     again = await learner.ask("/review", quiz.question.prompt)
@@ -65,10 +67,71 @@ async def test_a_missed_question_comes_back_on_demand(service: Service) -> None:
     assert is_question(again)
 
 
-async def test_plain_text_gets_a_helpful_line(service: Service) -> None:
+async def test_texts_get_one_helpful_line_and_unknown_commands_each_get_it(service: Service) -> None:
     learner = await service.new_learner()
-    assert "/help" in (await learner.ask("hello there", "only understand"))["text"]
-    assert "/help" in (await learner.ask("/nonsense", "only understand"))["text"]
+    known = len(await learner.messages())
+    for number in range(8):
+        await learner.say(f"hello there {number}")
+    await service.settled()
+    (reply,) = [message for message in (await learner.messages())[known:] if not message["out"]]
+    assert "/help" in reply["text"]
+    for _ in range(2):
+        assert "/help" in (await learner.ask("/nonsense", "only understand"))["text"]
+
+
+@pytest.mark.parametrize("text", ["hi", "/nonsense", "/quiz"])
+async def test_who_has_not_started_is_invited_to(service: Service, text: str) -> None:
+    learner = await service.new_learner(registered=False)
+    assert "/start" in (await learner.ask(text, "know you yet"))["text"]
+
+
+async def test_an_old_welcome_says_what_is_true_after_answers(service: Service) -> None:
+    learner = await service.new_learner()
+    welcome = (await learner.messages())[1]
+    await learner.answer(await learner.get_question(), 0)
+    await learner.press_labelled(welcome, "3-5 years")
+    await learner.wait_for(lambda message: message["text"] == ANSWERS_SAY_IT)
+
+
+async def test_quick_taps_on_next_give_one_question_and_a_later_one_moves_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = await service.new_learner()
+    feedback = await learner.answer(await learner.get_question(), 0)
+    for _ in range(3):
+        await learner.press(feedback)
+    await service.settled()
+    (first,) = [message for message in await learner.messages() if is_question(message)]
+    monkeypatch.setattr(delivery, "IN_VIEW", timedelta())
+    second = await learner.get_question()
+    assert second["text"] == first["text"]
+    await learner.wait_for(
+        lambda message: message["message_id"] == first["message_id"] and "moved down" in message["text"]
+    )
+    assert [message for message in await learner.messages() if is_question(message)] == [second]
+
+
+async def test_quick_taps_on_a_question_get_one_toast(service: Service) -> None:
+    learner = await service.new_learner()
+    question = await learner.get_question()
+    known = len(await service.requests("answerCallbackQuery"))
+    for column in range(4):
+        await learner.press(question, column)
+    await service.settled()
+    await learner.wait_for(lambda message: message["message_id"] == question["message_id"] and message["edited"])
+    answers = (await service.requests("answerCallbackQuery"))[known:]
+    assert [text for answer in answers if (text := answer["values"].get("text"))] == ["Got it, checking…"]
+
+
+async def test_i_do_not_know_shows_the_answer_and_keeps_the_level(service: Service) -> None:
+    learner = await service.new_learner()
+    question = await learner.get_question()
+    await learner.press_labelled(question, "I don't know")
+    feedback = await learner.wait_for(lambda message: message["text"].startswith("The answer is "))
+    assert feedback["message_id"] == question["message_id"]
+    assert "Streak: 1 day" in feedback["text"]
+    exported = json.loads(await export(service, learner))
+    assert exported["answers"][0]["answer"] == "I don't know"
 
 
 async def test_help_privacy_and_stats_answer(service: Service) -> None:
@@ -88,7 +151,7 @@ async def test_the_hour_is_chosen_by_buttons(service: Service) -> None:
     learner = await service.new_learner()
     page = await learner.ask("/settings", "Settings")
     await learner.press_labelled(page, "Hour")
-    page = await learner.wait_for(lambda message: "On your own clock" in message["text"])
+    page = await learner.wait_for(lambda message: "In your time zone (UTC), now" in message["text"])
     await learner.press_labelled(page, "18:00")
     await learner.wait_for(lambda message: "Hour: 18:00" in message["text"])
     assert (await state(service, learner)).daily_at == time(18)
@@ -129,11 +192,24 @@ async def test_stop_and_resume_switch_daily_quizzes(service: Service) -> None:
 async def test_export_sends_everything_that_is_stored_as_a_file(service: Service) -> None:
     learner = await service.new_learner()
     await learner.answer(await learner.get_question(), 1)
-    message = await learner.ask("/export", "Everything that is stored")
-    reply = await service.telegram.get(f"/api/files/{message['document']['file_id']}")
-    document = json.loads(reply.content)
+    document = json.loads(await export(service, learner))
     assert document["learner"]["id"] == learner.id
-    assert len(document["answers"]) == 1
+    (answer,) = document["answers"]
+    assert answer["question"]
+    assert {answer["answer"], answer["right_answer"]} <= await option_texts(service, answer["question_id"])
+
+
+async def export(service: Service, learner: Learner) -> bytes:
+    """Ask for the file with everything, and return it."""
+    message = await learner.ask("/export", "Everything that is stored")
+    return (await service.telegram.get(f"/api/files/{message['document']['file_id']}")).content
+
+
+async def option_texts(service: Service, question_id: int) -> set[str]:
+    """Return the options of a stored question."""
+    pool = service.runtime.repository.database._pool  # noqa: SLF001 - a look behind the scenes
+    options = json.loads(await pool.fetchval("SELECT options FROM questions WHERE id = $1", question_id))
+    return {option["text"] for option in options}
 
 
 async def test_erase_asks_once_more_and_then_leaves_nothing(service: Service) -> None:

@@ -115,7 +115,13 @@ async def test_a_tap_is_told_at_once_what_it_amounts_to(classroom: Classroom) ->
     assert await toast(learner.id, "n") is None
     for forged in ("nonsense", "", f"a:{quiz.id}:9", f"a:{quiz.id}:0:0", "z:../../etc", "o:99999", "rq:0:wrong"):
         assert await toast(learner.id, forged) == CALLBACK_ANSWERS[TapVerdict.UNKNOWN], forged
+    assert await toast(learner.id, f"a:{quiz.id}:1") is None  # a quick second tap, while the first one waits
     assert await classroom.tap(quiz, right=True)
+    pool = classroom.repository.database._pool  # noqa: SLF001 - time cannot be sped up
+    await pool.execute("UPDATE updates SET state = 'done' WHERE learner_id = $1", learner.id)
+    assert await toast(learner.id, f"a:{quiz.id}:2") is None
+    await pool.execute("UPDATE updates SET state = 'done' WHERE learner_id = $1", learner.id)
+    await pool.execute("UPDATE quizzes SET answered_at = now() - interval '1 minute' WHERE id = $1", quiz.id)
     assert await toast(learner.id, f"a:{quiz.id}:1") == CALLBACK_ANSWERS[TapVerdict.ANSWERED]
 
 
@@ -195,7 +201,7 @@ async def test_the_news_that_somebody_blocked_the_bot_has_room_of_its_own(classr
     assert (await accept(classroom, limiter, *more))[-1] is IntakeResult.DROPPED
 
 
-async def test_a_tap_that_is_turned_away_is_told_so_and_a_repeated_one_what_the_first_was_told(
+async def test_a_tap_that_is_turned_away_is_told_so_and_a_repeated_answer_nothing(
     classroom: Classroom,
 ) -> None:
     learner = await classroom.join()
@@ -205,7 +211,7 @@ async def test_a_tap_that_is_turned_away_is_told_so_and_a_repeated_one_what_the_
     updates = [tap(AnswerTap(quiz.id, 1).pack(), learner.id) for _ in range(3)]
     accepted = [await accept_update(classroom.repository, BOT_ID, update, limiter) for update in updates]
     assert [one.result for one in accepted] == [IntakeResult.STORED, IntakeResult.COALESCED, IntakeResult.COALESCED]
-    assert {callback_answer(one) for one in accepted} == {CALLBACK_ANSWERS[TapVerdict.FRESH]}
+    assert [callback_answer(one) for one in accepted] == [CALLBACK_ANSWERS[TapVerdict.FRESH], None, None]
     toggles = [tap(ToggleTopic(Topic.STREAMING).pack(), learner.id) for _ in range(MAX_WAITING + 5)]
     last = [await accept_update(classroom.repository, BOT_ID, update, limiter) for update in toggles][-1]
     assert (last.result, callback_answer(last)) == (IntakeResult.DROPPED, TOO_QUICK)

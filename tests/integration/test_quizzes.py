@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from bot.texts import question_text
-from domain.catalog import Level, QuizKind, QuizState, Topic
-from domain.models import Learner, Outcome, Quiz
+from domain.catalog import UNKNOWN_CHOICE, Level, QuizKind, QuizState, StaleReason, Topic
+from domain.errors import MessageGoneError, TelegramError, TelegramUnavailableError
+from domain.models import Learner, Outcome, Quiz, StaleMessage
 from domain.updates import Tap
+from quizzes import delivery
+from quizzes.stale_messages import close_messages
 from tests.support.classroom import Classroom, button_of
 from tests.support.factories import QUESTIONS_PER_CELL
 
@@ -79,11 +83,97 @@ async def test_only_chosen_topics_are_asked(classroom: Classroom) -> None:
     assert {quiz.question.topic for quiz, _ in classroom.messenger.questions} == {Topic.DATA_QUALITY}
 
 
-async def test_asking_twice_shows_the_same_open_question(classroom: Classroom) -> None:
+async def test_who_asks_again_gets_the_open_question_anew_and_its_old_copy_is_closed(classroom: Classroom) -> None:
     learner = await classroom.join()
-    first, second = await classroom.ask(learner), await classroom.ask(learner)
+    first = await classroom.ask(learner)
+    later(classroom)
+    second = await classroom.ask(learner)
     assert first.id == second.id
     assert question_text(first) == question_text(second)
+    assert first.message_id != second.message_id
+    assert first.message_id is not None
+    assert classroom.messenger.closed == [
+        StaleMessage(learner.id, first.message_bot_id, first.message_id, StaleReason.MOVED)
+    ]
+
+
+def later(classroom: Classroom) -> None:
+    """Let some seconds go by, after which a question is no longer in view."""
+    classroom.context = replace(classroom.context, now=lambda: datetime.now(UTC) + delivery.IN_VIEW)
+
+
+async def test_quick_requests_give_one_question(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    await classroom.ask(learner)
+    for kind in (QuizKind.ON_DEMAND, QuizKind.REVIEW):
+        (again,) = await classroom.serve(learner, kind)
+        assert (again.outcome, again.reason) == (Outcome.SKIPPED, delivery.JUST_SENT)
+    assert len(classroom.messenger.questions) == 1
+
+
+@pytest.mark.parametrize("error", [TelegramUnavailableError("no answer"), MessageGoneError("it is gone")])
+async def test_an_old_copy_is_closed_until_telegram_takes_it_or_it_is_gone(
+    classroom: Classroom, error: TelegramError
+) -> None:
+    learner = await classroom.join()
+    await classroom.ask(learner)
+    later(classroom)
+    classroom.messenger.failures[learner.id] = [None, error]  # the question comes, the edit fails
+    await classroom.ask(learner)
+    assert classroom.messenger.closed == []
+    await close_messages(classroom.context)
+    await close_messages(classroom.context)
+    assert len([one for one in classroom.messenger.closed if one.learner_id == learner.id]) == (
+        0 if isinstance(error, MessageGoneError) else 1
+    )
+
+
+@pytest.mark.parametrize("tapped", ["old", "new"])
+async def test_an_answer_to_either_copy_closes_the_other(classroom: Classroom, tapped: str) -> None:
+    learner = await classroom.join()
+    first = await classroom.ask(learner)
+    later(classroom)
+    classroom.messenger.failures[learner.id] = [None, TelegramUnavailableError("no answer")]
+    second = await classroom.ask(learner)
+    copy, other = (first, second) if tapped == "old" else (second, first)
+    assert await classroom.tap(copy, right=True)
+    await close_messages(classroom.context, [learner.id])
+    assert [one.message_id for one in classroom.messenger.closed] == [other.message_id]
+    assert (await classroom.quiz(copy.id)).message_id == copy.message_id
+
+
+async def test_other_topics_close_what_is_open(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    quiz = await classroom.ask(learner)
+    await classroom.repository.set_topics(learner.id, [quiz.question.topic])
+    assert not await classroom.repository.close_other_topics(learner.id)
+    before = datetime.now(UTC)
+    await classroom.repository.set_topics(learner.id, [topic for topic in Topic if topic is not quiz.question.topic])
+    assert await classroom.repository.close_other_topics(learner.id)
+    await close_messages(classroom.context, [learner.id])
+    assert [(one.message_id, one.reason) for one in classroom.messenger.closed] == [
+        (quiz.message_id, StaleReason.TOPICS)
+    ]
+    assert not await classroom.tap(quiz, right=True, at=datetime.now(UTC) + timedelta(seconds=1))
+    assert (await classroom.ask(learner)).question.topic is not quiz.question.topic
+    assert await classroom.tap(quiz, right=True, at=before)  # what was tapped in time counts
+
+
+async def test_who_does_not_know_keeps_points_and_run_and_gets_a_streak_and_a_review(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    for _ in range(2):
+        await classroom.answer(learner, right=True)
+    quiz = await classroom.ask(learner)
+    tap = Tap(quiz.id, learner.id, UNKNOWN_CHOICE, datetime.now(UTC), quiz.message_id, quiz.bot_id)
+    assert await classroom.repository.record_taps([tap]) == [quiz.id]
+    before, grade = await classroom.state_of(learner), await classroom.grade(quiz)
+    after = await classroom.state_of(learner)
+    assert (await classroom.quiz(quiz.id)).is_unknown
+    assert not grade.correct
+    assert (grade.after.points, grade.after.run, grade.after.level) == (2, 2, before.level)
+    assert after.ability < before.ability
+    assert after.streak_days == 1
+    assert (await classroom.repository.count_reviews(learner.id, datetime.now(UTC))).later == 1
 
 
 async def test_the_button_decides_not_the_place_of_the_option_in_the_bank(classroom: Classroom) -> None:

@@ -225,9 +225,7 @@ async def test_a_quiz_that_is_not_theirs_cannot_be_reported(service: Service) ->
     own = await answered(stranger)
     for data in ("r:{}:", "r:{}:wrong", "rb:{}:wrong", "rq:{}:wrong"):
         await stranger.forge(own, data.format(quiz_of(question)))
-    assert (await toasts(service))[-4:] == [
-        "This question belongs to somebody else. /quiz gets you one of your own."
-    ] * 4
+    assert (await toasts(service))[-4:] == ["This question is somebody else's. /quiz gets you one of your own."] * 4
     assert await last(stranger) == own
     assert labels(await last(owner)) == ANSWERED
     assert await reports(service) == {}
@@ -252,7 +250,7 @@ async def test_forged_data_does_nothing(service: Service) -> None:
     feedback = await learner.answer(question, 0)
     for data in [*FORGERIES, "rq:999999999:wrong"]:
         await learner.forge(feedback, data.format(quiz_of(question)))
-    assert "does not work any more" in (await toasts(service))[-1]
+    assert "no longer works" in (await toasts(service))[-1]
     assert await last(learner) == feedback
     assert await reports(service) == {}
 
@@ -282,11 +280,11 @@ async def test_an_erased_learner_is_unknown_and_their_old_buttons_say_so(service
 
     await learner.press_labelled({**feedback, "reply_markup": await old_buttons(learner, feedback)}, "⚑ Reported")
     await learner.wait_for(lambda message: "don't know you" in message["text"])
-    assert "does not work any more" in (await toasts(service))[-1]
+    assert "no longer works" in (await toasts(service))[-1]
     await learner.ask("/start", "Welcome")  # known again, but the old quiz is gone
     told = len(await learner.messages())
     await learner.press_labelled({**feedback, "reply_markup": await old_buttons(learner, feedback)}, "⚑ Reported")
-    assert "does not work any more" in (await toasts(service))[-1]
+    assert "no longer works" in (await toasts(service))[-1]
     assert await reports(service) == {}
     assert len(await learner.messages()) == told
 

@@ -114,7 +114,7 @@ async def test_a_tap_is_acknowledged_in_the_same_response(service: Service) -> N
     assert reply.status_code == 200
     assert reply.json()["method"] == "answerCallbackQuery"
     assert reply.json()["callback_query_id"] == "4711"
-    assert "does not work any more" in reply.json()["text"]
+    assert "no longer works" in reply.json()["text"]
 
 
 @pytest.mark.pooler

@@ -11,7 +11,7 @@ from domain.announcements import Recipient
 from domain.catalog import OPTION_COUNT, Priority, QuizKind
 from domain.ids import BotId, LearnerId, QuizId
 from domain.learning import UNKNOWN_ABILITY, Rating
-from domain.models import Delivery, Grade, Learner, Outcome, Quiz
+from domain.models import Delivery, Grade, Learner, Outcome, Quiz, StaleMessage
 from domain.settings import Settings
 from domain.updates import Tap
 from question_sources.computed import ComputedSource, ReviewSource
@@ -32,8 +32,9 @@ class RecordingMessenger:
         self.questions: list[tuple[Quiz, Priority]] = []
         self.announcements: list[tuple[LearnerId, str]] = []
         self.feedback: list[tuple[Quiz, Grade]] = []
-        self.failures: dict[LearnerId, list[Exception]] = defaultdict(list)
-        """Errors to raise, each once, in order."""
+        self.closed: list[StaleMessage] = []
+        self.failures: dict[LearnerId, list[Exception | None]] = defaultdict(list)
+        """Errors to raise, each once, in order; None lets one succeed."""
         self.refusals: dict[BotId, str] = {}
         """Bots that Telegram refuses, with its words."""
         self._message_ids: Iterator[int] = iter(range(1000, 10**6))
@@ -58,9 +59,14 @@ class RecordingMessenger:
         self._fail(quiz.learner_id)
         self.feedback.append((quiz, grade))
 
+    async def close_message(self, message: StaleMessage) -> None:
+        """Keep a message that is closed."""
+        self._fail(message.learner_id)
+        self.closed.append(message)
+
     def _fail(self, learner_id: LearnerId) -> None:
-        if self.failures[learner_id]:
-            raise self.failures[learner_id].pop(0)
+        if self.failures[learner_id] and (failure := self.failures[learner_id].pop(0)):
+            raise failure
 
 
 ABLE, UNABLE = Rating(4.0, 0.01), Rating(-4.0, 0.01)

@@ -111,7 +111,7 @@ def rows(message: Message) -> list[list[Message]]:
 
 def is_question(message: Message) -> bool:
     """Say whether a message asks a question."""
-    return [button["text"] for row in rows(message) for button in row] == ["A", "B", "C", "D"]
+    return [button["text"] for row in rows(message) for button in row] == ["A", "B", "C", "D", "I don't know"]
 
 
 @dataclass(slots=True)

@@ -61,7 +61,7 @@ async def test_on_an_empty_database_it_takes_updates_and_says_what_is_missing(
             replies = [await client.post(PATH, json=update, headers=secret) for update in updates()]
     assert problems == [MISSING[Role.WORKER], MISSING[Role.PREFECT]]  # the schema brings questions to begin with
     assert [reply.status_code for reply in replies] == [200, 200]
-    assert "does not work any more" in replies[1].json()["text"]
+    assert "no longer works" in replies[1].json()["text"]
     connection = await asyncpg.connect(url)
     assert await connection.fetchval("SELECT count(*) FROM updates WHERE state = 'new'") == len(replies)
     await connection.close()

@@ -58,10 +58,11 @@ def data_of(keyboard: InlineKeyboardMarkup) -> list[str]:
 
 
 @given(st.integers(1, 10**18 - 1))
-def test_a_question_has_a_button_for_each_letter_in_one_row(quiz_id: int) -> None:
+def test_a_question_has_a_button_for_each_letter_in_one_row_and_one_for_who_does_not_know(quiz_id: int) -> None:
     keyboard = keyboards.question_keyboard(QuizId(quiz_id))
-    assert [unpack(data) for data in data_of(keyboard)] == [AnswerTap(quiz_id, place) for place in range(4)]
+    assert [unpack(data) for data in data_of(keyboard)] == [AnswerTap(quiz_id, place) for place in range(5)]
     assert [button.text for button in keyboard.inline_keyboard[0]] == ["A", "B", "C", "D"]
+    assert [button.text for button in keyboard.inline_keyboard[1]] == ["I don't know"]
 
 
 def test_fixed_keyboards_keep_the_limits() -> None:

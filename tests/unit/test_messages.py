@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import texts
-from difficulty_adapter import Rules
-from domain.catalog import Experience, Level, QuizKind, ReportReason, Topic
+from difficulty_adapter import Answer, Rules, calculate_adaptation
+from domain.catalog import UNKNOWN_CHOICE, Experience, Level, QuizKind, ReportReason, Topic
 from domain.learning import WaitingReviews
 from domain.models import Grade, Progress, StoredOption, Streak
 from simulator.formatting import Formatted
@@ -167,6 +167,15 @@ def test_a_feedback_says_nothing_twice_and_folds_all_but_the_right_and_the_chose
         assert (f"option {index}\nbecause {index}" in others) is (index not in {1, chosen})
 
 
+def test_who_does_not_know_is_told_the_answer_and_called_neither_right_nor_wrong() -> None:
+    quiz = make_quiz(question=make_question(correct_index=2), option_order=(3, 1, 0, 2), chosen=UNKNOWN_CHOICE)
+    shown = as_shown(texts.feedback_text(quiz, make_grade(correct=False)))
+    assert shown.text.startswith("The answer is D.")
+    assert "✅ D  option 2\nbecause 2" in shown.text
+    assert "❌" not in shown.text
+    assert all(f"because {index}" in folded_parts(shown)[1] for index in (0, 1, 3))
+
+
 def folded_parts(shown: Formatted) -> list[str]:
     """Return the parts of a message that are folded."""
     encoded = shown.text.encode("utf-16-le")
@@ -218,7 +227,7 @@ def test_a_streak_is_told_in_days_with_the_days_first_answer_only(days: int, wor
 )
 def test_the_days_first_answer_tells_when_the_next_question_comes(due: datetime, words: str) -> None:
     grade = make_grade(local_day=date(2026, 11, 22), opens_day=True, next_daily_at=due)
-    assert f"Streak: 1 day · next question {words}\n" in as_shown(texts.progress_text(grade)).text
+    assert f"Streak: 1 day · daily quiz {words}\n" in as_shown(texts.progress_text(grade)).text
 
 
 @pytest.mark.parametrize(
@@ -293,14 +302,14 @@ def test_what_a_new_learner_says_is_repeated_to_them(experience: Experience) -> 
 @pytest.mark.parametrize(
     ("waiting", "words"),
     [
-        (WaitingReviews(0, 0, None), "you have missed no question so far"),
+        (WaitingReviews(0, 0, None), "you haven't missed a question yet"),
         (
             WaitingReviews(0, 1, datetime(2026, 3, 2, 23, tzinfo=UTC)),
-            "1 question that you missed comes back from Tuesday, 3 March",
+            "One question you missed comes back on Tuesday, 3 March",
         ),
         (
             WaitingReviews(0, 4, datetime(2026, 3, 2, 12, tzinfo=UTC)),
-            "4 questions that you missed come back from Monday, 2 March",
+            "Four questions you missed come back, the first on Monday, 2 March",
         ),
     ],
 )
@@ -363,9 +372,10 @@ def test_every_reason_of_a_report_has_words_of_its_own() -> None:
 
 
 def test_privacy_names_everything_that_is_stored() -> None:
-    text = as_shown(texts.PRIVACY_TEXT).text
+    text = as_shown(texts.privacy_text(7)).text
     for stored_thing in ("user id", "settings", "level", "questions", "answers", "missed", "reported", "logs"):
         assert stored_thing in text
+    assert "The commands you send and the buttons you tap, for 7 days" in text
 
 
 def test_every_command_is_explained_in_help() -> None:

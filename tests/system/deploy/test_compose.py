@@ -12,7 +12,7 @@ import yaml
 from fastapi.routing import APIRoute
 
 import main
-from bot.texts import PRIVACY_TEXT
+from bot.texts import privacy_text
 from domain.settings import LogFormat, Settings, TelegramMode
 from local import servers
 from local.programs import PREFECT_CLIENT
@@ -165,7 +165,7 @@ def test_prefect_forgets_learners_within_the_few_days_that_privacy_promises() ->
     deployed = compose.environment_of(compose.services()["prefect-server"])
     seconds = int(deployed["PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD"])
     assert 3600 < seconds <= 7 * 86400
-    assert "for a few days" in PRIVACY_TEXT
+    assert "for a few days" in privacy_text(7)
     assert "flow_runs" in deployed["PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED"].split(",")
 
 

@@ -72,7 +72,7 @@ def answer(page: Page, *, right: bool, stack: RunningStack) -> None:
     number = question.get_attribute("data-message-id")
     place = right_place(stack, page, int(number or 0))
     buttons = question.get_by_test_id("keyboard-button")
-    expect(buttons).to_have_count(4)
+    expect(buttons).to_have_count(5)
     buttons.nth(place if right else (place + 1) % 4).click()
     expect(page.get_by_test_id("toast")).to_contain_text("checking")
     expect(question).to_contain_text("Right!" if right else "Not quite: it is")
@@ -126,20 +126,21 @@ def test_a_learner_starts_answers_changes_settings_and_opts_out(stack: RunningSt
     expect(last_message(page)).to_contain_text("Welcome to the daily quiz for data engineers!")
     picture(page, "chat-welcome")
     last_message(page).get_by_test_id("keyboard-button").filter(has_text="3-5 years").click()
-    expect(last_message(page)).to_contain_text("Noted: 3-5 years.")
+    expect(last_message(page)).to_contain_text("Thanks: three to five years.")
     last_message(page).get_by_test_id("keyboard-button").click()
     for right in (True, False, True):
-        expect(last_message(page).get_by_test_id("keyboard-button")).to_have_count(4)
+        expect(last_message(page).get_by_test_id("keyboard-button")).to_have_count(5)
         if right:
             picture(page, "chat-question")
         answer(page, right=right, stack=stack)
-        expect(page.get_by_text("Streak: 1 day · next question")).to_have_count(1)  # of the day's first answer only
+        streaks = page.get_by_test_id("message").filter(has_text="Streak: 1 day · daily quiz")
+        expect(streaks).to_have_count(1)  # with the day's first answer only
         if not right:
             picture(page, "chat-feedback")
         if not right:
             report(page)
         last_message(page).get_by_test_id("keyboard-button").first.click()
-    expect(last_message(page).get_by_test_id("keyboard-button")).to_have_count(4)
+    expect(last_message(page).get_by_test_id("keyboard-button")).to_have_count(5)
     send(page, "/stats")
     expect(last_message(page)).to_contain_text("2 of 3")
     drawn = last_message(page).locator("img")
@@ -150,7 +151,7 @@ def test_a_learner_starts_answers_changes_settings_and_opts_out(stack: RunningSt
     send(page, "/settings")
     expect(last_message(page)).to_contain_text("Hour: 10:00")
     last_message(page).get_by_text("Hour", exact=False).last.click()
-    expect(last_message(page)).to_contain_text("On your own clock")
+    expect(last_message(page)).to_contain_text("In your time zone (UTC), now")
     last_message(page).get_by_test_id("keyboard-button").filter(has_text="18:00").click()
     expect(last_message(page)).to_contain_text("Hour: 18:00")
     picture(page, "chat-settings")
