@@ -90,7 +90,20 @@ class Maker:
 
 
 BUTTONS = (
-    *("a:QUIZ:0", "a:QUIZ:1", "a:QUIZ:2", "a:QUIZ:3", "n", "nr", "e:new", "e:deep", "s:main", "s:hour", "s:zone"),
+    *(
+        "a:QUIZ:0",
+        "a:QUIZ:1",
+        "a:QUIZ:2",
+        "a:QUIZ:3",
+        "a:QUIZ:4",
+        "n",
+        "nr",
+        "e:new",
+        "e:deep",
+        "s:main",
+        "s:hour",
+        "s:zone",
+    ),
     *("s:topics", "s:done", "h:0", "h:23", "o:-720", "o:330", "z:Asia/Kolkata", "z:UTC", "t:streaming", "ta", "d:0"),
     *("d:1", "x:0", "x:1", "r:QUIZ:", "rb:QUIZ:", "rq:QUIZ:wrong", "rq:QUIZ:unclear"),
 )

@@ -13,7 +13,7 @@ import pytest
 from dev.chaos.distribution import check_distribution
 from difficulty_adapter import DEFAULT_RULES
 from domain.callbacks import AnswerTap
-from domain.catalog import QuizKind
+from domain.catalog import UNKNOWN_CHOICE, QuizKind
 from domain.models import Learner, Quiz
 from domain.settings import Settings
 from domain.updates import Incoming, Tap, UpdateKind
@@ -31,10 +31,14 @@ START = datetime.now(UTC) - timedelta(days=ANSWERS)
 
 
 async def tap_as_the_worker_does(
-    classroom: Classroom, quiz: Quiz, update_id: int, at: datetime, *, right: bool
+    classroom: Classroom, quiz: Quiz, update_id: int, at: datetime, *, right: bool | None
 ) -> None:
-    """Store a tap's update, take its answer, grade it and finish the update."""
-    place = button_of(quiz, right=right)
+    """Store a tap's update, take its answer, grade it and finish the update.
+
+    Args:
+        right: whether they tap the right option; None if they do not know.
+    """
+    place = UNKNOWN_CHOICE if right is None else button_of(quiz, right=right)
     button = AnswerTap(quiz.id, place)
     incoming = Incoming(update_id, quiz.learner_id, UpdateKind.TAP, button.pack(), quiz.message_id, callback=button)
     await classroom.repository.store_update(BOT_ID, incoming)
@@ -47,14 +51,14 @@ async def tap_as_the_worker_does(
 
 
 async def live(classroom: Classroom, learner: Learner, seed: int) -> None:
-    """Let a learner answer on many days, miss some, and tap twice now and then."""
+    """Let a learner answer on many days, miss some, not know others, and tap twice now and then."""
     rng = random.Random(seed)
     at = START
     for number in range(ANSWERS):
         at += timedelta(days=rng.choice([0, 0, 1, 1, 1, 2]), minutes=rng.randrange(60))
         quiz = await classroom.ask(learner)
         first = seed * 10_000 + number * 10
-        await tap_as_the_worker_does(classroom, quiz, first, at, right=rng.random() < 0.6)
+        await tap_as_the_worker_does(classroom, quiz, first, at, right=rng.choice([True] * 5 + [False] * 3 + [None]))
         if rng.random() < 0.3:
             await tap_as_the_worker_does(classroom, quiz, first + 1, at + timedelta(seconds=1), right=True)
 

@@ -389,5 +389,5 @@ def test_the_keyboards_of_a_report_lead_into_each_other() -> None:
         feedback = keyboards.feedback_keyboard(QuizId(7), reported)
         reasons = keyboards.report_keyboard(QuizId(7), reported)
         assert feedback.inline_keyboard[0][0] == reasons.inline_keyboard[0][0]
-        assert str(feedback.inline_keyboard[1][0].callback_data) == f"r:7:{reported or ''}"
+        assert str(feedback.inline_keyboard[0][1].callback_data) == f"r:7:{reported or ''}"
         assert str(reasons.inline_keyboard[-1][0].callback_data) == f"rb:7:{reported or ''}"

@@ -113,7 +113,7 @@ def test_data_changed_in_one_place_is_refused_or_means_just_that(callback: Callb
         "a:1:2:3",
         "a:0:1",
         "a:-1:1",
-        "a:1:4",
+        "a:1:5",
         "a:1:-1",
         "a:01:1",
         "a:+1:1",
@@ -182,7 +182,7 @@ def test_forged_data_is_refused(data: str) -> None:
     "make",
     [
         lambda: AnswerTap(0, 1),
-        lambda: AnswerTap(1, 4),
+        lambda: AnswerTap(1, 5),
         lambda: AnswerTap(1, -1),
         lambda: ChooseHour(24),
         lambda: ChooseHour(-1),

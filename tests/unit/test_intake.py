@@ -260,7 +260,7 @@ def test_a_buttons_data_is_kept(button: Callback) -> None:
 
 
 @given(st.text(max_size=64) | callbacks.map(lambda button: f"{button.pack()}\x00"))
-@example("a:1:4")
+@example("a:1:5")
 @example("my name is Zz")
 def test_what_no_button_carries_is_not_kept(data: str) -> None:
     incoming = parse(callback_query=tap(data))

@@ -95,7 +95,7 @@ def test_every_button_may_be_kept(button: Callback) -> None:
         "my name",
         MARK,
         "a:0:1",
-        "a:1:4",
+        "a:1:5",
         "a:1:1 ",
         "z:Mars/Phobos",
         "o:-721",
