@@ -29,8 +29,8 @@ async def test_an_operator_chooses_where_learners_start(classroom: Classroom) ->
 
 
 async def test_a_question_is_of_the_learners_level_or_the_next(classroom: Classroom) -> None:
-    learner = await classroom.join(ability=UNABLE, default_difficulty=Level.ADVANCED)
-    levels = {(await classroom.ask(learner)).question.level for _ in range(5)}
+    learners = [await classroom.join(ability=UNABLE, default_difficulty=Level.ADVANCED) for _ in range(5)]
+    levels = {(await classroom.ask(learner)).question.level for learner in learners}
     assert levels <= {Level.INTERMEDIATE, Level.ADVANCED, Level.EXPERT}
 
 
