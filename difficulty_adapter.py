@@ -61,7 +61,7 @@ class Occasion(Enum):
     PLACED = "last answer of the placement"
     RIGHT = "a right answer"
     WRONG = "a wrong answer"
-    UNKNOWN = "\"I don't know\""
+    UNKNOWN = '"I don\'t know"'
 
 
 class Estimate(Enum):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot import texts
-from difficulty_adapter import Answer, Rules, calculate_adaptation
+from difficulty_adapter import Rules
 from domain.catalog import UNKNOWN_CHOICE, Experience, Level, QuizKind, ReportReason, Topic
 from domain.learning import WaitingReviews
 from domain.models import Grade, Progress, StoredOption, Streak
