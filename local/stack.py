@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import time
 from collections.abc import Callable
@@ -19,6 +20,15 @@ from domain.settings import Settings
 from local import servers
 from local.programs import Programs
 from local.supervisor import Program, Supervisor
+
+RUN_OFFERS = (
+    {
+        "label": "Send the daily now",
+        "deployment": "distribute_daily_quizzes/daily",
+        "parameters": {"ignore_hour": True},
+    },
+)
+"""Runs that the chat page's menu starts, so that nobody has to wait for an hour or a schedule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +132,8 @@ class Stack(Programs):
             self.environment["DATABASE_URL"] = self.database_url("quiz")
 
     def _start_simulator(self) -> None:
-        self.start_simulator(port=self._settings.simulator_port, PREFECT_UI_URL=self._prefect_ui)
+        offers = [part for offer in RUN_OFFERS for part in ("--run", json.dumps(offer))]
+        self.start_simulator(*offers, port=self._settings.simulator_port, PREFECT_UI_URL=self._prefect_ui)
         self.environment |= {
             "TELEGRAM_BOT_TOKEN": servers.local_token(self.folder),
             "TELEGRAM_MODE": "webhook",

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ import uvicorn
 
 from local.cross_site import allowed_hosts
 from simulator.options import Options
+from simulator.runs import RunOffer
 from simulator.server import SimulatorApp, create_app
 
 _GRACE_SECONDS: Final = 1
@@ -47,6 +49,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         bot_burst=max(1, round(arguments.rate)),
         chat_rate=arguments.chat_rate,
         prefect_ui_url=os.environ.get("PREFECT_UI_URL", ""),
+        runs=tuple(arguments.run),
         hosts=allowed_hosts(arguments.host),
     )
 
@@ -59,7 +62,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fast-retries", action="store_true", help="redeliver within fractions of a second")
     parser.add_argument("--rate", type=float, default=30.0, help="messages a second of a bot, 0: unlimited (30)")
     parser.add_argument("--chat-rate", type=float, default=1.0, help="messages a second to a chat, 0: unlimited (1)")
+    parser.add_argument(
+        "--run", type=_run_offer, action="append", default=[], metavar="JSON",
+        help='a run that the menu offers: {"label": ..., "deployment": "flow/name", "parameters": {}}; repeatable',
+    )  # fmt: skip
     return parser
+
+
+def _run_offer(text: str) -> RunOffer:
+    try:
+        return RunOffer(**json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"cannot read {text}: {error}") from None
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -28,25 +28,28 @@ _MAX_BODY: Final = 55 * 1024 * 1024
 _NOT_IN_REPLIES: Final = frozenset({"setwebhook", "deletewebhook", "close", "logout"})
 
 Method = Callable[[Simulator, Bot, Params], Any]
-METHODS: Final[dict[str, Method]] = {
-    "getme": settings.get_me,
-    "setwebhook": settings.set_webhook,
-    "deletewebhook": settings.delete_webhook,
-    "getwebhookinfo": settings.get_webhook_info,
-    "setmycommands": settings.set_my_commands,
-    "getmycommands": settings.get_my_commands,
-    "sendmessage": sending.send_message,
-    "sendphoto": sending.send_photo,
-    "senddocument": sending.send_document,
-    "sendchataction": sending.send_chat_action,
-    "editmessagetext": sending.edit_message_text,
-    "editmessagecaption": sending.edit_message_caption,
-    "editmessagereplymarkup": sending.edit_message_reply_markup,
-    "deletemessage": sending.delete_message,
-    "answercallbackquery": sending.answer_callback_query,
-    "getchat": sending.get_chat,
-    "getfile": sending.get_file,
+_METHODS: Final[dict[str, Method]] = {
+    "getMe": settings.get_me,
+    "setWebhook": settings.set_webhook,
+    "deleteWebhook": settings.delete_webhook,
+    "getWebhookInfo": settings.get_webhook_info,
+    "setMyCommands": settings.set_my_commands,
+    "getMyCommands": settings.get_my_commands,
+    "sendMessage": sending.send_message,
+    "sendPhoto": sending.send_photo,
+    "sendDocument": sending.send_document,
+    "sendChatAction": sending.send_chat_action,
+    "editMessageText": sending.edit_message_text,
+    "editMessageCaption": sending.edit_message_caption,
+    "editMessageReplyMarkup": sending.edit_message_reply_markup,
+    "deleteMessage": sending.delete_message,
+    "answerCallbackQuery": sending.answer_callback_query,
+    "getChat": sending.get_chat,
+    "getFile": sending.get_file,
 }
+METHODS: Final = {name.lower(): method for name, method in _METHODS.items()}
+NAMES: Final = {name.lower(): name for name in (*_METHODS, "getUpdates")}
+"""How Telegram writes a method's name, which may come in any case."""
 
 
 class _Abandoned(Exception):  # noqa: N818 - not an error: the answer is withheld on purpose
@@ -142,6 +145,9 @@ class BotApi:
         return result
 
     async def _fail(self, fault: Fault, bot: Bot, method: str, params: Params) -> None:
+        if fault.kind == "slow":
+            await self._simulator.faults.hang(fault.seconds)
+            return
         if fault.kind == "429":
             raise too_many_requests(fault.retry_after)
         if fault.kind in REFUSALS:

@@ -10,11 +10,14 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from simulator.core import NotPossibleError, Simulator, UnknownError
+from simulator.errors import ApiError
 from simulator.faults import KINDS, Fault
 from simulator.media import picture_type
 from simulator.model import AutoAnswer, Bot, Learner
-from simulator.params import Json
-from simulator.views import bot_view, learner_view, messages_view
+from simulator.params import Json, Upload
+from simulator.runs import RunRefusedError, start_run
+from simulator.sending import photo_sizes, store_file
+from simulator.views import bot_view, learner_view, log_view, messages_view
 
 _MAX_CROWD: Final = 100_000
 _REQUESTS_SHOWN: Final = 1_000
@@ -39,7 +42,12 @@ class Control:
             ("PATCH", "/learners/{learner:int}", self.change_learner),
             ("GET", "/learners/{learner:int}/messages", self.messages),
             ("POST", "/learners/{learner:int}/messages", self.say),
+            ("PATCH", "/learners/{learner:int}/messages/{message:int}", self.edit),
+            ("DELETE", "/learners/{learner:int}/messages", self.forget),
+            ("POST", "/learners/{learner:int}/photos", self.send_photo),
+            ("PUT", "/learners/{learner:int}/pin", self.pin),
             ("POST", "/learners/{learner:int}/taps", self.tap),
+            ("POST", "/learners/{learner:int}/redelivery", self.redeliver_last),
             ("POST", "/learners/{learner:int}/block", self.block),
             ("POST", "/learners/{learner:int}/unblock", self.unblock),
             ("GET", "/files/{file_id:str}", self.file),
@@ -53,6 +61,8 @@ class Control:
             ("GET", "/statistics", self.statistics),
             ("DELETE", "/statistics", self.reset_statistics),
             ("GET", "/requests", self.requests),
+            ("GET", "/log", self.log),
+            ("POST", "/runs", self.start_run),
             ("POST", "/reset", self.reset),
         ]
         return [Route(path, _guarded(handler), methods=[method]) for method, path, handler in table]
@@ -71,6 +81,8 @@ class Control:
                 "learners": [learner_view(one, bot) for one in islice(simulator.learners.values(), _LEARNERS_SHOWN)],
                 "learner_count": len(simulator.learners),
                 "prefect_ui_url": simulator.options.prefect_ui_url,
+                "runs": [run.label for run in simulator.options.runs],
+                "faults": simulator.faults.list(),
             }
         )
 
@@ -117,10 +129,37 @@ class Control:
         return _json(messages_view(self._simulator, bot, learner, limit, before))
 
     async def say(self, request: Request) -> Response:
-        """Write to the bot as a learner."""
-        body = await _body(request)
-        message = self._simulator.say(self._bot(request, body), self._learner(request), str(body.get("text", "")))
+        """Write to the bot as a learner, or reply to a message."""
+        body, learner = await _body(request), self._learner(request)
+        text = str(body.get("text", ""))
+        message = self._simulator.say(self._bot(request, body), learner, text, body.get("reply_to"))
         return _json(message.view(), 201)
+
+    async def edit(self, request: Request) -> Response:
+        """Edit a text of the learner's own."""
+        body, learner = await _body(request), self._learner(request)
+        message_id, text = request.path_params["message"], str(body.get("text", ""))
+        return _json(self._simulator.edit(self._bot(request, body), learner, message_id, text).view())
+
+    async def send_photo(self, request: Request) -> Response:
+        """Send the bot a picture, which is the request's body; `caption` in the query."""
+        bot, learner = self._bot(request), self._learner(request)
+        file = store_file(self._simulator, Upload("photo", await request.body()), "photo")
+        content: Json = {"photo": photo_sizes(file)}
+        if caption := request.query_params.get("caption", ""):
+            content["caption"] = caption
+        return _json(self._simulator.write(bot, learner, content).view(), 201)
+
+    async def pin(self, request: Request) -> Response:
+        """Pin a message, or with null take the pin away."""
+        body, learner = await _body(request), self._learner(request)
+        self._simulator.pin(self._bot(request, body), learner, body["message_id"])
+        return _json({})
+
+    async def forget(self, request: Request) -> Response:
+        """Delete the chat, and with it all that could be delivered again."""
+        self._simulator.forget(self._bot(request), self._learner(request))
+        return _json({})
 
     async def tap(self, request: Request) -> Response:
         """Press a button, by its data or by its place; `forge` sends data that no button has."""
@@ -159,8 +198,8 @@ class Control:
         return Response(file.content, media_type=kind, headers=headers)
 
     async def faults(self, _request: Request) -> Response:
-        """How many calls will still fail."""
-        return _json({"remaining": self._simulator.faults.remaining()})
+        """How many calls will still fail, and how."""
+        return _json({"remaining": self._simulator.faults.remaining(), "faults": self._simulator.faults.list()})
 
     async def add_fault(self, request: Request) -> Response:
         """Let the next calls of a method fail."""
@@ -213,6 +252,11 @@ class Control:
         deliveries = self._simulator.redeliver(bot, int(body.get("times", 1)), body.get("seed"))
         return _json({"deliveries": deliveries}, 202)
 
+    async def redeliver_last(self, request: Request) -> Response:
+        """Deliver the last update of a learner once more."""
+        update_id = self._simulator.redeliver_last(self._bot(request, await _body(request)), self._learner(request))
+        return _json({"update_id": update_id}, 202)
+
     async def gather(self, request: Request) -> Response:
         """Make a crowd of learners that start the bot and answer by themselves."""
         body = await _body(request)
@@ -248,6 +292,23 @@ class Control:
         found = [one for one in self._simulator.stats.requests if not method or one.method == method]
         return _json(found[-limit:])
 
+    async def log(self, request: Request) -> Response:
+        """Updates and calls together, newest first; of one `learner`, or all."""
+        learner, limit = request.query_params.get("learner"), int(request.query_params.get("limit", "200"))
+        return _json(log_view(self._simulator, self._bot(request), int(learner) if learner else None, limit))
+
+    async def start_run(self, request: Request) -> Response:
+        """Start a run of Prefect that the menu offers, by its label."""
+        label, options = str((await _body(request)).get("label")), self._simulator.options
+        offer = next((one for one in options.runs if one.label == label), None)
+        if offer is None:
+            raise UnknownError(f"no run is offered as {label!r}")
+        try:
+            name = await start_run(self._simulator.http, options.prefect_ui_url, offer)
+        except RunRefusedError as error:
+            raise NotPossibleError(str(error)) from None
+        return _json({"name": name}, 202)
+
     async def reset(self, _request: Request) -> Response:
         """Forget chats, learners and counts."""
         self._simulator.reset()
@@ -271,6 +332,8 @@ def _guarded(handler: Handler) -> Handler:
             return _json({"error": str(error.args[0])}, 404)
         except NotPossibleError as error:
             return _json({"error": str(error)}, 409)
+        except ApiError as error:
+            return _json({"error": error.description}, 400)
         except (KeyError, TypeError, ValueError) as error:
             return _json({"error": f"cannot read the request: {error}"}, 400)
 

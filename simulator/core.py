@@ -184,24 +184,73 @@ class Simulator:
         self.store.delete("message", bot.id, message.id)
         self.hub.publish("delete", bot=bot.id, learner=message.learner_id, message_id=message.id)
 
-    def say(self, bot: Bot, learner: Learner, text: str) -> Message:
-        """A learner writes to a bot.
+    def say(self, bot: Bot, learner: Learner, text: str, reply_to: int | None = None) -> Message:
+        """A learner writes to a bot, or answers a message of the chat.
 
         Raises:
             NotPossibleError: The learner has blocked the bot, or the text is empty.
+            UnknownError: There is no such message to reply to.
+        """
+        message = self.write(bot, learner, _text_content(text), reply_to)
+        self.stats.count_text(bot.id, learner.id, self.clock.monotonic())
+        return message
+
+    def write(self, bot: Bot, learner: Learner, content: Json, reply_to: int | None = None) -> Message:
+        """A learner sends a message of any kind, such as `{"photo": ...}`.
+
+        Raises:
+            NotPossibleError: The learner has blocked the bot.
+            UnknownError: There is no such message to reply to.
         """
         chat = self._writable(bot, learner)
-        text = text.strip()
-        if not text:
-            raise NotPossibleError("the text is empty")
+        if reply_to is not None:
+            replied = _message_of(chat, reply_to).payload
+            content = {**content, "reply_to_message": _without_reply(replied)}
         self.open_chat(bot, learner)
-        content: Json = {"text": text}
-        if entities := [one.as_json() for one in find_entities(text)]:
-            content["entities"] = entities
         message = self.add_message(bot, chat, chat.user, content)
-        self.stats.count_text(bot.id, learner.id, self.clock.monotonic())
         self.outboxes[bot.id].push("message", message.payload, ("chat", learner.id))
         return message
+
+    def edit(self, bot: Bot, learner: Learner, message_id: int, text: str) -> Message:
+        """A learner edits a text of their own; the bot is told if it asked for `edited_message`.
+
+        Raises:
+            NotPossibleError: It is no text of theirs, or the new one is empty.
+            UnknownError: There is no such message.
+        """
+        message = _message_of(self._writable(bot, learner), message_id)
+        if message.from_bot or "text" not in message.payload:
+            raise NotPossibleError("only a text of one's own can be edited")
+        kept = {name: value for name, value in message.payload.items() if name not in {"text", "entities"}}
+        payload = {**kept, **_text_content(text), "edit_date": int(self.clock.now())}
+        self.change_message(bot, message, payload, edited=True)
+        self.outboxes[bot.id].push("edited_message", payload, ("chat", learner.id))
+        return message
+
+    def pin(self, bot: Bot, learner: Learner, message_id: int | None) -> None:
+        """A learner pins a message, of which a service message tells, or with None takes the pin away.
+
+        Raises:
+            NotPossibleError: The learner has blocked the bot.
+            UnknownError: There is no such message.
+        """
+        chat = self._writable(bot, learner)
+        pinned = _message_of(chat, message_id) if message_id is not None else None
+        chat.pinned = message_id
+        self.store.put("chat", bot.id, learner.id, chat)
+        self.hub.publish("pinned", bot=bot.id, learner=learner.id, message=pinned.view() if pinned else None)
+        if pinned is not None:
+            self.write(bot, learner, {"pinned_message": _without_reply(pinned.payload)})
+
+    def forget(self, bot: Bot, learner: Learner) -> None:
+        """Delete a chat with all that was ever said in it, as if the learner had never opened it."""
+        chat = bot.chats.pop(learner.id, None)
+        for message_id in chat.messages if chat else ():
+            del bot.messages[message_id]
+            self.store.delete("message", bot.id, message_id)
+        self.store.delete("chat", bot.id, learner.id)
+        self.outboxes[bot.id].forget(learner.id)
+        self.hub.publish("resync")
 
     def tap(self, bot: Bot, learner: Learner, message_id: int, data: str, *, forged: bool = False) -> str:
         """A learner presses a button.
@@ -217,9 +266,7 @@ class Simulator:
             UnknownError: There is no such message or button.
         """
         chat = self._writable(bot, learner)
-        message = chat.messages.get(message_id)
-        if message is None:
-            raise UnknownError(f"there is no message {message_id} in this chat")
+        message = _message_of(chat, message_id)
         if not forged and data not in _callback_data(message):
             raise UnknownError(f"message {message_id} has no button with that data")
         now = self.clock.monotonic()
@@ -275,6 +322,17 @@ class Simulator:
         """Deliver all past updates again, shuffled; returns the number of deliveries to come."""
         return self.outboxes[bot.id].replay(times, random.Random(seed))  # noqa: S311 - no secret
 
+    def redeliver_last(self, bot: Bot, learner: Learner) -> int:
+        """Deliver the last update of a chat once more; returns its id.
+
+        Raises:
+            NotPossibleError: There is none.
+        """
+        update_id = self.outboxes[bot.id].replay_last(learner.id)
+        if update_id is None:
+            raise NotPossibleError("nothing was sent to the bot yet")
+        return update_id
+
     def reset(self) -> None:
         """Forget all chats, learners and counts; bots keep their webhook and commands."""
         self.store.clear()
@@ -314,6 +372,26 @@ class Simulator:
     def add_outbox(self, bot: Bot) -> None:
         """Give a bot its queue of updates."""
         self.outboxes[bot.id] = Outbox(bot, self, lambda call: self.execute_reply(bot, call))
+
+
+def _text_content(text: str) -> Json:
+    text = text.strip()
+    if not text:
+        raise NotPossibleError("the text is empty")
+    entities = [one.as_json() for one in find_entities(text)]
+    return {"text": text, "entities": entities} if entities else {"text": text}
+
+
+def _message_of(chat: Chat, message_id: int) -> Message:
+    message = chat.messages.get(message_id)
+    if message is None:
+        raise UnknownError(f"there is no message {message_id} in this chat")
+    return message
+
+
+def _without_reply(payload: Json) -> Json:
+    """A message as it stands within another: Telegram nests them once."""
+    return {name: value for name, value in payload.items() if name not in {"reply_to_message", "pinned_message"}}
 
 
 def _callback_data(message: Message) -> set[str]:

@@ -5,6 +5,7 @@ import contextlib
 import random
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, Protocol
 
 import aiohttp
@@ -87,7 +88,8 @@ class Outbox:
         options = self._keeper.options
         lifetime = options.callback_lifetime if kind == "callback_query" else options.message_lifetime
         self._bot.last_update_id += 1
-        update = Update(self._bot.last_update_id, kind, payload, key, self._keeper.clock.now() + lifetime)
+        now = self._keeper.clock.now()
+        update = Update(self._bot.last_update_id, kind, payload, key, now + lifetime, now)
         self._keeper.stats.counts["updates"] += 1
         self._keeper.store.put("bot", 0, self._bot.id, self._bot)
         self._keeper.store.put("update", self._bot.id, update.id, update)
@@ -105,13 +107,32 @@ class Outbox:
         copies = [update for update in self.history for _ in range(times)]
         rng.shuffle(copies)
         for number, update in enumerate(copies):
-            copy = Update(update.id, update.kind, update.payload, ("replay", number), update.expires)
-            if self._sender is not None:
-                self._sender.add(copy)
-            else:
-                self._replays.append(copy)
+            self._replay(update, number)
         self._wake()
         return len(copies)
+
+    def replay_last(self, learner_id: int) -> int | None:
+        """Deliver a learner's last update again, however old it is; returns its id, if there is one."""
+        update = next((one for one in reversed(self.history) if one.key[1] == learner_id), None)
+        if update is None:
+            return None
+        again = replace(update, expires=self._keeper.clock.now() + self._keeper.options.message_lifetime)
+        self._replay(again, update.id)
+        self._wake()
+        return update.id
+
+    def _replay(self, update: Update, number: int) -> None:
+        copy = replace(update, key=("replay", number))
+        if self._sender is not None:
+            self._sender.add(copy)
+        else:
+            self._replays.append(copy)
+
+    def forget(self, learner_id: int) -> None:
+        """Forget all updates of a learner, delivered or not."""
+        for update in [one for one in self.history if one.key[1] == learner_id]:
+            self.history.remove(update)
+            self.confirm(update.id)
 
     def confirm(self, update_id: int) -> None:
         """Forget an update that the bot has."""

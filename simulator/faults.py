@@ -26,7 +26,7 @@ FOREIGN: Final = {
 }
 """What a proxy or a portal before Telegram says: status, content type and body."""
 
-KINDS: Final = ("429", *REFUSALS, *FOREIGN, "hang", "reset")
+KINDS: Final = ("429", *REFUSALS, *FOREIGN, "slow", "hang", "reset")
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Fault:
     """Whether the call takes effect before it fails: the sender cannot tell."""
     retry_after: int
     seconds: float
-    """How long a hanging call is held."""
+    """How long a slow or hanging call is held."""
     bot: int | None = None
     """Only calls of this bot."""
     chat: int | None = None
@@ -84,6 +84,11 @@ class Faults:
     def remaining(self) -> int:
         """How many calls will still fail."""
         return sum(fault.remaining for fault in self._faults)
+
+    def list(self) -> list[dict[str, object]]:
+        """Each kind of failure still to come, with the calls that it is for."""
+        shown = ("kind", "method", "remaining", "bot", "chat")
+        return [{name: getattr(fault, name) for name in shown} for fault in self._faults]
 
     async def hang(self, seconds: float) -> None:
         """Hold a call that long, or until failures are cleared."""

@@ -84,11 +84,13 @@ class Chat:
     info: Json
     started: bool = False
     blocked: bool = False
+    pinned: int | None = None
+    """The pinned message's number."""
     messages: dict[int, Message] = field(default_factory=dict)
 
     def record(self) -> Json:
         """What is stored, the messages apart."""
-        return {"started": self.started, "blocked": self.blocked}
+        return {"started": self.started, "blocked": self.blocked, "pinned": self.pinned}
 
 
 @dataclass(slots=True)
@@ -115,6 +117,8 @@ class Update:
     """Updates of one key are delivered in order."""
     expires: float
     """When it is given up, in seconds since the epoch."""
+    at: float = 0
+    """When it came to be, likewise."""
 
     def body(self) -> Json:
         """The Bot API's Update."""
@@ -122,7 +126,7 @@ class Update:
 
     def record(self) -> Json:
         """What is stored."""
-        return {"kind": self.kind, "payload": self.payload, "key": self.key, "expires": self.expires}
+        return {"kind": self.kind, "payload": self.payload, "key": self.key, "expires": self.expires, "at": self.at}
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.cross_site import LOCAL_NAMES
+from simulator.runs import RunOffer
 
 #: Learners made when the simulator starts with nothing stored.
 FIRST_LEARNER_ID = 1001
@@ -43,6 +44,8 @@ class Options:
     record_limit: int = 100_000
     """Requests, updates and latencies kept in memory for questions."""
     prefect_ui_url: str = ""
-    """Shown as a link in the page's header."""
+    """Shown as a link in the page's header; its API, below it, starts the runs that the menu offers."""
+    runs: tuple[RunOffer, ...] = ()
+    """Runs of Prefect that the page's menu offers."""
     hosts: tuple[str, ...] = LOCAL_NAMES
     """Names by which it may be called; others can be made to lead to this machine by any web page."""

@@ -42,6 +42,7 @@ def _chat(simulator: "Simulator", row: Record) -> None:
     if row.id in simulator.learners:
         chat = simulator.chat(simulator.bot(row.bot), simulator.learners[row.id])
         chat.started, chat.blocked = row.body["started"], row.body["blocked"]
+        chat.pinned = row.body.get("pinned")
 
 
 def _message(simulator: "Simulator", row: Record) -> None:
@@ -55,7 +56,7 @@ def _message(simulator: "Simulator", row: Record) -> None:
 def _update(simulator: "Simulator", row: Record) -> None:
     body = row.body
     key = (body["key"][0], body["key"][1])
-    update = Update(row.id, body["kind"], body["payload"], key, body["expires"])
+    update = Update(row.id, body["kind"], body["payload"], key, body["expires"], body.get("at", 0))
     simulator.outboxes[row.bot].restore(update)
 
 

@@ -220,8 +220,8 @@ def _send_file(simulator: Simulator, bot: Bot, params: Params, kind: str) -> Jso
     _let_through(simulator, bot, chat, paid=params.flag("allow_paid_broadcast"))
     if formatted.length > CAPTION_LIMIT:
         raise bad_request("message caption is too long")
-    file = _store(simulator, given, kind) if isinstance(given, Upload) else _known(simulator, given, kind)
-    content: Json = {kind: _photo(file) if kind == "photo" else _document(file)}
+    file = store_file(simulator, given, kind) if isinstance(given, Upload) else _known(simulator, given, kind)
+    content: Json = {kind: photo_sizes(file) if kind == "photo" else _document(file)}
     if formatted.text:
         content["caption"] = formatted.text
     if formatted.entities:
@@ -229,7 +229,15 @@ def _send_file(simulator: Simulator, bot: Bot, params: Params, kind: str) -> Jso
     return _send(simulator, bot, chat, params, content, markup)
 
 
-def _store(simulator: Simulator, upload: Upload, kind: str) -> StoredFile:
+def store_file(simulator: Simulator, upload: Upload, kind: str) -> StoredFile:
+    """Keep a file that was uploaded.
+
+    Args:
+        kind: `photo` or `document`.
+
+    Raises:
+        ApiError: It is empty, or no picture that Telegram takes.
+    """
     if not upload.content:
         raise bad_request("file must be non-empty")
     width, height = 0, 0
@@ -262,7 +270,7 @@ def _known(simulator: Simulator, file_id: str, kind: str) -> StoredFile:
     return file
 
 
-def _photo(file: StoredFile) -> list[Json]:
+def photo_sizes(file: StoredFile) -> list[Json]:
     """The sizes of a picture, the smallest first; none is larger than what was sent."""
     longest = max(file.width, file.height)
     sizes = []

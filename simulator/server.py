@@ -24,6 +24,7 @@ _FILES: Final = {
     "/app.css": ("app.css", "text/css"),
     "/app.js": ("app.js", "text/javascript"),
     "/render.js": ("render.js", "text/javascript"),
+    "/tools.js": ("tools.js", "text/javascript"),
 }
 _HEADERS: Final = {
     "cache-control": "no-cache",

@@ -1,11 +1,17 @@
 """What the control API and the page are shown of bots, learners and chats."""
 
+import heapq
+from collections.abc import Iterator
+from itertools import islice
+from operator import itemgetter
 from typing import Final
 
+from simulator.bot_api import NAMES
 from simulator.core import Simulator
 from simulator.model import Bot, Chat, Learner
 from simulator.params import Json
 from simulator.settings import commands_for
+from simulator.stats import Request
 
 _POLLING_SECONDS: Final = 60.0
 
@@ -46,12 +52,15 @@ def learner_view(learner: Learner, bot: Bot | None) -> Json:
 
 def messages_view(simulator: Simulator, bot: Bot, learner: Learner, limit: int, before: int) -> Json:
     """The last messages of a chat before a number (0: the newest), oldest first."""
-    messages = list(simulator.chat(bot, learner).messages.values())
+    chat = simulator.chat(bot, learner)
+    messages = list(chat.messages.values())
+    pinned = chat.messages.get(chat.pinned or 0)
     if before:
         messages = [message for message in messages if message.id < before]
     return {
         "messages": [message.view() for message in messages[-limit:]],
         "has_more": len(messages) > limit,
+        "pinned": pinned.view() if pinned else None,
     }
 
 
@@ -66,3 +75,34 @@ def _last_ids(chat: Chat | None, limit: int = 100) -> list[int]:
             if len(ids) == limit:
                 break
     return ids
+
+
+def log_view(simulator: Simulator, bot: Bot, learner_id: int | None, limit: int) -> list[Json]:
+    """A bot's updates and requests, newest first: of one chat, or all with None."""
+    updates: Iterator[Json] = (
+        {"at": one.at, "kind": "update", "name": one.kind, "body": one.body()}
+        for one in reversed(simulator.outboxes[bot.id].history)
+        if learner_id in {None, one.key[1]}
+    )
+    requests: Iterator[Json] = (
+        {
+            "at": one.at,
+            "kind": "request",
+            "name": NAMES.get(one.method, one.method),
+            "status": one.status,
+            "description": one.description,
+            "body": one.values,
+        }
+        for one in reversed(simulator.stats.requests)
+        if one.bot_id == bot.id and learner_id in {None, _chat_of(bot, one)}
+    )
+    merged = heapq.merge(updates, requests, key=itemgetter("at"), reverse=True)
+    return list(islice(merged, limit))
+
+
+def _chat_of(bot: Bot, request: Request) -> int | None:
+    """The chat that a request is about; that of the tap for an answer to one."""
+    if tap := bot.taps.get(str(request.values.get("callback_query_id"))):
+        return tap.learner_id
+    chat = str(request.values.get("chat_id", ""))
+    return int(chat) if chat.removeprefix("-").isdecimal() else None

@@ -1,11 +1,13 @@
 // The chat page: a learner's view of Telegram.
 
 import { actions, dayName, listTime, messageNode, node, summary } from "./render.js";
+import { compose, current, drawPinned, drawTools, inspectSoon, openMessageMenu, openQuestion, setUpTools } from "./tools.js";
 
 const $ = (id) => document.getElementById(id);
 const state = {
   bot: null, bots: [], learners: new Map(), selected: null, messages: new Map(), nodes: new Map(),
   waiting: new Map(), typing: new Map(), reached: false, below: 0, opening: 0, fetching: 0, backlog: [],
+  pinned: null, runs: [], faults: [],
 };
 const NEAR_BOTTOM = 120;
 const ANSWER_PATIENCE = 20_000;
@@ -97,8 +99,10 @@ async function select(id, { focus = true } = {}) {
   closePopups();
   $("toast").hidden = true;
   $("composer").value = "";
+  compose(null);
   await openChat();
-  if (focus && matchMedia("(hover: hover)").matches && !$("composer-form").hidden) $("composer").focus();
+  if (!focus || !matchMedia("(hover: hover)").matches || $("composer-form").hidden) return;
+  (openQuestion() ? $("pane") : $("composer")).focus(); // a question is answered by the keys A to D
 }
 
 // --- The bot's state -----------------------------------------------------------------------------------------------
@@ -135,8 +139,7 @@ function drawStatus() {
 async function refreshBot() {
   const known = state.bot?.id;
   const fresh = await call("GET", "state");
-  state.bots = fresh.bots;
-  state.bot = fresh.bot;
+  Object.assign(state, { bots: fresh.bots, bot: fresh.bot, faults: fresh.faults });
   for (const one of fresh.learners) if (state.learners.has(one.id)) state.learners.get(one.id).commands = one.commands;
   if (known !== fresh.bot?.id) await load();
   else { drawBot(); drawFoot(); if (state.messages.size === 0) drawMessages(); }
@@ -188,9 +191,12 @@ const openChat = () => fetching(async () => {
   const answer = state.bot ? await call("GET", `learners/${id}/messages?limit=300`) : { messages: [] };
   if (opening !== state.opening) return;
   state.messages = new Map(answer.messages.map((message) => [message.message_id, message]));
+  state.pinned = answer.pinned;
   drawMessages();
   drawBot();
   drawFoot();
+  drawPinned();
+  inspectSoon();
   toBottom();
   markRead();
   if (learner()) drawLearner(learner());
@@ -223,7 +229,8 @@ function drawFoot() {
   $("start").disabled = disabled;
   $("composer-form").hidden = Boolean(label);
   $("menu").hidden = !one?.commands?.length;
-  $("more").hidden = !state.bot || !one?.started;
+  $("more").hidden = !state.bot || !one;
+  drawTools();
   $("toggle-block").className = one?.blocked ? "" : "danger";
   $("toggle-block").querySelector("span").textContent = one?.blocked ? "Unblock bot" : "Stop and block bot";
   drawComposer();
@@ -236,7 +243,13 @@ function drawComposer() {
   $("send").disabled = !field.value.trim();
 }
 
-const say = (text) => attempt(call("POST", `learners/${state.selected}/messages`, { text })).then(() => toBottom());
+function say(text) {
+  const about = current();
+  compose(null);
+  const path = `learners/${state.selected}/messages`;
+  if (about?.kind === "edit") return attempt(call("PATCH", `${path}/${about.message.message_id}`, { text }));
+  return attempt(call("POST", path, { text, reply_to: about?.message.message_id })).then(() => toBottom());
+}
 
 function drawCommands(filter) {
   const list = $("commands");
@@ -262,6 +275,7 @@ function moveCommand(step) {
 function closePopups() {
   $("commands").hidden = true;
   $("header-menu").hidden = true;
+  $("message-menu").hidden = true;
   $("menu").setAttribute("aria-expanded", "false");
   $("more").setAttribute("aria-expanded", "false");
   $("composer").removeAttribute("aria-activedescendant");
@@ -282,6 +296,8 @@ function composerKey(event) {
   } else if (event.key === "Enter" && !event.shiftKey) {
     event.preventDefault();
     $("composer-form").requestSubmit();
+  } else if (event.key === "Escape" && !open) {
+    $("pane").focus();
   }
 }
 
@@ -376,6 +392,11 @@ const handlers = {
     state.typing.set(event.learner, { label: ACTIONS[event.action] ?? "typing", timer: setTimeout(() => stopTyping(event.learner), 5000) });
     drawStatus();
   },
+  pinned: (event) => {
+    if (event.learner !== state.selected) return;
+    state.pinned = event.message;
+    drawPinned();
+  },
   blocked: (event) => {
     const one = state.learners.get(event.learner);
     if (!one) return;
@@ -399,6 +420,7 @@ function receive(events) {
   if (events.some((event) => event.type === "resync")) { attempt(load()); return; }
   for (const event of events) if (event.bot === undefined || event.bot === state.bot?.id) handlers[event.type]?.(event);
   if (events.some((event) => event.type === "bot")) attempt(refreshBot());
+  inspectSoon();
 }
 
 async function fetching(work) {
@@ -420,7 +442,7 @@ function listen() {
 
 const load = () => fetching(async () => {
   const fresh = await call("GET", "state");
-  Object.assign(state, { bots: fresh.bots, bot: fresh.bot, learners: new Map(fresh.learners.map((one) => [one.id, one])) });
+  Object.assign(state, { bots: fresh.bots, bot: fresh.bot, runs: fresh.runs, faults: fresh.faults, learners: new Map(fresh.learners.map((one) => [one.id, one])) });
   $("prefect-link").hidden = !/^https?:/.test(fresh.prefect_ui_url);
   $("prefect-link").href = fresh.prefect_ui_url;
   if (!state.learners.has(state.selected)) state.selected = fresh.learners[0]?.id ?? null;
@@ -431,7 +453,7 @@ const load = () => fetching(async () => {
 // --- Wiring --------------------------------------------------------------------------------------------------------
 
 Object.assign(actions, {
-  say, tap,
+  say, tap, menu: openMessageMenu,
   notify: toast,
   loaded: keepBottom,
   show: (source) => { $("viewer-image").src = source; $("viewer").showModal(); },
@@ -468,11 +490,7 @@ $("more").addEventListener("click", () => {
   closePopups();
   $("header-menu").hidden = !open;
   $("more").setAttribute("aria-expanded", String(open));
-  if (open) $("toggle-block").focus();
-});
-$("toggle-block").addEventListener("click", () => {
-  closePopups();
-  attempt(call("POST", `learners/${state.selected}/${learner().blocked ? "unblock" : "block"}`, {}));
+  if (open) $("header-menu").querySelector("button:not([hidden])").focus();
 });
 $("add-learner").addEventListener("click", () => attempt(call("POST", "learners", {}).then((one) => select(one.id))));
 $("back").addEventListener("click", () => {
@@ -488,10 +506,11 @@ $("pane").addEventListener("scroll", drawBelow, { passive: true });
 $("toast").addEventListener("click", () => { $("toast").hidden = true; });
 document.addEventListener("visibilitychange", markRead);
 document.addEventListener("click", (event) => {
-  if (!event.target.closest(".popup, #more, #menu, #composer")) closePopups();
+  if (!event.target.closest(".popup, #more, #menu, #composer, .message-more")) closePopups();
 });
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") closePopups(); });
 addEventListener("resize", keepBottom);
+setUpTools({ state, call, attempt, toast, learner, closePopups, refresh: refreshBot });
 state.selected = Number(sessionStorage.getItem("learner")) || null;
 listen();
 setInterval(() => { if (!document.hidden) refreshBot().catch(() => {}); }, 5000);

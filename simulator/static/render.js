@@ -1,7 +1,7 @@
 // From Telegram's objects to DOM nodes. Everything is built node by node, never as HTML from strings.
 
 /** What nodes do when used; the page fills it in. */
-export const actions = { say: null, tap: null, notify: null, loaded: null, show: null, isWaiting: () => false };
+export const actions = { say: null, tap: null, notify: null, loaded: null, show: null, menu: null, isWaiting: () => false };
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const weekday = new Intl.DateTimeFormat(undefined, { weekday: "short" });
@@ -48,6 +48,7 @@ function size(bytes) {
 
 export function summary(message) {
   if (!message) return "";
+  if (message.pinned_message) return `pinned “${summary(message.pinned_message).slice(0, 60)}”`;
   const text = message.text ?? message.caption ?? "";
   if (message.photo) return text ? `Photo · ${text}` : "Photo";
   return message.document ? `File · ${text || message.document.file_name}` : text.replaceAll(/\s+/g, " ");
@@ -180,7 +181,12 @@ function keyboard(message) {
     ...rows.map((row) => node("div", { class: "key-row" }, ...row.map((button) => key(message, button)))));
 }
 
+function serviceNode(message) {
+  return node("div", { class: "service", "data-testid": "service", "data-message-id": message.message_id }, `${message.from.first_name} ${summary(message)}`);
+}
+
 export function messageNode(message, isNew) {
+  if (message.pinned_message) return serviceNode(message);
   const text = message.text ?? message.caption ?? "";
   const entities = message.entities ?? message.caption_entities ?? [];
   const reply = message.reply_to_message;
@@ -189,5 +195,6 @@ export function messageNode(message, isNew) {
   return node("article", {
     class: `message ${message.out ? "out" : "in"}${keys ? " with-keys" : ""}${isNew ? " new" : ""}`,
     "data-testid": "message", "data-message-id": message.message_id, "aria-label": `${message.out ? "You" : message.from.first_name}, ${clock.format(message.date * 1000)}`,
-  }, node("div", { class: "bubble" }, replied, attachment(message), text ? node("div", { class: "text" }, ...formatted(text, entities), meta(message)) : meta(message)), keys);
+  }, node("div", { class: "bubble", oncontextmenu: (event) => actions.menu(message, event) },
+    node("button", { class: "message-more", "data-testid": "message-more", "aria-label": "Reply, edit or pin", onclick: (event) => actions.menu(message, event) }, icon("down")), replied, attachment(message), text ? node("div", { class: "text" }, ...formatted(text, entities), meta(message)) : meta(message)), keys);
 }

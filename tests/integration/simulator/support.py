@@ -14,7 +14,7 @@ import orjson
 import pytest
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
-from telegram import Bot
+from telegram import Bot, Update
 from telegram.error import TelegramError
 from telegram.request import HTTPXRequest
 
@@ -110,6 +110,12 @@ class World:
     def tap(self, message_id: int, data: str, learner: int = ALICE, *, forged: bool = False) -> str:
         """Press a button; returns the callback query's id."""
         return self.simulator.tap(self.here, self.simulator.learners[learner], message_id, data, forged=forged)
+
+    async def updates(self, count: int) -> list[Update]:
+        """The updates that the bot has not confirmed, once there are so many."""
+        while len(updates := await self.bot.get_updates(timeout=1)) < count:
+            pass
+        return list(updates)
 
     async def refused(self, call: Awaitable[Any]) -> str:
         """Telegram's words for refusing a call; python-telegram-bot shortens them."""
