@@ -19,6 +19,7 @@ from bot.client import TelegramGateway, make_bot
 from bot.picture_cache import PictureCache
 from bot.rate_limiter import CHAT_RATE, RateLimiter
 from difficulty_adapter import rules_of
+from domain.clock import make_clock
 from domain.errors import StartupError
 from domain.ids import BotId, LearnerId
 from domain.service_state import Role
@@ -91,7 +92,8 @@ async def open_runtime(
         generator = make_generator(opened.repository, settings, opened.redis)
         stack.push_async_callback(generator.close)
         messenger = TelegramMessenger(opened.accounts, rules_of(settings))
-        context = QuizContext(settings, opened.repository, generator, messenger, forget_runs)
+        now = make_clock(settings.clock_file)
+        context = QuizContext(settings, opened.repository, generator, messenger, forget_runs, now)
         yield Runtime(settings, opened.repository, opened.redis, opened.accounts, context)
 
 

@@ -208,6 +208,8 @@ class Settings(BaseSettings):
     question_bank_dir: Path = Path(__file__).parent.parent / "question_bank" / "questions"
     """The folder of YAML files that the bank is loaded from."""
     simulator_port: Annotated[int, Field(ge=1, le=65535)] = 8081
+    clock_file: Path | None = None
+    """What says how far the local clock is ahead; `make run` sets it, and with Telegram itself it is refused."""
     worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9108
     """Of the worker's own pages; 0 switches them off."""
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
@@ -295,6 +297,13 @@ class Settings(BaseSettings):
         given = {token.get_secret_value() for token in (self.telegram_bot_token, *self.telegram_bot_tokens) if token}
         if len(given) > len(self.bots):
             msg = "TELEGRAM_BOT_TOKENS: two different tokens of the same bot"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _real_time_in_telegram(self) -> Settings:
+        if self.clock_file and self.telegram_api_base_url == TELEGRAM_API:
+            msg = "CLOCK_FILE: the time can be moved with the local simulator only; unset it"
             raise ValueError(msg)
         return self
 

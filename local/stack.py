@@ -18,6 +18,7 @@ from domain.errors import StartupError
 from domain.readiness import BOT_REFUSED, NO_UPDATES, OVERDUE
 from domain.settings import Settings
 from local import servers
+from local.clock import FILE, INSTALL, LocalClock
 from local.programs import Programs
 from local.supervisor import Program, Supervisor
 
@@ -52,6 +53,7 @@ class Stack(Programs):
         self._console = console
         self._supervisor = Supervisor(self._announce)
         self._worker: Program
+        self._clock: LocalClock | None = None
 
     def launch(self, program: Program) -> None:
         """Start a program and keep it running."""
@@ -130,10 +132,22 @@ class Stack(Programs):
         stack.callback(self._supervisor.stop)  # before Postgres: the roles finish their work on it
         if self._settings.database_url is None:
             self.environment["DATABASE_URL"] = self.database_url("quiz")
+            self._prepare_clock(LocalClock(self.folder / "postgres" / FILE))
+
+    def _prepare_clock(self, clock: LocalClock) -> None:
+        """Let the time be moved from the chat page; with a real bot it is the real one."""
+        if self._settings.bots:
+            clock.reset()
+            return
+        servers.run_psql(self.folder / "postgres", INSTALL)
+        self._clock = clock
 
     def _start_simulator(self) -> None:
-        offers = [part for offer in RUN_OFFERS for part in ("--run", json.dumps(offer))]
-        self.start_simulator(*offers, port=self._settings.simulator_port, PREFECT_UI_URL=self._prefect_ui)
+        if self._clock:
+            self.environment["CLOCK_FILE"] = str(self._clock.file)
+        options = ["--clock", str(self._clock.file)] if self._clock else []
+        options += [part for offer in RUN_OFFERS for part in ("--run", json.dumps(offer))]
+        self.start_simulator(*options, port=self._settings.simulator_port, PREFECT_UI_URL=self._prefect_ui)
         self.environment |= {
             "TELEGRAM_BOT_TOKEN": servers.local_token(self.folder),
             "TELEGRAM_MODE": "webhook",

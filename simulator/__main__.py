@@ -50,6 +50,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         chat_rate=arguments.chat_rate,
         prefect_ui_url=os.environ.get("PREFECT_UI_URL", ""),
         runs=tuple(arguments.run),
+        clock=arguments.clock,
         hosts=allowed_hosts(arguments.host),
     )
 
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fast-retries", action="store_true", help="redeliver within fractions of a second")
     parser.add_argument("--rate", type=float, default=30.0, help="messages a second of a bot, 0: unlimited (30)")
     parser.add_argument("--chat-rate", type=float, default=1.0, help="messages a second to a chat, 0: unlimited (1)")
+    parser.add_argument("--clock", type=Path, metavar="FILE", help="a clock for the page to move, which the bot reads")
     parser.add_argument(
         "--run", type=_run_offer, action="append", default=[], metavar="JSON",
         help='a run that the menu offers: {"label": ..., "deployment": "flow/name", "parameters": {}}; repeatable',

@@ -1,6 +1,7 @@
 """The control API under `/api/`: acting as learners, ordering failures, asking what happened."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from itertools import islice
 from typing import Any, Final
 
@@ -63,6 +64,8 @@ class Control:
             ("GET", "/requests", self.requests),
             ("GET", "/log", self.log),
             ("POST", "/runs", self.start_run),
+            ("POST", "/clock", self.advance_clock),
+            ("DELETE", "/clock", self.reset_clock),
             ("POST", "/reset", self.reset),
         ]
         return [Route(path, _guarded(handler), methods=[method]) for method, path, handler in table]
@@ -83,6 +86,7 @@ class Control:
                 "prefect_ui_url": simulator.options.prefect_ui_url,
                 "runs": [run.label for run in simulator.options.runs],
                 "faults": simulator.faults.list(),
+                "ahead": simulator.ahead if simulator.local_clock else None,
             }
         )
 
@@ -308,6 +312,19 @@ class Control:
         except RunRefusedError as error:
             raise NotPossibleError(str(error)) from None
         return _json({"name": name}, 202)
+
+    async def advance_clock(self, request: Request) -> Response:
+        """Move the page's clock ahead by so many hours."""
+        hours = float((await _body(request))["hours"])
+        if hours <= 0:
+            raise NotPossibleError("the clock goes ahead only, or back to the real time")
+        self._simulator.move_clock(timedelta(hours=hours))
+        return _json({"ahead": self._simulator.ahead})
+
+    async def reset_clock(self, _request: Request) -> Response:
+        """Let the page's clock show the real time again."""
+        self._simulator.move_clock(None)
+        return _json({"ahead": self._simulator.ahead})
 
     async def reset(self, _request: Request) -> Response:
         """Forget chats, learners and counts."""

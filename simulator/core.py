@@ -2,9 +2,11 @@
 
 import random
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final
 from uuid import uuid4
 
+from local.clock import LocalClock
 from simulator.clock import Clock, SystemClock
 from simulator.crowd import Crowd
 from simulator.delivery import Outbox, open_http
@@ -40,12 +42,15 @@ class Simulator:
         stats: Counts, latencies and recorded requests.
         faults: Failures to come.
         hub: The live stream to the page.
+        ahead: How many seconds the page's clock is ahead of the real one.
     """
 
     def __init__(self, options: Options | None = None, clock: Clock | None = None) -> None:
         """Load what is stored, or begin with a few learners."""
         self.options = options or Options()
         self.clock: Clock = clock or SystemClock()
+        self.local_clock = LocalClock(self.options.clock) if self.options.clock else None
+        self.ahead = self.local_clock.offset.total_seconds() if self.local_clock else 0.0
         self.stats = Statistics(self.options.record_limit)
         self.faults = Faults()
         self.hub = Hub()
@@ -81,6 +86,25 @@ class Simulator:
         self.hub.close()
         for outbox in self.outboxes.values():
             outbox.close()
+
+    def date(self) -> int:
+        """The time that messages show, in seconds since the epoch: that of the page's clock."""
+        return int(self.clock.now() + self.ahead)
+
+    def move_clock(self, by: timedelta | None) -> None:
+        """Move the page's clock ahead, or with None let it show the real time again.
+
+        Raises:
+            NotPossibleError: There is none.
+        """
+        if self.local_clock is None:
+            raise NotPossibleError("there is no clock to move; `make run` has one unless DATABASE_URL is set")
+        if by is None:
+            self.local_clock.reset()
+        else:
+            self.local_clock.advance(by)
+        self.ahead = self.local_clock.offset.total_seconds()
+        self.hub.publish("clock", ahead=self.ahead)
 
     def bot(self, bot_id: int) -> Bot:
         """The bot of an id, made at its first call."""
@@ -160,7 +184,7 @@ class Simulator:
             "message_id": bot.last_message_id,
             "from": sender,
             "chat": chat.info,
-            "date": int(self.clock.now()),
+            "date": self.date(),
             **content,
         }
         message = Message(payload, chat.learner.id)
@@ -222,7 +246,7 @@ class Simulator:
         if message.from_bot or "text" not in message.payload:
             raise NotPossibleError("only a text of one's own can be edited")
         kept = {name: value for name, value in message.payload.items() if name not in {"text", "entities"}}
-        payload = {**kept, **_text_content(text), "edit_date": int(self.clock.now())}
+        payload = {**kept, **_text_content(text), "edit_date": self.date()}
         self.change_message(bot, message, payload, edited=True)
         self.outboxes[bot.id].push("edited_message", payload, ("chat", learner.id))
         return message
@@ -296,7 +320,7 @@ class Simulator:
         member = {
             "chat": chat.info,
             "from": chat.user,
-            "date": int(self.clock.now()),
+            "date": self.date(),
             "old_chat_member": {"user": bot.user(), **before},
             "new_chat_member": {"user": bot.user(), **after},
         }

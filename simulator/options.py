@@ -47,5 +47,7 @@ class Options:
     """Shown as a link in the page's header; its API, below it, starts the runs that the menu offers."""
     runs: tuple[RunOffer, ...] = ()
     """Runs of Prefect that the page's menu offers."""
+    clock: Path | None = None
+    """The file of a clock that the page can move; the service must read it too."""
     hosts: tuple[str, ...] = LOCAL_NAMES
     """Names by which it may be called; others can be made to lead to this machine by any web page."""

@@ -91,7 +91,7 @@ def delete_message(simulator: Simulator, bot: Bot, params: Params) -> bool:
     message = chat.messages.get(params.integer("message_id"))
     if message is None:
         raise bad_request("message to delete not found")
-    if message.payload["date"] < simulator.clock.now() - _DELETABLE_SECONDS:
+    if message.payload["date"] < simulator.date() - _DELETABLE_SECONDS:
         raise bad_request("message can't be deleted")
     simulator.remove_message(bot, message)
     return True
@@ -339,7 +339,7 @@ def _edit(
     before = {name: value for name, value in message.payload.items() if name != "edit_date"}
     if payload == before:
         raise bad_request(NOT_MODIFIED)
-    payload["edit_date"] = int(simulator.clock.now())
+    payload["edit_date"] = simulator.date()
     simulator.change_message(bot, message, payload, edited=names is not None)
     simulator.stats.count_edit(bot.id, message.id, simulator.clock.monotonic())
     return payload

@@ -1,13 +1,13 @@
 // The chat page: a learner's view of Telegram.
 
 import { actions, dayName, listTime, messageNode, node, summary } from "./render.js";
-import { compose, current, drawPinned, drawTools, inspectSoon, openMessageMenu, openQuestion, setUpTools } from "./tools.js";
+import { compose, current, drawClock, drawPinned, drawTools, inspectSoon, openMessageMenu, openQuestion, setUpTools } from "./tools.js";
 
 const $ = (id) => document.getElementById(id);
 const state = {
   bot: null, bots: [], learners: new Map(), selected: null, messages: new Map(), nodes: new Map(),
   waiting: new Map(), typing: new Map(), reached: false, below: 0, opening: 0, fetching: 0, backlog: [],
-  pinned: null, runs: [], faults: [],
+  pinned: null, runs: [], faults: [], ahead: null,
 };
 const NEAR_BOTTOM = 120;
 const ANSWER_PATIENCE = 20_000;
@@ -139,7 +139,7 @@ function drawStatus() {
 async function refreshBot() {
   const known = state.bot?.id;
   const fresh = await call("GET", "state");
-  Object.assign(state, { bots: fresh.bots, bot: fresh.bot, faults: fresh.faults });
+  Object.assign(state, { bots: fresh.bots, bot: fresh.bot, faults: fresh.faults, ahead: fresh.ahead });
   for (const one of fresh.learners) if (state.learners.has(one.id)) state.learners.get(one.id).commands = one.commands;
   if (known !== fresh.bot?.id) await load();
   else { drawBot(); drawFoot(); if (state.messages.size === 0) drawMessages(); }
@@ -397,6 +397,13 @@ const handlers = {
     state.pinned = event.message;
     drawPinned();
   },
+  clock: (event) => {
+    state.ahead = event.ahead;
+    drawClock();
+    for (const one of state.learners.values()) drawLearner(one);
+    drawMessages();
+    toBottom();
+  },
   blocked: (event) => {
     const one = state.learners.get(event.learner);
     if (!one) return;
@@ -442,7 +449,7 @@ function listen() {
 
 const load = () => fetching(async () => {
   const fresh = await call("GET", "state");
-  Object.assign(state, { bots: fresh.bots, bot: fresh.bot, runs: fresh.runs, faults: fresh.faults, learners: new Map(fresh.learners.map((one) => [one.id, one])) });
+  Object.assign(state, { bots: fresh.bots, bot: fresh.bot, runs: fresh.runs, faults: fresh.faults, ahead: fresh.ahead, learners: new Map(fresh.learners.map((one) => [one.id, one])) });
   $("prefect-link").hidden = !/^https?:/.test(fresh.prefect_ui_url);
   $("prefect-link").href = fresh.prefect_ui_url;
   if (!state.learners.has(state.selected)) state.selected = fresh.learners[0]?.id ?? null;

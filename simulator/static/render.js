@@ -3,6 +3,10 @@
 /** What nodes do when used; the page fills it in. */
 export const actions = { say: null, tap: null, notify: null, loaded: null, show: null, menu: null, isWaiting: () => false };
 
+/** How many milliseconds the page's clock is ahead. */
+export const time = { ahead: 0 };
+export const now = () => Date.now() + time.ahead;
+
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const weekday = new Intl.DateTimeFormat(undefined, { weekday: "short" });
 const shortDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
@@ -30,7 +34,7 @@ export function icon(name, className = "icon") {
 }
 
 export function dayName(date) {
-  const days = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(date).setHours(0, 0, 0, 0)) / 86_400_000);
+  const days = Math.round((new Date(now()).setHours(0, 0, 0, 0) - new Date(date).setHours(0, 0, 0, 0)) / 86_400_000);
   if (days === 0) return "Today";
   return days === 1 ? "Yesterday" : longDate.format(date);
 }
@@ -38,7 +42,7 @@ export function dayName(date) {
 export function listTime(seconds) {
   const date = new Date(seconds * 1000);
   if (dayName(date) === "Today") return clock.format(date);
-  return Date.now() - date < 6 * 86_400_000 ? weekday.format(date) : shortDate.format(date);
+  return now() - date < 6 * 86_400_000 ? weekday.format(date) : shortDate.format(date);
 }
 
 function size(bytes) {

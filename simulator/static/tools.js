@@ -1,6 +1,6 @@
 // The developer's tools of the chat page: the menu, a message's actions, the keys A-D and the inspector.
 
-import { icon, node, summary } from "./render.js";
+import { icon, node, now, summary, time } from "./render.js";
 
 const $ = (id) => document.getElementById(id);
 const FAULTS = [
@@ -30,6 +30,24 @@ async function startRun(label) {
   const { name } = await page.call("POST", "runs", { label });
   page.toast(`Prefect starts the run ${name}: it takes some seconds`);
 }
+
+const CLOCK = [["+1 hour", 1], ["+1 day", 24], ["real time", 0]];
+const moment = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+
+export function drawClock() {
+  const { ahead } = page.state;
+  time.ahead = (ahead ?? 0) * 1000;
+  const [days, hours] = [Math.floor(ahead / 86_400), Math.round((ahead % 86_400) / 3600)];
+  $("clock-group").hidden = ahead === null;
+  $("clock-label").textContent = `It is ${moment.format(now())}`;
+  $("clock-choices").replaceChildren(...CLOCK.map(([label, step]) => node("button", {
+    type: "button", role: "menuitem", "data-testid": "clock", "aria-checked": String(!step && !ahead), onclick: () => page.attempt(moveClock(step)),
+  }, label)));
+  $("clock-off").hidden = !ahead;
+  $("clock-off").firstElementChild.textContent = `+${[days && `${days} d`, hours && `${hours} h`].filter(Boolean).join(" ")}`;
+}
+
+const moveClock = (hours) => (hours ? page.call("POST", "clock", { hours }) : page.call("DELETE", "clock"));
 
 const shownFault = () => page.state.faults?.find((fault) => fault.chat === page.state.selected || fault.chat === null);
 
@@ -97,6 +115,7 @@ export function drawTools() {
   for (const id of ["send-photo", "redeliver", "reset"]) $(id).hidden = !open;
   $("toggle-block").hidden = !one?.started;
   drawRuns();
+  drawClock();
   drawFaults();
 }
 
@@ -239,6 +258,7 @@ export function setUpTools(lent) {
     if ($("reset-dialog").returnValue === "reset") page.attempt(reset());
     $("reset-dialog").returnValue = "";
   });
+  $("clock-off").addEventListener("click", () => page.attempt(moveClock(0)));
   $("fault-off").addEventListener("click", () => page.attempt(setFault(null)));
   $("close-inspector").addEventListener("click", () => { toggleInspector(false); $("more").focus(); });
   $("inspect-all").addEventListener("change", inspectSoon);
