@@ -136,6 +136,30 @@ class TelegramGateway:
         )
         return _message_id(message)
 
+    async def send_to_group(self, chat_id: int, text: str, topic_id: int | None = None) -> None:
+        """Send a message to a group.
+
+        Args:
+            text: Telegram's HTML.
+            topic_id: the topic of a forum; None for the group itself.
+
+        Raises:
+            TelegramUnavailableError: no answer came, so it may or may not have been sent.
+            TelegramError: Telegram refused it.
+        """
+        await self._call(
+            "sendMessage",
+            lambda: self.bot.send_message(
+                chat_id,
+                text,
+                parse_mode=ParseMode.HTML,
+                message_thread_id=topic_id,
+                link_preview_options=_NO_PREVIEW,
+            ),
+            Priority.INTERACTIVE,
+            LearnerId(chat_id),  # the limiter's chats have numbers, whoever is in them
+        )
+
     async def edit(
         self, learner_id: LearnerId, message_id: int, text: str, keyboard: InlineKeyboardMarkup | None = None
     ) -> None:

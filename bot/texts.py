@@ -372,6 +372,16 @@ def resumed_text(learner: Learner) -> str:
     return f"Daily quizzes are on: every day at {learner.daily_at:%H:%M} ({clock_name(learner)})."
 
 
+def group_text(name: str) -> str:
+    """Return what is said once in a group.
+
+    Args:
+        name: how the bot is found, such as @quiz_bot.
+    """
+    link = f"https://t.me/{escape(name.removeprefix('@'))}?start=group"
+    return f'I ask my questions in private: <a href="{link}">open a chat with me</a>. Here I stay silent.'
+
+
 OFFSET_PAGE = "<b>Time zone</b>\n\nWhat does your clock show now?"
 ZONE_PAGE = "<b>Time zone</b>\n\nWhich of these is nearest to you?"
 TOPICS_PAGE = "<b>Topics</b>\n\nTap to choose. Choosing none means all of them."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,8 +20,9 @@ ALLOWED_UPDATES = ("message", "callback_query", "my_chat_member")
 """The kinds of updates that Telegram is asked for."""
 KNOWN = frozenset({"start", *(name for name, _ in COMMANDS)})
 """Commands that are kept by name; any other is something that a learner wrote, and is not kept."""
-_COMMAND = re.compile(r"^/([A-Za-z0-9_]{1,32})(?:@\w+)?[^\w\s/@<>]*(?:\s|$)")
+_COMMAND = re.compile(r"^/([A-Za-z0-9_]{1,32})(@\w+)?[^\w\s/@<>]*(?:\s|$)")
 """With what closes a sentence behind it, as in "/help."; Telegram's apps show that as a command too."""
+_GROUPS = frozenset({"group", "supergroup"})
 _CONTENT = frozenset(
     {
         *("animation", "audio", "checklist", "contact", "dice", "document", "game", "location", "paid_media", "photo"),
@@ -28,6 +30,17 @@ _CONTENT = frozenset(
     }
 )
 """What a person's message has, if no text. One without is a service message, such as that something was pinned."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupUpdate:
+    """A command in a group, or that the bot was added to it; nothing of who did it."""
+
+    chat_id: int
+    topic_id: int | None = None
+    """The topic of a forum that the command was sent in."""
+    addressee: str = ""
+    """The bot that a command names, such as @quiz_bot, in lower case."""
 
 
 class _Wire(BaseModel):
@@ -48,6 +61,8 @@ class _Message(_Wire):
     message_id: Annotated[int, Field(strict=True, ge=0, le=MAX_ID)]
     chat: _Chat
     text: str | None = None
+    message_thread_id: Annotated[int, Field(strict=True, ge=0, le=MAX_ID)] | None = None
+    is_topic_message: bool = False
 
 
 class _UserMessage(_Message):
@@ -116,6 +131,25 @@ def parse_update(body: bytes | str) -> Incoming | None:
     if update.my_chat_member:
         return _from_membership(update.update_id, update.my_chat_member)
     return None
+
+
+def find_group(body: bytes | str) -> GroupUpdate | None:
+    """Return the group in which the bot is called, or to which it was added; None for every other update.
+
+    Args:
+        body: an update that `parse_update` has no use for.
+    """
+    update = _Update.model_validate_json(body)
+    if member := update.my_chat_member:
+        added = member.chat.type in _GROUPS and member.new_chat_member.status in {"member", "administrator"}
+        return GroupUpdate(member.chat.id) if added else None
+    message = update.message
+    if message is None or message.chat.type not in _GROUPS or message.sender is None or message.sender.is_bot:
+        return None
+    if not (command := _COMMAND.match(message.text or "")):
+        return None
+    addressee = (command[2] or "").lower()
+    return GroupUpdate(message.chat.id, message.message_thread_id if message.is_topic_message else None, addressee)
 
 
 def _from_tap(update_id: int, tap: _Tap) -> Incoming | None:

@@ -14,7 +14,7 @@ from telegram.error import TelegramError as LibraryError
 
 from bot.accounts import Account
 from bot.client import seconds_to_wait
-from bot.updates import ALLOWED_UPDATES, parse_update
+from bot.updates import ALLOWED_UPDATES, GroupUpdate, find_group, parse_update
 from domain.addresses import is_loopback
 from domain.errors import NotAnUpdateError, PollingError, StorageUnavailableError
 from domain.ids import MAX_ID
@@ -43,16 +43,20 @@ MAX_LINE_LENGTH = 200
 Receive = Callable[[Incoming], Awaitable[str | None]]
 """Stores an update and returns what its sender reads at once if it is a tap, or raises StorageUnavailableError."""
 
+Greet = Callable[[GroupUpdate], Awaitable[None]]
+"""Says in a group, once, where the bot works."""
+
 
 class Poller:
     """Asks Telegram for a bot's updates. Each is stored before the next request confirms it."""
 
-    def __init__(self, account: Account, receive: Receive) -> None:
+    def __init__(self, account: Account, receive: Receive, greet: Greet) -> None:
         self.bot_id = account.id
         self.problem = "Telegram has not been asked for updates yet"
         self._gateway = account.gateway
         self._bot = account.gateway.bot
         self._receive = receive
+        self._greet = greet
         self._offset: int | None = None
 
     @property
@@ -116,8 +120,11 @@ class Poller:
         if type(update_id) is not int or not 0 <= update_id < MAX_ID:
             update_id = None
         try:
-            if update := parse_update(json.dumps(received)):
+            body = json.dumps(received)
+            if update := parse_update(body):
                 text = await self._receive(update)
+            elif group := find_group(body):
+                await self._greet(group)
         except StorageUnavailableError:
             raise
         except NotAnUpdateError as error:
@@ -171,9 +178,9 @@ async def receive_updates(
             group.create_task(keep_trying("local webhook", set_webhook))
 
 
-def make_poller(settings: Settings, account: Account, receive: Receive) -> Poller | None:
+def make_poller(settings: Settings, account: Account, receive: Receive, greet: Greet) -> Poller | None:
     """Return what polls for a bot, or None if its updates come by webhook."""
-    return Poller(account, receive) if settings.mode is TelegramMode.POLLING else None
+    return Poller(account, receive, greet) if settings.mode is TelegramMode.POLLING else None
 
 
 def _is_local(settings: Settings) -> bool:

@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import ClientDisconnect
 
 from bot.accounts import Account
-from bot.updates import MAX_BYTES, parse_update
+from bot.updates import MAX_BYTES, find_group, parse_update
 from domain.errors import NotAnUpdateError, StorageUnavailableError
 from domain.ids import BotId
 from domain.service_state import Role
@@ -27,12 +27,13 @@ from domain.version import VERSION
 from observability import metrics
 from observability.gc_freeze import freeze_startup_objects
 from observability.logs import register_secret
+from roles.groups import greet_group
 from roles.header_limit import HeaderLimitProtocol
 from roles.intake import UpdateIntake, callback_answer
 from roles.polling import make_poller, receive_updates
 from roles.readiness import check_process, find_pauses, find_problems, make_metrics, wrong_role
 from roles.webhook_registration import PATH, SECRET_HEADER, set_webhook, webhook_secret
-from wiring import open_connections, send_heartbeats
+from wiring import Connections, open_connections, send_heartbeats
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,8 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 *(asyncio.create_task(account.gateway.watch()) for account in connections.accounts),
             ]
             for account in connections.accounts:
-                poller = make_poller(settings, account, partial(_take_polled, account, intake))
+                greet = partial(greet_group, connections.redis, account)
+                poller = make_poller(settings, account, partial(_take_polled, account, intake), greet)
                 app.state.pollers += [poller] if poller else []
                 register = partial(set_webhook, account.gateway.bot, settings, account.id)
                 background.append(asyncio.create_task(receive_updates(settings, account, poller, register)))
@@ -150,6 +152,9 @@ async def _take(app: FastAPI, bot_id: BotId, body: bytes) -> Response:
     except NotAnUpdateError as error:
         return _refuse(400, "form", str(error))
     if update is None:
+        if group := find_group(body):
+            connections: Connections = app.state.connections
+            await greet_group(connections.redis, connections.accounts.of(bot_id), group)
         return Response()
     intake: UpdateIntake = app.state.intake
     try:

@@ -40,17 +40,17 @@ class Control:
             ("GET", "/events", self.events),
             ("GET", "/learners", self.learners),
             ("POST", "/learners", self.add_learner),
-            ("PATCH", "/learners/{learner:int}", self.change_learner),
-            ("GET", "/learners/{learner:int}/messages", self.messages),
-            ("POST", "/learners/{learner:int}/messages", self.say),
-            ("PATCH", "/learners/{learner:int}/messages/{message:int}", self.edit),
-            ("DELETE", "/learners/{learner:int}/messages", self.forget),
-            ("POST", "/learners/{learner:int}/photos", self.send_photo),
-            ("PUT", "/learners/{learner:int}/pin", self.pin),
-            ("POST", "/learners/{learner:int}/taps", self.tap),
-            ("POST", "/learners/{learner:int}/redelivery", self.redeliver_last),
-            ("POST", "/learners/{learner:int}/block", self.block),
-            ("POST", "/learners/{learner:int}/unblock", self.unblock),
+            ("PATCH", "/learners/{learner}", self.change_learner),
+            ("GET", "/learners/{learner}/messages", self.messages),
+            ("POST", "/learners/{learner}/messages", self.say),
+            ("PATCH", "/learners/{learner}/messages/{message:int}", self.edit),
+            ("DELETE", "/learners/{learner}/messages", self.forget),
+            ("POST", "/learners/{learner}/photos", self.send_photo),
+            ("PUT", "/learners/{learner}/pin", self.pin),
+            ("POST", "/learners/{learner}/taps", self.tap),
+            ("POST", "/learners/{learner}/redelivery", self.redeliver_last),
+            ("POST", "/learners/{learner}/block", self.block),
+            ("POST", "/learners/{learner}/unblock", self.unblock),
             ("GET", "/files/{file_id:str}", self.file),
             ("GET", "/faults", self.faults),
             ("POST", "/faults", self.add_fault),
@@ -101,8 +101,11 @@ class Control:
         return _json([learner_view(learner, bot) for learner in self._simulator.learners.values()])
 
     async def add_learner(self, request: Request) -> Response:
-        """Make a learner; `started` opens the chat as if it had pressed START before."""
+        """Make a learner, whom `started` gives an open chat; or with `group` a group of that name."""
         body = await _body(request)
+        if title := body.get("group"):
+            chosen = self._bot(request, body)
+            return _json(learner_view(self._simulator.add_group(chosen, str(title), body.get("id")), chosen), 201)
         learner = self._simulator.add_learner(
             body.get("id"), str(body.get("first_name", "")), str(body.get("language_code", "en"))
         )
@@ -336,7 +339,7 @@ class Control:
         return self._simulator.find_bot(int(asked) if asked else None)
 
     def _learner(self, request: Request) -> Learner:
-        return self._simulator.learner(request.path_params["learner"])
+        return self._simulator.learner(int(request.path_params["learner"]))
 
 
 def _guarded(handler: Handler) -> Handler:

@@ -22,6 +22,7 @@ from simulator.stats import Statistics
 from simulator.store import Store
 
 _TAPS_KEPT: Final = 50_000
+_FIRST_GROUP_ID: Final = -1_001_000_000_001
 
 
 class UnknownError(LookupError):
@@ -155,6 +156,14 @@ class Simulator:
         self.save_learner(learner)
         return learner
 
+    def add_group(self, bot: Bot, title: str, group_id: int | None = None) -> Learner:
+        """Make a group, whose id is negative, and add a bot to it; who writes there is the first learner."""
+        group_id = group_id or min(0, *self.learners, _FIRST_GROUP_ID + 1) - 1
+        group = self.learners[group_id] = Learner(group_id, title, group=True)
+        self.save_learner(group)
+        self._tell_membership(bot, self.open_chat(bot, group), "left", "member")
+        return group
+
     def save_learner(self, learner: Learner) -> None:
         """Store a learner that changed, and show it."""
         self.store.put("learner", 0, learner.id, learner)
@@ -165,8 +174,11 @@ class Simulator:
         chat = bot.chats.get(learner.id)
         if chat is None:
             info = {"id": learner.id, "first_name": learner.first_name, "type": "private"}
+            if learner.group:
+                info = {"id": learner.id, "title": learner.first_name, "type": "supergroup"}
+            writer = next(one for one in self.learners.values() if not one.group) if learner.group else learner
             bucket = Bucket(self.options.chat_rate, self.options.chat_burst)
-            chat = bot.chats[learner.id] = Chat(learner, bucket, learner.user(), info)
+            chat = bot.chats[learner.id] = Chat(learner, bucket, writer.user(), info)
         return chat
 
     def open_chat(self, bot: Bot, learner: Learner) -> Chat:
@@ -315,17 +327,19 @@ class Simulator:
             return
         chat.blocked = blocked
         self.store.put("chat", bot.id, learner.id, chat)
-        states: list[Json] = [{"status": "member"}, {"status": "kicked", "until_date": 0}]
-        before, after = states if blocked else states[::-1]
+        self.hub.publish("blocked", bot=bot.id, learner=learner.id, blocked=blocked)
+        states = ("member", "kicked")
+        self._tell_membership(bot, chat, *(states if blocked else states[::-1]))
+
+    def _tell_membership(self, bot: Bot, chat: Chat, before: str, after: str) -> None:
         member = {
             "chat": chat.info,
             "from": chat.user,
             "date": self.date(),
-            "old_chat_member": {"user": bot.user(), **before},
-            "new_chat_member": {"user": bot.user(), **after},
+            "old_chat_member": _member(bot, before),
+            "new_chat_member": _member(bot, after),
         }
-        self.hub.publish("blocked", bot=bot.id, learner=learner.id, blocked=blocked)
-        self.outboxes[bot.id].push("my_chat_member", member, ("chat", learner.id))
+        self.outboxes[bot.id].push("my_chat_member", member, ("chat", chat.learner.id))
 
     def inject(self, bot: Bot, kind: str, payload: Json, update_id: int | None = None) -> int:
         """Deliver any update, true to Telegram or not; returns its id.
@@ -396,6 +410,11 @@ class Simulator:
     def add_outbox(self, bot: Bot) -> None:
         """Give a bot its queue of updates."""
         self.outboxes[bot.id] = Outbox(bot, self, lambda call: self.execute_reply(bot, call))
+
+
+def _member(bot: Bot, status: str) -> Json:
+    ends: Json = {"until_date": 0} if status == "kicked" else {}
+    return {"user": bot.user(), "status": status, **ends}
 
 
 def _text_content(text: str) -> Json:

@@ -29,6 +29,8 @@ class Learner:
     language_code: str = "en"
     deactivated: bool = False
     auto: AutoAnswer | None = None
+    group: bool = False
+    """Whether this is a group instead, in which the first learner writes; its id is negative."""
 
     def user(self) -> Json:
         """The Bot API's User."""
@@ -41,7 +43,7 @@ class Learner:
 
     def record(self) -> Json:
         """What is stored; a crowd's behaviour ends with the process."""
-        return {**self.user(), "deactivated": self.deactivated}
+        return {**self.user(), "deactivated": self.deactivated, "group": self.group}
 
 
 @dataclass(slots=True)

@@ -28,7 +28,9 @@ def restore(simulator: "Simulator") -> None:
 
 def _learner(simulator: "Simulator", row: Record) -> None:
     body = row.body
-    simulator.learners[row.id] = Learner(row.id, body["first_name"], body["language_code"], body["deactivated"])
+    learner = Learner(row.id, body["first_name"], body["language_code"], body["deactivated"])
+    learner.group = body.get("group", False)
+    simulator.learners[row.id] = learner
 
 
 def _bot(simulator: "Simulator", row: Record) -> None:

@@ -133,7 +133,7 @@ function drawStatus() {
   const one = learner();
   const typing = state.typing.has(state.selected);
   $("chat-status").className = typing ? "typing" : "";
-  $("chat-status").textContent = typing ? state.typing.get(state.selected).label : one ? `bot · you are ${one.first_name}` : "bot";
+  $("chat-status").textContent = typing ? state.typing.get(state.selected).label : one ? one.group ? "group · you write as Learner 1" : `bot · you are ${one.first_name}` : "bot";
 }
 
 async function refreshBot() {
@@ -517,7 +517,7 @@ document.addEventListener("click", (event) => {
 });
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") closePopups(); });
 addEventListener("resize", keepBottom);
-setUpTools({ state, call, attempt, toast, learner, closePopups, refresh: refreshBot });
+setUpTools({ state, call, attempt, toast, learner, select, closePopups, refresh: refreshBot });
 state.selected = Number(sessionStorage.getItem("learner")) || null;
 listen();
 setInterval(() => { if (!document.hidden) refreshBot().catch(() => {}); }, 5000);

@@ -15,7 +15,7 @@ const ERASE = { command: "/erase", button: /^yes\b/i };
 const PATIENCE = 15_000;
 const REFRESH = 2000;
 
-/** What the page lends: `state`, `call`, `attempt`, `toast`, `learner`, `say`, `closePopups`, `refresh`. */
+/** What the page lends: `state`, `call`, `attempt`, `toast`, `learner`, `select`, `closePopups`, `refresh`. */
 let page;
 
 // --- The menu ------------------------------------------------------------------------------------------------------
@@ -251,6 +251,7 @@ export function setUpTools(lent) {
   entry("send-photo", () => $("photo-file").click());
   entry("redeliver", () => page.attempt(redeliver()));
   entry("open-inspector", () => toggleInspector($("inspector").hidden));
+  entry("open-group", () => page.attempt(page.call("POST", "learners", { group: "Data team" }).then((one) => page.select(one.id))));
   entry("reset", () => $("reset-dialog").showModal());
   entry("toggle-block", () => page.attempt(page.call("POST", `learners/${page.state.selected}/${page.learner().blocked ? "unblock" : "block"}`, {})));
   $("photo-file").addEventListener("change", () => page.attempt(sendPhoto()));

@@ -269,7 +269,7 @@ async def test_what_is_no_answer_of_telegrams_is_told_in_a_line(settings: Settin
 async def test_polling_is_not_ready_before_telegram_has_answered(settings: Settings) -> None:
     chosen = settings.model_copy(update={"telegram_mode": TelegramMode.POLLING})
     account: Any = type("", (), {"id": int(BOT), "gateway": type("", (), {"bot": None})})
-    poller = polling.make_poller(chosen, account, None)  # type: ignore[arg-type]
+    poller = polling.make_poller(chosen, account, None, None)  # type: ignore[arg-type]
     assert poller is not None
     assert poller.problem
 

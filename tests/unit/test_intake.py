@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.texts import CALLBACK_ANSWERS
-from bot.updates import ALLOWED_UPDATES, KNOWN, parse_update
+from bot.updates import ALLOWED_UPDATES, KNOWN, GroupUpdate, find_group, parse_update
 from domain.callbacks import AnswerTap, Callback
 from domain.errors import NotAnUpdateError
 from domain.updates import Incoming, TapVerdict, UpdateKind
@@ -204,6 +204,45 @@ def test_blocking_and_unblocking_are_understood(status: str, kind: UpdateKind) -
 )
 def test_groups_channels_and_bots_are_ignored(update: dict[str, object]) -> None:
     assert parse(**update) is None
+
+
+def group_of(**update: object) -> GroupUpdate | None:
+    return find_group(json.dumps({"update_id": 10_000} | update))
+
+
+@pytest.mark.parametrize("kind", ["group", "supergroup"])
+def test_a_command_in_a_group_and_joining_one_are_understood(kind: str) -> None:
+    chat, number = GROUP | {"type": kind}, -1001234567890
+    assert group_of(message=message("/quiz", chat=chat)) == GroupUpdate(number)
+    assert group_of(message=message("/Quiz@Quiz_Bot now", chat=chat)) == GroupUpdate(number, addressee="@quiz_bot")
+    assert group_of(my_chat_member=member("member", chat=chat)) == GroupUpdate(number)
+    assert group_of(my_chat_member=member("administrator", chat=chat)) == GroupUpdate(number)
+
+
+def test_a_topic_is_one_only_if_telegram_says_so() -> None:
+    thread = message("/quiz", chat=GROUP, message_thread_id=5)
+    assert group_of(message=thread) == GroupUpdate(-1001234567890)  # a thread of replies has a number as well
+    assert group_of(message=thread | {"is_topic_message": True}) == GroupUpdate(-1001234567890, 5)
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"message": message("hello", chat=GROUP)},
+        {"message": message(None, chat=GROUP)},
+        {"message": message("/quiz", chat=GROUP | {"type": "channel"})},
+        {"message": message("/quiz")},
+        {"message": message("/quiz", chat=GROUP, sender=BOT)},
+        {"callback_query": tap(message=message(chat=GROUP))},
+        {"my_chat_member": member("kicked", chat=GROUP)},
+        {"my_chat_member": member("left", chat=GROUP)},
+        {"my_chat_member": member("member")},
+        {"my_chat_member": member("administrator", chat=GROUP | {"type": "channel"})},
+        {"poll": {"id": "1"}},
+    ],
+)
+def test_nothing_else_in_a_group_is_answered(update: dict[str, object]) -> None:
+    assert group_of(**update) is None
 
 
 @pytest.mark.parametrize(

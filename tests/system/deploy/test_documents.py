@@ -190,7 +190,7 @@ def settings_of(unit: str) -> dict[str, str]:
 @pytest.mark.parametrize("name", ["README.md", "QUICKSTART.md"])
 def test_whoever_adds_the_bot_to_a_group_was_told_that_it_is_silent_there(name: str) -> None:
     text = " ".join((ROOT / name).read_text(encoding="utf-8").split())
-    assert re.search(r"The bot is for private chats[:;] in a group it is silent\.", text)
+    assert re.search(r"The bot is for private chats[:;] in a group it says so once and is then silent\.", text)
 
 
 def test_the_units_of_systemd_start_what_there_is_and_show_no_secret() -> None:
