@@ -161,7 +161,11 @@ def _level_change(grade: Grade, rules: Rules) -> str:
 def _earned(grade: Grade, level: Level) -> str:
     """Return what a change of level rests on, or nothing if it was not kept."""
     share = success_on(level, grade)
-    return f" You would get {share_in_words(share)} of the {level.label} questions right." if share is not None else ""
+    return (
+        f" By your answers, you would get {share_in_words(share)} of the {level.label} questions right."
+        if share is not None
+        else ""
+    )
 
 
 _TENTHS = (

@@ -235,13 +235,13 @@ def test_the_days_first_answer_tells_when_the_next_question_comes(due: datetime,
     [
         (
             make_grade(before=Progress(Level.INTERMEDIATE), after=Progress(Level.ADVANCED), ability=0.9),
-            "Up to Advanced! You would get about four in five of the Intermediate questions right.",
+            "Up to Advanced! By your answers, you would get about four in five of the Intermediate questions right.",
         ),
         (
             make_grade(before=Progress(Level.INTERMEDIATE), after=Progress(Level.BEGINNER), ability=-0.6),
             (
-                "Back to Beginner for now. You would get about three in five of the Intermediate questions right. "
-                "The aim is about four in five."
+                "Back to Beginner for now. By your answers, you would get about three in five of the Intermediate "
+                "questions right. The aim is about four in five."
             ),
         ),
         (
@@ -253,7 +253,7 @@ def test_the_days_first_answer_tells_when_the_next_question_comes(due: datetime,
             make_grade(
                 before=Progress(Level.INTERMEDIATE, placement_left=1), after=Progress(Level.EXPERT), ability=2.1
             ),
-            "Your first 6 answers place you at Expert. You would get about four in five of the Expert questions right.",
+            "place you at Expert. By your answers, you would get about four in five of the Expert questions right.",
         ),
     ],
 )

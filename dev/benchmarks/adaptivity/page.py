@@ -267,12 +267,14 @@ def _about_pictures(simulation: dict[str, Any]) -> list[str]:
     low, middle, high = (f"{rank:.0%}" for rank in PATH_RANKS)
     told = simulation[Model.THREE][WARM][PRODUCTION]
     strict, ideal = told["fits_60"]["mean"], told["ideal_fits_60"]["mean"]
+    bare = simulation[Model.THREE][WARM][BARE]["changes"]["mean"]
     return [
         (
             f"The three learners are those at {low}, {middle} and {high} of the first world, ranked by ability. After "
-            f"60 answers {strict:.0%} stand on the very level that is nearest to their ability; an ideal estimator, "
-            f"which knows all that is true of the questions, would have {ideal:.0%} there, and change levels at nearly "
-            "every tenth answer. The rest are mostly next to a boundary, where either level is right."
+            f"60 answers {strict:.0%} stand on the very level that is nearest to their ability; of an ideal estimator, "
+            f"which knows all that is true of the questions, it is {ideal:.0%}. Most of the others are next to a "
+            "boundary, where either level is right. Hysteresis has this price: a level that followed the estimate at "
+            f"once would fit a little better, and change {bare:.1f} times a learner."
         ),
         "",
     ]
