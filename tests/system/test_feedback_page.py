@@ -15,7 +15,6 @@ from tests.integration.simulator.support import ALICE, UNLIMITED, world_of
 from tests.support.factories import make_grade, make_quiz
 from tests.support.shown import as_shown, bank, stored
 from tests.support.waiting import WAIT_MILLISECONDS
-from tests.system.test_simulator_page import CHROMIUM
 
 pytestmark = pytest.mark.browser
 
@@ -32,17 +31,11 @@ LAY_OUT = """async (messages) => {
 
 
 @pytest.fixture
-async def page() -> AsyncIterator[Page]:
+async def phone(page: Page) -> Page:
     """The chat page on a phone."""
-    async with world_of(UNLIMITED) as world, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = await browser.new_page(viewport={"width": 412, "height": 915})
-        page.set_default_timeout(WAIT_MILLISECONDS)
-        await page.goto(world.url)
-        await page.get_by_test_id(f"learner-{ALICE}").click()
-        await page.locator(".notice").wait_for()  # it has asked for the chat's messages, and replaces none from now on
-        yield page
-        await browser.close()
+    await page.set_viewport_size({"width": 412, "height": 915})
+    await page.locator(".notice").wait_for()  # it has asked for the chat's messages, and replaces none from now on
+    return page
 
 
 def answered(number: int) -> list[Quiz]:
