@@ -1,20 +1,18 @@
 """How much of a phone's screen a feedback takes, as the chat page lays it out, over a sample of the bank."""
 
 import statistics
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Page
 
 from bot import keyboards, texts
 from domain.catalog import Level, QuizKind
 from domain.models import Progress, Quiz, Streak
-from tests.integration.simulator.support import ALICE, UNLIMITED, world_of
 from tests.support.factories import make_grade, make_quiz
 from tests.support.shown import as_shown, bank, stored
-from tests.support.waiting import WAIT_MILLISECONDS
 
 pytestmark = pytest.mark.browser
 
@@ -83,9 +81,9 @@ async def heights(page: Page, quizzes: Sequence[Quiz]) -> list[float]:
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["right", "wrong"])
-async def test_a_feedback_fits_on_a_phones_screen(page: Page, number: int) -> None:
+async def test_a_feedback_fits_on_a_phones_screen(phone: Page, number: int) -> None:
     quizzes = answered(number)
-    measured = dict(zip((quiz.question.key for quiz in quizzes), await heights(page, quizzes), strict=True))
+    measured = dict(zip((quiz.question.key for quiz in quizzes), await heights(phone, quizzes), strict=True))
     longest = max(measured, key=lambda key: measured[key])
     assert statistics.median(measured.values()) <= MEDIAN
     assert measured[longest] <= LONGEST, longest
