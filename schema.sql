@@ -234,7 +234,7 @@ CREATE TABLE IF NOT EXISTS stale_messages (
                     'answered',                        -- in another copy
                     'topics')),                        -- its topic is none of the learner's any more
     since      timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (learner_id, bot_id, message_id)       -- begin_sending, record_taps, list_stale_messages, delete_learner
+    PRIMARY KEY (learner_id, bot_id, message_id)       -- mark_sent, record_taps, list_stale_messages, delete_learner
 );
 
 -- list_stale_messages

@@ -227,7 +227,7 @@ async def deliver_quizzes(
     finally:
         await rows.close()
     deliveries += await _explain_left(context, rows.left_alone)
-    if moved := [quiz.learner_id for quiz in quizzes if again and quiz.state is QuizState.SENT]:
+    if moved := [quiz.learner_id for quiz in quizzes if quiz.message_id is not None]:
         await close_messages(context, moved)
     for refusal, held in rows.held.items():
         deliveries += [_wait_for_bot(quiz, refusal) for quiz in held]

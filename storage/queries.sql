@@ -509,9 +509,9 @@ ORDER BY z.id;
 -- name: begin_sending
 -- Take quizzes for sending; those that another process has taken, that are answered or whose bot is paused do not come
 -- back. One that is stalled is taken once, however many processes found it. All are locked in one order, so that none
--- waits in a circle. One that is sent anew leaves a copy behind.
+-- waits in a circle.
 WITH taken AS (
-    SELECT id, learner_id, state, message_id, message_bot_id FROM quizzes
+    SELECT id FROM quizzes
     WHERE id = ANY($1::bigint[])
       AND CASE WHEN $3::interval IS NULL THEN state = 'pending' OR ($2 AND state IN ('sending', 'sent'))
                ELSE state IN ('pending', 'sending') AND touched_at <= now() - $3::interval END
@@ -519,12 +519,6 @@ WITH taken AS (
           SELECT FROM active_pauses p
           WHERE p.bot_id IN (0, (SELECT l.bot_id FROM learners l WHERE l.id = quizzes.learner_id)))
     ORDER BY id FOR UPDATE
-), moved AS (
-    INSERT INTO stale_messages (learner_id, bot_id, message_id, reason)
-    SELECT t.learner_id, coalesce(t.message_bot_id, l.bot_id), t.message_id, 'moved'
-    FROM taken t JOIN learners l ON l.id = t.learner_id
-    WHERE t.state = 'sent' AND t.message_id IS NOT NULL
-    ON CONFLICT DO NOTHING
 )
 UPDATE quizzes z SET state = 'sending', attempts = z.attempts + 1, touched_at = now()
 FROM taken
@@ -534,8 +528,9 @@ RETURNING z.id;
 -- name: mark_sent
 -- Quizzes are in their learners' chats; a tap may even have come before this is written. The time to answer begins now,
 -- however long a quiz waited to be sent. A daily quiz that waited until a later local day is that day's, and of several
--- the first one: the learner gets no other one then. One whose sending only passes midnight keeps its day. Given as JSON,
--- of which the planner knows no length, so that it does not plan anew each time.
+-- the first one: the learner gets no other one then. One whose sending only passes midnight keeps its day. Of two copies
+-- the older one is stale from now on, unless it was answered while the new one was on its way: then the new one is. Given
+-- as JSON, of which the planner knows no length, so that it does not plan anew each time.
 WITH given AS (
     SELECT * FROM jsonb_to_recordset($1::jsonb) AS sent (quiz_id bigint, message_id bigint, bot_id bigint, traceparent text)
 ), late AS (
@@ -544,7 +539,7 @@ WITH given AS (
     WHERE z.kind = 'daily' AND z.sent_at IS NULL AND z.created_at < now() - interval '1 hour'
       AND z.local_day < (now() AT TIME ZONE known_zone(l.timezone))::date
 ), waiting AS (  -- learners before quizzes, as grading takes them, and each in one order, so that none waits in a circle
-    SELECT id FROM learners WHERE id IN (SELECT learner_id FROM late) ORDER BY id FOR UPDATE
+    SELECT id FROM learners WHERE id IN (SELECT learner_id FROM late) ORDER BY id FOR NO KEY UPDATE
 ), advanced AS (
     UPDATE learners l SET next_daily_at = next_local_time(l.timezone, l.daily_at, greatest(now(), l.next_daily_at))
     FROM waiting JOIN late ON late.learner_id = waiting.id
@@ -556,21 +551,32 @@ WITH given AS (
                       WHERE o.learner_id = late.learner_id AND o.kind = 'daily' AND o.local_day = late.today)
     ORDER BY learner_id, id
 ), locked AS (
-    SELECT z.id FROM given g JOIN quizzes z ON z.id = g.quiz_id
+    SELECT z.id, z.learner_id, z.message_id, coalesce(z.message_bot_id, g.bot_id) AS bot_id,
+           z.state IN ('answered', 'graded') AS is_answered,
+           z.message_id IS NULL OR z.state NOT IN ('answered', 'graded')
+               AND (z.message_id <= g.message_id OR z.message_bot_id <> g.bot_id) AS is_newest,
+           g.message_id AS new_id, g.bot_id AS new_bot_id, g.traceparent
+    FROM given g JOIN quizzes z ON z.id = g.quiz_id
     WHERE (SELECT count(*) FROM advanced) >= 0
     ORDER BY z.id FOR UPDATE OF z
+), stale AS (
+    INSERT INTO stale_messages (learner_id, bot_id, message_id, reason)
+    SELECT learner_id, CASE WHEN is_newest THEN bot_id ELSE new_bot_id END,
+           CASE WHEN is_newest THEN message_id ELSE new_id END, CASE WHEN is_answered THEN 'answered' ELSE 'moved' END
+    FROM locked WHERE message_id IS NOT NULL AND (message_id, bot_id) <> (new_id, new_bot_id)
+    ON CONFLICT DO NOTHING
 )
 UPDATE quizzes z
 SET state = CASE WHEN z.state IN ('pending', 'sending') THEN 'sent' ELSE z.state END,
     expires_at = CASE WHEN z.sent_at IS NULL THEN now() + (z.expires_at - z.created_at) ELSE z.expires_at END,
     local_day = coalesce((SELECT today FROM free WHERE free.id = z.id), z.local_day),
-    message_id = given.message_id,
-    message_bot_id = given.bot_id,
-    traceparent = coalesce(given.traceparent, z.traceparent),
+    message_id = CASE WHEN locked.is_newest THEN locked.new_id ELSE z.message_id END,
+    message_bot_id = CASE WHEN locked.is_newest THEN locked.new_bot_id ELSE z.message_bot_id END,
+    traceparent = coalesce(locked.traceparent, z.traceparent),
     sent_at = now(),
     touched_at = now(),
     failure = NULL
-FROM locked JOIN given ON given.quiz_id = locked.id
+FROM locked
 WHERE z.id = locked.id;
 
 -- name: mark_send_failed
@@ -591,7 +597,7 @@ WHERE id = ANY($1::bigint[]) AND state = $3;
 -- before quizzes, as grading does, and each in one order, so that none waits in a circle.
 WITH waiting AS (
     SELECT l.id, l.level FROM learners l
-    WHERE l.id IN (SELECT learner_id FROM quizzes WHERE id = ANY($1::bigint[])) ORDER BY l.id FOR UPDATE
+    WHERE l.id IN (SELECT learner_id FROM quizzes WHERE id = ANY($1::bigint[])) ORDER BY l.id FOR NO KEY UPDATE
 ), unsent AS (
     SELECT z.id, z.attempts > 0 OR z.sent_at IS NOT NULL AS was_tried FROM quizzes z
     WHERE z.id = ANY($1::bigint[]) AND z.state = 'pending' AND (SELECT count(*) FROM waiting) >= 0

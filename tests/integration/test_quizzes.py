@@ -11,8 +11,8 @@ import pytest
 
 from bot.texts import question_text
 from domain.catalog import UNKNOWN_CHOICE, Level, QuizKind, QuizState, StaleReason, Topic
-from domain.errors import MessageGoneError, TelegramError, TelegramUnavailableError
-from domain.models import Learner, Outcome, Quiz, StaleMessage
+from domain.errors import MessageGoneError, RateLimitedError, TelegramError, TelegramUnavailableError
+from domain.models import Learner, Outcome, Quiz, SentQuestion, StaleMessage
 from domain.updates import Tap
 from quizzes import delivery
 from quizzes.stale_messages import close_messages
@@ -140,6 +140,48 @@ async def test_an_answer_to_either_copy_closes_the_other(classroom: Classroom, t
     await close_messages(classroom.context, [learner.id])
     assert [one.message_id for one in classroom.messenger.closed] == [other.message_id]
     assert (await classroom.quiz(copy.id)).message_id == copy.message_id
+
+
+@pytest.mark.parametrize(
+    "error", [TelegramUnavailableError("no answer"), RateLimitedError(9), TelegramError("it is refused")]
+)
+async def test_an_old_copy_stays_open_as_long_as_no_new_one_has_come(classroom: Classroom, error: TelegramError) -> None:
+    learner = await classroom.join()
+    first = await classroom.ask(learner)
+    later(classroom)
+    classroom.messenger.failures[learner.id] = [error]
+    (again,) = await classroom.serve(learner, QuizKind.ON_DEMAND)
+    assert again.outcome is Outcome.FAILED
+    await close_messages(classroom.context, [learner.id])
+    assert classroom.messenger.closed == []
+    assert await classroom.tap(first, right=True)
+
+
+async def test_a_copy_that_comes_after_the_old_one_is_answered_is_closed(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    first = await classroom.ask(learner)
+    assert first.message_id is not None
+    new = SentQuestion(first.id, first.message_id + 1, first.bot_id)
+    await classroom.repository.begin_sending([first.id], again=True)
+    assert await classroom.tap(first, right=True)
+    await classroom.repository.mark_sent([new])
+    await close_messages(classroom.context, [learner.id])
+    assert classroom.messenger.closed == [
+        StaleMessage(learner.id, first.bot_id, new.message_id, StaleReason.ANSWERED)
+    ]
+    assert (await classroom.quiz(first.id)).message_id == first.message_id
+
+
+async def test_of_copies_that_are_noted_in_another_order_the_newest_stays_open(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    first = await classroom.ask(learner)
+    assert first.message_id is not None
+    for place in (2, 1):
+        await classroom.repository.mark_sent([SentQuestion(first.id, first.message_id + place, first.bot_id)])
+    await close_messages(classroom.context, [learner.id])
+    closed = {one.message_id - first.message_id for one in classroom.messenger.closed}
+    assert closed == {0, 1}
+    assert (await classroom.quiz(first.id)).message_id == first.message_id + 2
 
 
 async def test_other_topics_close_what_is_open(classroom: Classroom) -> None:
