@@ -324,7 +324,10 @@ class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore, Ser
         return [read(StaleMessage, row) for row in rows]
 
     async def delete_stale_message(self, message: StaleMessage) -> None:
-        """Note that a message is closed, or never can be."""
+        """Note that a message is closed, or never can be.
+
+        If its question was answered meanwhile, the edit may have covered the feedback, which is then due again.
+        """
         await self.database.execute("delete_stale_message", message.learner_id, message.bot_id, message.message_id)
 
     async def find_ungraded_quizzes(self, older_than: timedelta, limit: int) -> list[QuizId]:

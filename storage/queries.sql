@@ -657,36 +657,43 @@ WHERE id IN (
 -- name: record_taps
 -- The first tap on a quiz counts: it is taken here, once, whatever else is tapped; the quizzes whose answer was taken come
 -- back. Taps are given in their order. One on a quiz whose sending was given up shows that a copy arrived all the same;
--- one that arrived in time counts, though the quiz was closed while it waited. The message that was tapped will show the
--- feedback; another copy is stale from now on.
+-- one that arrived in time counts, though the quiz was closed while it waited. The newest copy will show the feedback,
+-- whichever was tapped, since an edit that closes an older one may be under way: of one bot's, that with the higher number,
+-- else that of the learner's bot. The other copy is stale.
 WITH given AS (
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::timestamptz[], $5::bigint[], $6::bigint[])
         WITH ORDINALITY AS tap (quiz_id, learner_id, place, at, message_id, bot_id, number)
 ), unanswered AS (  -- locked, since others may take an answer to the same quiz; in one order, so that none waits in a circle
-    SELECT id, learner_id, state, expires_at, sent_at, message_id, message_bot_id FROM quizzes
-    WHERE id = ANY($1) AND state IN ('pending', 'sending', 'sent', 'failed', 'expired')
-    ORDER BY id FOR UPDATE
+    SELECT z.id, z.learner_id, z.state, z.expires_at, z.sent_at, z.message_id, z.message_bot_id, l.bot_id AS home_bot_id
+    FROM quizzes z JOIN learners l ON l.id = z.learner_id
+    WHERE z.id = ANY($1) AND z.state IN ('pending', 'sending', 'sent', 'failed', 'expired')
+    ORDER BY z.id FOR UPDATE OF z
 ), counted AS (
-    SELECT DISTINCT ON (z.id) g.*
+    SELECT DISTINCT ON (z.id) g.*, z.message_id AS known_id, coalesce(z.message_bot_id, g.bot_id) AS known_bot_id,
+           g.message_id IS NOT NULL AND (z.message_id IS NULL OR CASE
+               WHEN coalesce(z.message_bot_id, g.bot_id) = g.bot_id THEN g.message_id >= z.message_id
+               ELSE g.bot_id = z.home_bot_id END) AS is_newest
     FROM given g JOIN unanswered z ON z.id = g.quiz_id AND z.learner_id = g.learner_id
     WHERE z.expires_at > g.at OR (z.state IN ('pending', 'sending') AND z.sent_at IS NULL)
     ORDER BY z.id, g.number
 ), shown AS (
     DELETE FROM stale_messages s USING counted c
-    WHERE s.learner_id = c.learner_id AND s.bot_id = c.bot_id AND s.message_id = c.message_id
+    WHERE s.learner_id = c.learner_id
+      AND (s.bot_id, s.message_id) = (CASE WHEN c.is_newest THEN c.bot_id ELSE c.known_bot_id END,
+                                      CASE WHEN c.is_newest THEN c.message_id ELSE c.known_id END)
 ), left_behind AS (
     INSERT INTO stale_messages (learner_id, bot_id, message_id, reason)
-    SELECT c.learner_id, coalesce(z.message_bot_id, c.bot_id), z.message_id, 'answered'
-    FROM counted c JOIN unanswered z ON z.id = c.quiz_id
-    WHERE c.message_id IS NOT NULL AND z.message_id IS NOT NULL
-      AND (z.message_id, coalesce(z.message_bot_id, c.bot_id)) <> (c.message_id, c.bot_id)
+    SELECT learner_id, CASE WHEN is_newest THEN known_bot_id ELSE bot_id END,
+           CASE WHEN is_newest THEN known_id ELSE message_id END, CASE WHEN is_newest THEN 'answered' ELSE 'moved' END
+    FROM counted
+    WHERE message_id IS NOT NULL AND known_id IS NOT NULL AND (known_id, known_bot_id) <> (message_id, bot_id)
     ON CONFLICT DO NOTHING
 )
 UPDATE quizzes z
 SET state = 'answered', chosen = coalesce(z.option_order[c.place + 1], c.place),  -- "I don't know" has no option
     answered_at = c.at, touched_at = now(),
-    message_id = coalesce(c.message_id, z.message_id),
-    message_bot_id = CASE WHEN c.message_id IS NULL THEN z.message_bot_id ELSE c.bot_id END,
+    message_id = CASE WHEN c.is_newest THEN c.message_id ELSE z.message_id END,
+    message_bot_id = CASE WHEN c.is_newest THEN c.bot_id ELSE z.message_bot_id END,
     sent_at = coalesce(z.sent_at, now())
 FROM counted c
 WHERE z.id = c.quiz_id
@@ -713,8 +720,12 @@ WHERE ($1::bigint[] IS NULL OR learner_id = ANY($1)) AND since <= now() - $2::in
 ORDER BY since LIMIT $3;
 
 -- name: delete_stale_message
--- A copy is closed, or never can be.
-DELETE FROM stale_messages WHERE learner_id = $1 AND bot_id = $2 AND message_id = $3;
+-- A message is closed, or never can be. One that is none any more, since a tap in time came late, shows its feedback again.
+WITH closed AS (
+    DELETE FROM stale_messages WHERE learner_id = $1 AND bot_id = $2 AND message_id = $3 RETURNING message_id
+)
+UPDATE quizzes SET feedback_at = NULL
+WHERE learner_id = $1 AND message_bot_id = $2 AND message_id = $3 AND state = 'graded' AND NOT EXISTS (SELECT FROM closed);
 
 -- name: find_ungraded_quizzes
 -- Answers that wait to be graded for longer than grading takes.

@@ -129,17 +129,68 @@ async def test_an_old_copy_is_closed_until_telegram_takes_it_or_it_is_gone(
 
 
 @pytest.mark.parametrize("tapped", ["old", "new"])
-async def test_an_answer_to_either_copy_closes_the_other(classroom: Classroom, tapped: str) -> None:
+async def test_an_answer_to_either_copy_is_explained_in_the_newer_and_closes_the_older(
+    classroom: Classroom, tapped: str
+) -> None:
     learner = await classroom.join()
     first = await classroom.ask(learner)
     later(classroom)
     classroom.messenger.failures[learner.id] = [None, TelegramUnavailableError("no answer")]
     second = await classroom.ask(learner)
-    copy, other = (first, second) if tapped == "old" else (second, first)
-    assert await classroom.tap(copy, right=True)
+    assert await classroom.tap(first if tapped == "old" else second, right=True)
     await close_messages(classroom.context, [learner.id])
-    assert [one.message_id for one in classroom.messenger.closed] == [other.message_id]
-    assert (await classroom.quiz(copy.id)).message_id == copy.message_id
+    assert [one.message_id for one in classroom.messenger.closed] == [first.message_id]
+    assert (await classroom.quiz(first.id)).message_id == second.message_id
+
+
+async def test_a_new_copy_that_is_tapped_before_it_is_noted_shows_the_feedback(classroom: Classroom) -> None:
+    learner = await classroom.join()
+    first = await classroom.ask(learner)
+    assert first.message_id is not None
+    new = replace(first, message_id=first.message_id + 1)
+    await classroom.repository.begin_sending([first.id], again=True)
+    assert await classroom.tap(new, right=True)
+    await classroom.repository.mark_sent([SentQuestion(new.id, new.message_id or 0, new.bot_id)])
+    await close_messages(classroom.context, [learner.id])
+    assert [one.message_id for one in classroom.messenger.closed] == [first.message_id]
+    assert (await classroom.quiz(first.id)).message_id == new.message_id
+
+
+def answer_while_a_message_is_closed(classroom: Classroom, quiz: Quiz, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a tap that was made in time be taken and explained while the edit is under way that closes a message."""
+    close, tapped_at = classroom.messenger.close_message, datetime.now(UTC)
+
+    async def closing(message: StaleMessage) -> None:
+        assert await classroom.tap(quiz, right=True, at=tapped_at)
+        await classroom.grade(quiz)
+        await close(message)
+
+    monkeypatch.setattr(classroom.messenger, "close_message", closing)
+
+
+async def test_an_edit_that_closes_a_copy_covers_no_feedback(
+    classroom: Classroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = await classroom.join()
+    first = await classroom.ask(learner)
+    later(classroom)
+    answer_while_a_message_is_closed(classroom, first, monkeypatch)
+    second = await classroom.ask(learner)
+    ((explained, _),) = classroom.messenger.feedback
+    assert explained.message_id == second.message_id
+    assert [one.message_id for one in classroom.messenger.closed] == [first.message_id]
+
+
+async def test_feedback_that_an_edit_for_other_topics_covers_is_shown_again(
+    classroom: Classroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = await classroom.join()
+    quiz = await classroom.ask(learner)
+    answer_while_a_message_is_closed(classroom, quiz, monkeypatch)
+    await classroom.repository.set_topics(learner.id, [topic for topic in Topic if topic is not quiz.question.topic])
+    assert await classroom.repository.close_other_topics(learner.id)
+    await close_messages(classroom.context, [learner.id])
+    assert quiz.id in await classroom.repository.find_missing_feedback(timedelta(), 1000)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +300,7 @@ async def test_of_many_taps_at_once_each_quizs_first_by_its_learner_in_time_coun
     now = datetime.now(UTC)
 
     def tap(quiz: Quiz, learner: Learner, place: int, days: int = 0) -> Tap:
-        return Tap(quiz.id, learner.id, place, now + timedelta(days=days), 70 + place, quiz.bot_id)
+        return Tap(quiz.id, learner.id, place, now + timedelta(days=days), 10**6 + place, quiz.bot_id)
 
     taps = [
         tap(hers, bob, 0),
@@ -262,8 +313,8 @@ async def test_of_many_taps_at_once_each_quizs_first_by_its_learner_in_time_coun
     assert sorted(await classroom.repository.record_taps(taps)) == sorted([hers.id, his.id])
     assert await classroom.repository.record_taps(taps) == []
     hers, his = await classroom.quiz(hers.id), await classroom.quiz(his.id)
-    assert (hers.option_order.index(hers.chosen or 0), hers.message_id, hers.answered_at) == (2, 72, now)
-    assert (his.option_order.index(his.chosen or 0), his.message_id) == (3, 73)
+    assert (hers.option_order.index(hers.chosen or 0), hers.message_id, hers.answered_at) == (2, 10**6 + 2, now)
+    assert (his.option_order.index(his.chosen or 0), his.message_id) == (3, 10**6 + 3)
 
 
 async def test_workers_that_take_the_same_taps_at_once_take_each_answer_once(classroom: Classroom) -> None:
