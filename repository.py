@@ -312,15 +312,16 @@ class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore, Ser
         """Close what is open on other topics than a learner's, and return whether there was anything."""
         return bool(await self.database.fetch("close_other_topics", learner_id))
 
-    async def list_stale_messages(
-        self, learner_ids: Sequence[LearnerId] | None, older_than: timedelta, limit: int
+    async def claim_stale_messages(
+        self, learner_ids: Sequence[LearnerId] | None, bot_ids: Sequence[BotId] | None, limit: int
     ) -> list[StaleMessage]:
-        """Return messages that are to be closed, the oldest first.
+        """Take messages that are to be closed, those that wait longest, so that nobody else does for a minute.
 
         Args:
             learner_ids: whose; everybody's when None.
+            bot_ids: the bots that would close them; any when None.
         """
-        rows = await self.database.fetch("list_stale_messages", learner_ids, older_than, limit)
+        rows = await self.database.fetch("claim_stale_messages", learner_ids, bot_ids, limit)
         return [read(StaleMessage, row) for row in rows]
 
     async def delete_stale_message(self, message: StaleMessage) -> None:
@@ -329,6 +330,10 @@ class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore, Ser
         If its question was answered meanwhile, the edit may have covered the feedback, which is then due again.
         """
         await self.database.execute("delete_stale_message", message.learner_id, message.bot_id, message.message_id)
+
+    async def delete_old_stale_messages(self) -> int:
+        """Forget the messages that could not be closed for a week."""
+        return await self.database.execute("delete_old_stale_messages")
 
     async def find_ungraded_quizzes(self, older_than: timedelta, limit: int) -> list[QuizId]:
         """Return answered quizzes that nobody graded."""

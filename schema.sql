@@ -234,11 +234,12 @@ CREATE TABLE IF NOT EXISTS stale_messages (
                     'answered',                        -- in another copy
                     'topics')),                        -- its topic is none of the learner's any more
     since      timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (learner_id, bot_id, message_id)       -- mark_sent, record_taps, list_stale_messages, delete_learner
+    claimed_until timestamptz NOT NULL DEFAULT now(),  -- until when one process alone tries to close it
+    PRIMARY KEY (learner_id, bot_id, message_id)       -- mark_sent, record_taps, claim_stale_messages, delete_learner
 );
 
--- list_stale_messages
-CREATE INDEX IF NOT EXISTS stale_messages_since ON stale_messages (since);
+-- claim_stale_messages
+CREATE INDEX IF NOT EXISTS stale_messages_claimed ON stale_messages (claimed_until);
 
 CREATE TABLE IF NOT EXISTS answers (
     quiz_id       bigint PRIMARY KEY REFERENCES quizzes ON DELETE CASCADE,  -- the first answer counts

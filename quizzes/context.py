@@ -83,3 +83,14 @@ class QuizContext:
     """Deletes the run records that are named after a learner; None without Prefect."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     rng: random.Random = field(default_factory=random.SystemRandom)
+
+    def accepted_bots(self) -> list[BotId] | None:
+        """Return the bots that Telegram accepts, so that what waits for others delays nothing.
+
+        Returns:
+            None where the settings name no bot.
+        """
+        if not self.settings.bots:
+            return None
+        refused = self.messenger.refused()
+        return [bot_id for bot_id in self.settings.bots if bot_id not in refused]

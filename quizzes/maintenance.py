@@ -64,7 +64,7 @@ async def recover(context: QuizContext) -> tuple[int, int, int]:
 
 async def finish_answers(context: QuizContext) -> tuple[int, int]:
     """Grade answers and send feedback that is overdue, a batch of each, and return how many of each."""
-    bots = _accepted_bots(context)
+    bots = context.accepted_bots()
     ungraded = await context.repository.find_ungraded_quizzes(OVERDUE_AFTER, RECOVERED_AT_ONCE)
     await grade_answers(context, ungraded)
     missing = await context.repository.find_missing_feedback(OVERDUE_AFTER, RECOVERED_AT_ONCE, bots)
@@ -92,16 +92,8 @@ async def send_stalled(context: QuizContext, quiz_ids: Sequence[QuizId]) -> int:
 
 async def find_sending_bots(context: QuizContext) -> list[BotId] | None:
     """Return the bots that Telegram accepts and nobody has paused; None where the settings name none."""
-    accepted, pauses = _accepted_bots(context), await context.repository.list_pauses()
+    accepted, pauses = context.accepted_bots(), await context.repository.list_pauses()
     return accepted and [bot_id for bot_id in accepted if not any(pause.holds_for(bot_id) for pause in pauses)]
-
-
-def _accepted_bots(context: QuizContext) -> list[BotId] | None:
-    """Return the bots that Telegram accepts, so that what waits for others delays nothing."""
-    if not context.settings.bots:
-        return None
-    refused = context.messenger.refused()
-    return [bot_id for bot_id in context.settings.bots if bot_id not in refused]
 
 
 async def run_upkeep(context: QuizContext) -> UpkeepReport:
@@ -112,5 +104,6 @@ async def run_upkeep(context: QuizContext) -> UpkeepReport:
     await context.repository.delete_old_heartbeats()
     await context.repository.delete_old_distributions()
     await context.repository.delete_old_announcements()
+    await context.repository.delete_old_stale_messages()
     quarantined = await reports.quarantine_reported(context)
     return UpkeepReport(expired, purged, sent, graded, feedback, len(quarantined))

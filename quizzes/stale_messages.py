@@ -1,7 +1,8 @@
 """Stale messages: a question's buttons in which nobody is to answer it any more are taken away by an edit.
 
-A message becomes stale in the statement that makes it so, and its row goes when Telegram has taken the edit. So a crash
-in between costs nothing: the edit says the same when it is made again.
+A message becomes stale in the statement that makes it so, and its row goes when Telegram has taken the edit, or will
+not: the message is gone, or its bot has been refused for a week. A crash in between costs nothing: the edit says the
+same when it is made again.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import timedelta
 
 from domain.errors import RateLimitedError, TelegramError, TelegramUnavailableError
 from domain.ids import LearnerId
@@ -21,10 +21,10 @@ logger = logging.getLogger(__name__)
 CLOSED_AT_ONCE = 100
 
 
-async def close_messages(
-    context: QuizContext, learner_ids: Sequence[LearnerId] | None = None, older_than: timedelta = timedelta()
-) -> None:
-    """Close a batch of stale messages; what Telegram does not take now is tried again later.
+async def close_messages(context: QuizContext, learner_ids: Sequence[LearnerId] | None = None) -> None:
+    """Close a batch of stale messages; what Telegram does not take now is tried again after a minute.
+
+    Those of bots that Telegram refuses, or that have left the service, are left alone.
 
     Args:
         learner_ids: whose; everybody's when None.
@@ -32,7 +32,7 @@ async def close_messages(
     Raises:
         StorageUnavailableError: the database is unavailable; the rows say what is left.
     """
-    stale = await context.repository.list_stale_messages(learner_ids, older_than, CLOSED_AT_ONCE)
+    stale = await context.repository.claim_stale_messages(learner_ids, context.accepted_bots(), CLOSED_AT_ONCE)
     await asyncio.gather(*(_close(context, message) for message in stale))
 
 

@@ -389,7 +389,7 @@ class Worker:
         """Grade and tell what a crash, here or elsewhere, left in the middle."""
         await asyncio.sleep(RECOVER_SECONDS)
         await maintenance.finish_answers(self._context)
-        await close_messages(self._context, older_than=maintenance.OVERDUE_AFTER)
+        await close_messages(self._context)
 
     async def _send_stalled(self) -> None:
         """Send a batch of quizzes that nobody finished sending; return at once if there may be more."""

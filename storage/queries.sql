@@ -713,11 +713,19 @@ SELECT learner_id, bot_id, message_id, 'topics' FROM closed WHERE message_id IS 
 ON CONFLICT DO NOTHING
 RETURNING message_id;
 
--- name: list_stale_messages
--- Copies of questions that are to be closed, of some learners or all, stale for so long or longer.
-SELECT * FROM stale_messages
-WHERE ($1::bigint[] IS NULL OR learner_id = ANY($1)) AND since <= now() - $2::interval
-ORDER BY since LIMIT $3;
+-- name: claim_stale_messages
+-- Take messages that are to be closed, of some learners or all and of some bots or any: for a minute nobody else does, and
+-- then what could not be closed is tried again.
+UPDATE stale_messages s SET claimed_until = now() + interval '1 minute'
+FROM (
+    SELECT learner_id, bot_id, message_id FROM stale_messages
+    WHERE claimed_until <= now() AND ($1::bigint[] IS NULL OR learner_id = ANY($1))
+      AND ($2::bigint[] IS NULL OR bot_id = ANY($2))
+    ORDER BY claimed_until LIMIT $3
+    FOR UPDATE SKIP LOCKED
+) AS claimable
+WHERE s.learner_id = claimable.learner_id AND s.bot_id = claimable.bot_id AND s.message_id = claimable.message_id
+RETURNING s.*;
 
 -- name: delete_stale_message
 -- A message is closed, or never can be. One that is none any more, since a tap in time came late, shows its feedback again.
@@ -726,6 +734,10 @@ WITH closed AS (
 )
 UPDATE quizzes SET feedback_at = NULL
 WHERE learner_id = $1 AND message_bot_id = $2 AND message_id = $3 AND state = 'graded' AND NOT EXISTS (SELECT FROM closed);
+
+-- name: delete_old_stale_messages
+-- Give up closing what could not be closed for a week: its bot is refused for good, or gone.
+DELETE FROM stale_messages WHERE since < now() - interval '7 days';
 
 -- name: find_ungraded_quizzes
 -- Answers that wait to be graded for longer than grading takes.

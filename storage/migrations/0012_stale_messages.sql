@@ -6,10 +6,11 @@ CREATE TABLE stale_messages (
     message_id bigint NOT NULL,
     reason     text NOT NULL CHECK (reason IN ('moved', 'answered', 'topics')),
     since      timestamptz NOT NULL DEFAULT now(),
+    claimed_until timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (learner_id, bot_id, message_id)
 );
 
-CREATE INDEX stale_messages_since ON stale_messages (since);
+CREATE INDEX stale_messages_claimed ON stale_messages (claimed_until);
 
 ALTER TABLE quizzes DROP CONSTRAINT quizzes_chosen_check;
 ALTER TABLE quizzes ADD CONSTRAINT quizzes_chosen_check CHECK (chosen BETWEEN 0 AND 4);

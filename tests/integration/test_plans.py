@@ -51,7 +51,7 @@ OFTEN = [
     "record_taps",
     "is_first_text",
     "close_other_topics",
-    "list_stale_messages",
+    "claim_stale_messages",
     "delete_stale_message",
     "find_ungraded_quizzes",
     "find_missing_feedback",

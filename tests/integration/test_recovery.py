@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,10 +13,11 @@ from pydantic import SecretStr
 from domain.catalog import Priority, QuizKind, QuizState
 from domain.errors import BotRefusedError
 from domain.ids import BotId, QuizId
-from domain.models import Delivery, Learner, Outcome, SentQuestion
+from domain.models import Delivery, Learner, Outcome, SentQuestion, StaleMessage
 from domain.settings import Settings
-from quizzes import cohorts, grading, maintenance
+from quizzes import cohorts, grading, maintenance, stale_messages
 from quizzes import delivery as quiz_delivery
+from quizzes.context import QuizContext
 from repository import Repository
 from tests.support.classroom import Classroom
 from tests.support.factories import BOT_ID
@@ -115,18 +117,25 @@ async def test_a_quiz_whose_sending_met_a_refused_bot_waits_as_if_it_had_not_beg
     assert await maintenance.recover(classroom.context) == (1, 0, 0)
 
 
+OTHER, DEPARTED = BotId(7), BotId(8)
+
+
+def context_of_two_bots(classroom: Classroom) -> QuizContext:
+    """Return the context of a service that has another bot as well."""
+    tokens = tuple(SecretStr(f"{bot_id}:{'T' * 35}") for bot_id in (BOT_ID, OTHER))
+    settings = classroom.context.settings.model_copy(update={"telegram_bot_tokens": tokens})
+    return replace(classroom.context, settings=settings)
+
+
 async def test_what_waits_for_a_refused_bot_stands_in_nobodys_way(
     classroom: Classroom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maintenance, "RECOVERED_AT_ONCE", 2)
-    other = BotId(7)
-    tokens = tuple(SecretStr(f"{bot_id}:{'T' * 35}") for bot_id in (BOT_ID, other))
-    settings = classroom.context.settings.model_copy(update={"telegram_bot_tokens": tokens})
-    context = replace(classroom.context, settings=settings)
+    context = context_of_two_bots(classroom)
     waiting = [await unsent_quiz(classroom) for _ in range(5)]
     served = [await unsent_quiz(classroom) for _ in range(5)]
     for quiz in await classroom.repository.get_quizzes(served):
-        await classroom.repository.move_learner(quiz.learner_id, other)
+        await classroom.repository.move_learner(quiz.learner_id, OTHER)
     for quiz_id in [*waiting, *served]:
         await age(classroom, quiz_id, timedelta(minutes=5))
     classroom.messenger.refusals[BOT_ID] = "Unauthorized"
@@ -134,6 +143,58 @@ async def test_what_waits_for_a_refused_bot_stands_in_nobodys_way(
     assert sorted(quiz.id for quiz, _ in classroom.messenger.questions) == served
     del classroom.messenger.refusals[BOT_ID]
     assert [(await maintenance.recover(context))[0] for _ in range(4)] == [2, 2, 1, 0]
+
+
+# ---------------------------------------------------------------- stale messages
+
+_STALE = """
+INSERT INTO stale_messages (learner_id, bot_id, message_id, reason, since)
+SELECT $1, $2, number, 'moved', now() - $4::interval FROM unnest($3::bigint[]) AS given (number)
+"""
+
+
+async def leave_stale(
+    classroom: Classroom, message_ids: Sequence[int], bot_id: BotId = BOT_ID, since: timedelta = timedelta()
+) -> None:
+    """Leave messages of a bot behind that are to be closed."""
+    learner = await classroom.join()
+    await classroom.repository.database._pool.execute(_STALE, learner.id, bot_id, message_ids, since)  # noqa: SLF001
+
+
+async def test_stale_messages_of_bots_that_are_refused_or_gone_stand_in_nobodys_way(
+    classroom: Classroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stale_messages, "CLOSED_AT_ONCE", 2)
+    classroom.messenger.refusals[BOT_ID] = "Unauthorized"
+    await leave_stale(classroom, [1, 2], BOT_ID, timedelta(hours=2))
+    await leave_stale(classroom, [3, 4], DEPARTED, timedelta(hours=1))
+    await leave_stale(classroom, [5], OTHER)
+    await stale_messages.close_messages(context_of_two_bots(classroom))
+    assert [one.message_id for one in classroom.messenger.closed] == [5]
+
+
+async def test_a_message_that_one_worker_is_closing_is_closed_by_no_other(
+    classroom: Classroom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = classroom.messenger.close_message
+
+    async def closing(message: StaleMessage) -> None:
+        monkeypatch.setattr(classroom.messenger, "close_message", close)
+        await stale_messages.close_messages(classroom.context)  # another worker's recovery
+        await close(message)
+
+    monkeypatch.setattr(classroom.messenger, "close_message", closing)
+    await leave_stale(classroom, [1])
+    await stale_messages.close_messages(classroom.context)
+    assert [one.message_id for one in classroom.messenger.closed] == [1]
+
+
+async def test_a_message_that_could_not_be_closed_for_a_week_is_given_up(classroom: Classroom) -> None:
+    await leave_stale(classroom, [1], since=timedelta(days=6))
+    await leave_stale(classroom, [2], since=timedelta(days=8))
+    await maintenance.run_upkeep(classroom.context)
+    await stale_messages.close_messages(classroom.context)
+    assert [one.message_id for one in classroom.messenger.closed] == [1]
 
 
 # ---------------------------------------------------------------- the time to answer begins when it is sent
@@ -270,12 +331,9 @@ async def test_bots_are_chosen_among_only_while_one_of_them_cannot_send(
         return await find(older_than, limit, bot_ids)  # type: ignore[arg-type]
 
     monkeypatch.setattr(classroom.repository, "find_stalled_quizzes", spied)
-    other = BotId(7)
-    tokens = tuple(SecretStr(f"{bot_id}:{'T' * 35}") for bot_id in (BOT_ID, other))
-    settings = classroom.context.settings.model_copy(update={"telegram_bot_tokens": tokens})
-    context = replace(classroom.context, settings=settings)
+    context = context_of_two_bots(classroom)
     await age(classroom, await unsent_quiz(classroom), timedelta(minutes=5))
-    for refused, looks in (((), [None]), ((BOT_ID,), [None, [other]]), ((BOT_ID, other), [])):
+    for refused, looks in (((), [None]), ((BOT_ID,), [None, [OTHER]]), ((BOT_ID, OTHER), [])):
         classroom.messenger.refusals = dict.fromkeys(refused, "Unauthorized")
         asked.clear()
         await maintenance.find_stalled(context)
