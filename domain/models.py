@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 
 from domain.catalog import UNKNOWN_CHOICE, Level, QuestionSource, QuizKind, QuizState, StaleReason, Topic
@@ -121,6 +121,8 @@ class Quiz:
     question: StoredQuestion
     traceparent: str | None = None
     """The span in which it was sent; None without tracing."""
+    since_sent: timedelta | None = None
+    """How long ago it was sent, by the database's clock; of open quizzes only."""
 
     @property
     def is_correct(self) -> bool:

@@ -98,7 +98,7 @@ async def _prepare(
         else:
             ready.append(learner)
     reopened = await _quizzes_to_send_again(context, [learner.id for learner in ready], kind)
-    waiting = {quiz.learner_id: quiz.id for quiz in reopened if not _was_just_sent(quiz, context.now())}
+    waiting = {quiz.learner_id: quiz.id for quiz in reopened if not _was_just_sent(quiz)}
     before_them = {quiz.learner_id for quiz in reopened} - waiting.keys()
     skipped += [Delivery(learner_id, Outcome.SKIPPED, JUST_SENT) for learner_id in before_them]
     missing = [learner for learner in ready if learner.id not in waiting.keys() | before_them]
@@ -134,10 +134,10 @@ async def _quizzes_to_send_again(context: QuizContext, learner_ids: Sequence[Lea
     ]
 
 
-def _was_just_sent(quiz: Quiz, now: datetime) -> bool:
-    """Return whether a quiz came a moment ago, to where it would come again."""
+def _was_just_sent(quiz: Quiz) -> bool:
+    """Return whether an open quiz came a moment ago, to where it would come again."""
     is_there = quiz.state is QuizState.SENT and quiz.message_bot_id == quiz.bot_id
-    return is_there and quiz.sent_at is not None and now - quiz.sent_at < IN_VIEW
+    return is_there and quiz.since_sent is not None and quiz.since_sent < IN_VIEW
 
 
 async def _make_quizzes(

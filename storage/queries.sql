@@ -464,10 +464,10 @@ WITH made AS (
 SELECT id, learner_id FROM asked;
 
 -- name: find_open_quizzes
--- The latest unanswered quiz of each learner.
+-- The latest unanswered quiz of each learner, and how long ago it was sent.
 SELECT DISTINCT ON (z.learner_id) z.id AS quiz_id, z.learner_id, z.kind, z.is_review, z.state, z.local_day,
        z.option_order, z.message_id, z.chosen, z.sent_at, z.answered_at, z.attempts, z.traceparent, l.bot_id,
-       coalesce(z.message_bot_id, l.bot_id) AS message_bot_id,
+       coalesce(z.message_bot_id, l.bot_id) AS message_bot_id, now() - z.sent_at AS since_sent,
        q.id AS question_id, q.key, q.topic, q.level, q.source, q.prompt, q.code, q.language,
        q.options, q.correct_index, q.explanation, q.reference_title, q.reference_url
 FROM quizzes z JOIN questions q ON q.id = z.question_id JOIN learners l ON l.id = z.learner_id

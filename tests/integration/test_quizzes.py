@@ -86,7 +86,7 @@ async def test_only_chosen_topics_are_asked(classroom: Classroom) -> None:
 async def test_who_asks_again_gets_the_open_question_anew_and_its_old_copy_is_closed(classroom: Classroom) -> None:
     learner = await classroom.join()
     first = await classroom.ask(learner)
-    later(classroom)
+    await later(classroom)
     second = await classroom.ask(learner)
     assert first.id == second.id
     assert question_text(first) == question_text(second)
@@ -97,9 +97,22 @@ async def test_who_asks_again_gets_the_open_question_anew_and_its_old_copy_is_cl
     ]
 
 
-def later(classroom: Classroom) -> None:
+async def later(classroom: Classroom) -> None:
     """Let some seconds go by, after which a question is no longer in view."""
-    classroom.context = replace(classroom.context, now=lambda: datetime.now(UTC) + delivery.IN_VIEW)
+    pool = classroom.repository.database._pool  # noqa: SLF001 - time cannot be sped up
+    await pool.execute("UPDATE quizzes SET sent_at = sent_at - $1::interval WHERE state = 'sent'", delivery.IN_VIEW)
+
+
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+async def test_what_a_workers_clock_says_is_no_matter_of_who_asks_again(classroom: Classroom, hours: int) -> None:
+    classroom.context = replace(classroom.context, now=lambda: datetime.now(UTC) + timedelta(hours=hours))
+    learner = await classroom.join()
+    await classroom.ask(learner)
+    (again,) = await classroom.serve(learner, QuizKind.ON_DEMAND)
+    assert again.reason == delivery.JUST_SENT
+    await later(classroom)
+    await classroom.ask(learner)
+    assert len(classroom.messenger.questions) == 2
 
 
 async def test_quick_requests_give_one_question(classroom: Classroom) -> None:
@@ -122,7 +135,7 @@ async def test_an_old_copy_is_closed_until_telegram_takes_it_or_it_is_gone(
 ) -> None:
     learner = await classroom.join()
     await classroom.ask(learner)
-    later(classroom)
+    await later(classroom)
     classroom.messenger.failures[learner.id] = [None, error]  # the question comes, the edit fails
     await classroom.ask(learner)
     assert classroom.messenger.closed == []
@@ -140,7 +153,7 @@ async def test_an_answer_to_either_copy_is_explained_in_the_newer_and_closes_the
 ) -> None:
     learner = await classroom.join()
     first = await classroom.ask(learner)
-    later(classroom)
+    await later(classroom)
     classroom.messenger.failures[learner.id] = [None, TelegramUnavailableError("no answer")]
     second = await classroom.ask(learner)
     assert await classroom.tap(first if tapped == "old" else second, right=True)
@@ -180,7 +193,7 @@ async def test_an_edit_that_closes_a_copy_covers_no_feedback(
 ) -> None:
     learner = await classroom.join()
     first = await classroom.ask(learner)
-    later(classroom)
+    await later(classroom)
     answer_while_a_message_is_closed(classroom, first, monkeypatch)
     second = await classroom.ask(learner)
     ((explained, _),) = classroom.messenger.feedback
@@ -206,7 +219,7 @@ async def test_feedback_that_an_edit_for_other_topics_covers_is_shown_again(
 async def test_an_old_copy_stays_open_as_long_as_no_new_one_has_come(classroom: Classroom, error: TelegramError) -> None:
     learner = await classroom.join()
     first = await classroom.ask(learner)
-    later(classroom)
+    await later(classroom)
     classroom.messenger.failures[learner.id] = [error]
     (again,) = await classroom.serve(learner, QuizKind.ON_DEMAND)
     assert again.outcome is Outcome.FAILED
