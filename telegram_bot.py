@@ -76,9 +76,14 @@ class TelegramMessenger:
 
     async def close_message(self, message: StaleMessage) -> None:
         """Take a question's buttons away, and say why; see `quizzes.context.Messenger`."""
+        text = texts.CLOSED_MESSAGES[message.reason]
+        if message.reason is StaleReason.MOVED and message.home_bot_id != message.bot_id:
+            home = message.home_bot_id
+            name = await self._accounts.of(home).gateway.name() if home in self._accounts else None
+            text = texts.moved_away_text(name)
         keyboard = keyboards.next_keyboard() if message.reason is StaleReason.TOPICS else None
         gateway = self._accounts.of(message.bot_id).gateway
-        await gateway.edit(message.learner_id, message.message_id, texts.CLOSED_MESSAGES[message.reason], keyboard)
+        await gateway.edit(message.learner_id, message.message_id, text, keyboard)
 
     async def send_feedback(self, quiz: Quiz, grade: Grade) -> None:
         """Turn the question's own message into its feedback; see `quizzes.context.Messenger`."""

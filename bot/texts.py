@@ -199,8 +199,20 @@ def elsewhere_text(name: str | None) -> str:
     Args:
         name: how that other one is found, such as @quiz_bot; None if that is not known just now.
     """
-    home = escape(name) if name else "another bot"
-    return f"You already learn with {home}, and your questions come there. They can come here instead."
+    return f"You already learn with {_bot_name(name)}, and your questions come there. They can come here instead."
+
+
+def moved_away_text(name: str | None) -> str:
+    """Return what a question's message becomes when another bot has sent the question since.
+
+    Args:
+        name: how that other one is found, such as @quiz_bot; None if that is not known just now.
+    """
+    return f"➡️ This question has moved to {_bot_name(name)}."
+
+
+def _bot_name(name: str | None) -> str:
+    return escape(name) if name else "another bot"
 
 
 def welcome_text(learner: Learner, *, is_new: bool) -> str:

@@ -144,6 +144,8 @@ class StaleMessage:
     """Whose message it is."""
     message_id: int
     reason: StaleReason
+    home_bot_id: BotId
+    """The bot that the learner belongs to."""
 
 
 @dataclass(frozen=True, slots=True)

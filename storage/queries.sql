@@ -716,16 +716,17 @@ RETURNING message_id;
 -- name: claim_stale_messages
 -- Take messages that are to be closed, of some learners or all and of some bots or any: for a minute nobody else does, and
 -- then what could not be closed is tried again.
-UPDATE stale_messages s SET claimed_until = now() + interval '1 minute'
-FROM (
+WITH claimable AS (
     SELECT learner_id, bot_id, message_id FROM stale_messages
     WHERE claimed_until <= now() AND ($1::bigint[] IS NULL OR learner_id = ANY($1))
       AND ($2::bigint[] IS NULL OR bot_id = ANY($2))
     ORDER BY claimed_until LIMIT $3
     FOR UPDATE SKIP LOCKED
-) AS claimable
-WHERE s.learner_id = claimable.learner_id AND s.bot_id = claimable.bot_id AND s.message_id = claimable.message_id
-RETURNING s.*;
+)
+UPDATE stale_messages s SET claimed_until = now() + interval '1 minute'
+FROM claimable c
+WHERE s.learner_id = c.learner_id AND s.bot_id = c.bot_id AND s.message_id = c.message_id
+RETURNING s.*, (SELECT l.bot_id FROM learners l WHERE l.id = s.learner_id) AS home_bot_id;
 
 -- name: delete_stale_message
 -- A message is closed, or never can be. One that is none any more, since a tap in time came late, shows its feedback again.

@@ -108,6 +108,17 @@ async def test_an_answer_is_explained_where_its_question_stands(two: Service) ->
     assert not await here.at(SECOND).messages()
 
 
+async def test_a_question_that_moves_to_another_bot_says_so_where_it_was(two: Service) -> None:
+    here = await two.new_learner(bot_id=FIRST)
+    question = await here.get_question()
+    await two.runtime.repository.move_learner(LearnerId(here.id), SECOND)
+    await here.at(SECOND).get_question()
+    name = await two.runtime.accounts.of(SECOND).gateway.name()
+    closed = await here.wait_for(lambda message: "has moved" in message.get("text", ""))
+    assert closed["message_id"] == question["message_id"]
+    assert closed["text"] == f"➡️ This question has moved to {name}."
+
+
 @asynccontextmanager
 async def refused(runtime: Runtime, bot_id: BotId) -> AsyncIterator[None]:
     """Let a bot be refused as a whole for a while, as far as the service knows."""

@@ -93,7 +93,7 @@ async def test_who_asks_again_gets_the_open_question_anew_and_its_old_copy_is_cl
     assert first.message_id != second.message_id
     assert first.message_id is not None
     assert classroom.messenger.closed == [
-        StaleMessage(learner.id, first.message_bot_id, first.message_id, StaleReason.MOVED)
+        StaleMessage(learner.id, first.message_bot_id, first.message_id, StaleReason.MOVED, first.bot_id)
     ]
 
 
@@ -238,7 +238,7 @@ async def test_a_copy_that_comes_after_the_old_one_is_answered_is_closed(classro
     await classroom.repository.mark_sent([new])
     await close_messages(classroom.context, [learner.id])
     assert classroom.messenger.closed == [
-        StaleMessage(learner.id, first.bot_id, new.message_id, StaleReason.ANSWERED)
+        StaleMessage(learner.id, first.bot_id, new.message_id, StaleReason.ANSWERED, first.bot_id)
     ]
     assert (await classroom.quiz(first.id)).message_id == first.message_id
 
