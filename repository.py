@@ -308,9 +308,9 @@ class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore, Ser
         columns = [[getattr(tap, field.name) for tap in taps] for field in fields(Tap)]
         return [QuizId(row["id"]) for row in await self.database.fetch("record_taps", *columns)]
 
-    async def close_other_topics(self, learner_id: LearnerId) -> bool:
-        """Close what is open on other topics than a learner's, and return whether there was anything."""
-        return bool(await self.database.fetch("close_other_topics", learner_id))
+    async def close_other_topics(self, learner_ids: Sequence[LearnerId]) -> None:
+        """Close what is open on other topics than its learner's."""
+        await self.database.execute("close_other_topics", learner_ids)
 
     async def claim_stale_messages(
         self, learner_ids: Sequence[LearnerId] | None, bot_ids: Sequence[BotId] | None, limit: int

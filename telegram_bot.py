@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, time, timedelta
 
 from adaptation.ratings import EXPERIENCE_PRIORS, nearest_level
@@ -47,7 +48,6 @@ from quizzes import reports
 from quizzes.context import QuizContext
 from quizzes.delivery import NO_QUESTION, NO_REVIEW, NOT_REGISTERED, PAUSED
 from quizzes.maintenance import erase_learner
-from quizzes.stale_messages import close_messages
 
 logger = logging.getLogger(__name__)
 
@@ -358,11 +358,9 @@ async def _change_settings(conversation: Conversation, learner: Learner, callbac
 
 
 async def _choose_topics(conversation: Conversation, learner: Learner, topics: Sequence[Topic]) -> None:
-    """Keep a learner's topics, and close what is open on others."""
-    context = conversation.context
-    await _show_page(conversation, await context.repository.set_topics(learner.id, topics), "topics")
-    if await context.repository.close_other_topics(learner.id):
-        await close_messages(context, [learner.id])
+    """Show a learner's topics, then keep them: if Telegram fails, the tap is handled again from where it began."""
+    await _show_page(conversation, replace(learner, topics=tuple(topics)), "topics")
+    await conversation.context.repository.set_topics(learner.id, topics)
 
 
 async def _note_experience(conversation: Conversation, experience: Experience) -> None:

@@ -97,7 +97,7 @@ async def _prepare(
             skipped.append(Delivery(learner.id, Outcome.SKIPPED, reason))
         else:
             ready.append(learner)
-    reopened = await _quizzes_to_send_again(context, [learner.id for learner in ready], kind)
+    reopened = await _quizzes_to_send_again(context, ready, kind)
     waiting = {quiz.learner_id: quiz.id for quiz in reopened if not _was_just_sent(quiz)}
     before_them = {quiz.learner_id for quiz in reopened} - waiting.keys()
     skipped += [Delivery(learner_id, Outcome.SKIPPED, JUST_SENT) for learner_id in before_them]
@@ -124,14 +124,28 @@ def _reason_to_skip(learner: Learner, kind: QuizKind) -> str:
     return ""
 
 
-async def _quizzes_to_send_again(context: QuizContext, learner_ids: Sequence[LearnerId], kind: QuizKind) -> list[Quiz]:
-    """Return open quizzes that serve instead of new ones: asked for again, or made before and never sent."""
+async def _quizzes_to_send_again(context: QuizContext, learners: Sequence[Learner], kind: QuizKind) -> list[Quiz]:
+    """Return open quizzes that serve instead of new ones: asked for again, or made before and never sent.
+
+    Whoever asks, and has chosen other topics since, is to get a new one.
+    """
+    learner_ids = [learner.id for learner in learners]
     open_quizzes = await context.repository.find_open_quizzes(learner_ids)
+    others = [one.id for one in learners if one.id in open_quizzes and _is_off_topic(open_quizzes[one.id], one)]
+    if kind.is_awaited and others:
+        await context.repository.close_other_topics(others)
+        await close_messages(context, others)
+        open_quizzes = await context.repository.find_open_quizzes(learner_ids)
     return [
         quiz
         for quiz in open_quizzes.values()
         if kind.is_awaited or (quiz.kind is QuizKind.DAILY and quiz.sent_at is None)
     ]
+
+
+def _is_off_topic(quiz: Quiz, learner: Learner) -> bool:
+    """Return whether a quiz is in the chat whose topic is none of the learner's any more."""
+    return quiz.state is QuizState.SENT and bool(learner.topics) and quiz.question.topic not in learner.topics
 
 
 def _was_just_sent(quiz: Quiz) -> bool:

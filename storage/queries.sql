@@ -700,18 +700,17 @@ WHERE z.id = c.quiz_id
 RETURNING z.id;
 
 -- name: close_other_topics
--- A learner chose topics: what is open on any other is closed, and its message is stale.
+-- These learners ask for a question after they chose topics: what is open on others is closed, and its message is stale.
 WITH closed AS (
     UPDATE quizzes z SET state = 'expired', expires_at = now(), touched_at = now()
     FROM learners l, questions q
-    WHERE l.id = $1 AND z.learner_id = l.id AND z.state = 'sent' AND q.id = z.question_id
+    WHERE l.id = ANY($1::bigint[]) AND z.learner_id = l.id AND z.state = 'sent' AND q.id = z.question_id
       AND l.topics <> '{}' AND q.topic <> ALL(l.topics)
     RETURNING z.learner_id, coalesce(z.message_bot_id, l.bot_id) AS bot_id, z.message_id
 )
 INSERT INTO stale_messages (learner_id, bot_id, message_id, reason)
 SELECT learner_id, bot_id, message_id, 'topics' FROM closed WHERE message_id IS NOT NULL
-ON CONFLICT DO NOTHING
-RETURNING message_id;
+ON CONFLICT DO NOTHING;
 
 -- name: claim_stale_messages
 -- Take messages that are to be closed, of some learners or all and of some bots or any: for a minute nobody else does, and

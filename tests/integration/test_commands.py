@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from datetime import time, timedelta
+from typing import Any
 
 import pytest
 
+from bot.client import TelegramGateway
 from bot.texts import ANSWERS_SAY_IT
 from domain import models
 from domain.catalog import Level, Topic
+from domain.errors import TelegramUnavailableError
 from domain.ids import LearnerId
 from quizzes import delivery
-from tests.support.service import Learner, Service, is_question, rows
+from tests.support.service import Learner, Message, Service, is_question, rows
 
 
 async def state(service: Service, learner: Learner) -> models.Learner:
@@ -170,15 +173,50 @@ async def test_the_time_zone_is_chosen_by_clock_and_city(service: Service) -> No
     assert (await state(service, learner)).timezone == "Asia/Kolkata"
 
 
+async def open_topics(learner: Learner) -> Message:
+    """Return the page on which topics are chosen."""
+    await learner.press_labelled(await learner.ask("/settings", "Settings"), "Topics")
+    return await learner.wait_for(lambda message: "Tap to choose" in message["text"])
+
+
 async def test_topics_are_switched_one_by_one(service: Service) -> None:
     learner = await service.new_learner()
-    page = await learner.ask("/settings", "Settings")
-    await learner.press_labelled(page, "Topics")
-    page = await learner.wait_for(lambda message: "Tap to choose" in message["text"])
-    await learner.press_labelled(page, "Streaming")
+    await learner.press_labelled(await open_topics(learner), "Streaming")
     await learner.wait_for(lambda message: any("✅ Streaming" in b["text"] for row in rows(message) for b in row))
+    await service.settled()
     assert (await state(service, learner)).topics == (Topic.STREAMING,)
     assert "Streaming" in (await learner.get_question())["text"]
+
+
+async def test_choosing_topics_leaves_the_open_question_until_the_next_is_asked_for(service: Service) -> None:
+    learner = await service.new_learner()
+    question = await learner.get_question()
+    other = next(topic.label for topic in Topic if topic.label not in question["text"])
+    await learner.press_labelled(await open_topics(learner), other)
+    await service.settled()
+    assert question in await learner.messages()
+    assert other in (await learner.get_question())["text"]
+    closed = await learner.wait_for(lambda message: "You changed your topics" in message["text"])
+    assert closed["message_id"] == question["message_id"]
+
+
+async def test_a_topic_is_switched_once_though_telegram_fails_at_first(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = await service.new_learner()
+    page = await open_topics(learner)
+    edit, failures = TelegramGateway.edit, [TelegramUnavailableError("no answer")]
+
+    async def failing_at_first(*arguments: Any) -> None:
+        if failures:
+            raise failures.pop()
+        await edit(*arguments)
+
+    monkeypatch.setattr(TelegramGateway, "edit", failing_at_first)
+    await learner.press_labelled(page, "Streaming")
+    await learner.wait_for(lambda message: any("✅ Streaming" in b["text"] for row in rows(message) for b in row))
+    await service.settled()
+    assert (await state(service, learner)).topics == (Topic.STREAMING,)
 
 
 async def test_stop_and_resume_switch_daily_quizzes(service: Service) -> None:
