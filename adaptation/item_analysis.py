@@ -18,10 +18,10 @@ from domain.catalog import Level
 from domain.learning import UNKNOWN_ABILITY, Rating
 
 MIN_ANSWERS = 100
-"""First answers below which nothing is said of an item."""
+"""First answers below which nothing is said of an item, and choices below which nothing is said of its options."""
 
 MIN_TAKEN = 0.03
-"""Share of the answers below which a distractor might as well not be there."""
+"""Share of the choices below which a distractor might as well not be there."""
 
 CONFIDENCE = 1.65
 """Standard deviations of doubt that each remark allows for, one-sided 95%: of questions that are just right one in
@@ -67,11 +67,14 @@ def observed_level(item: ItemAnswers, shift: Rating) -> Level:
 
 
 def find_untaken(item: ItemAnswers) -> tuple[int, ...]:
-    """Return the places of wrong options that surely fewer than `MIN_TAKEN` take."""
+    """Return the places of wrong options that surely fewer than `MIN_TAKEN` take of those who choose an option."""
+    choices = sum(item.chosen)  # fewer than the answers: whoever does not know chooses none
+    if choices < MIN_ANSWERS:
+        return ()
     return tuple(
         place
         for place, taken in enumerate(item.chosen)
-        if place != item.correct_index and _upper_bound(taken, item.answers) < MIN_TAKEN
+        if place != item.correct_index and _upper_bound(taken, choices) < MIN_TAKEN
     )
 
 

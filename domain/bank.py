@@ -78,7 +78,7 @@ class ItemAnswers:
     """By every first answer there ever was."""
     answers: int
     chosen: tuple[int, ...]
-    """Answers by option; empty for a template, of which each draw has its own."""
+    """Answers by option, without those who did not know; empty for a template, of which each draw has its own."""
     discrimination: float | None
     """The correlation of being right with ability at the time, from -1 to 1; None if either never varied."""
 

@@ -104,6 +104,20 @@ def test_a_distractor_that_surely_fewer_than_three_in_a_hundred_take_is_named(
     assert find_untaken(make_item(chosen=chosen, answers=sum(chosen) or 100)) == untaken
 
 
+@pytest.mark.parametrize(
+    ("chosen", "unknown", "untaken"),
+    [
+        ((320, 60, 12, 8), 600, ()),  # 2% of the 400 who chose an option, and less than 1% of all
+        ((320, 60, 19, 1), 600, (3,)),
+        ((80, 19, 0, 0), 901, ()),  # too few chose any
+    ],
+)
+def test_who_does_not_know_says_nothing_of_the_options(
+    chosen: tuple[int, ...], unknown: int, untaken: tuple[int, ...]
+) -> None:
+    assert find_untaken(make_item(chosen=chosen, answers=sum(chosen) + unknown)) == untaken
+
+
 @pytest.mark.parametrize(("r", "answers", "misleads"), [(-0.2, 100, True), (-0.1, 100, False), (-0.1, 400, True)])
 def test_what_the_able_get_wrong_more_often_is_named(r: float, answers: int, misleads: bool) -> None:  # noqa: FBT001
     item = make_item(discrimination=r, answers=answers)
