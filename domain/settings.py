@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from domain.addresses import (
     as_pasted,
     is_foreign_port,
+    is_loopback,
     read_database_address,
     read_model_address,
     read_prefect_address,
@@ -209,7 +210,7 @@ class Settings(BaseSettings):
     """The folder of YAML files that the bank is loaded from."""
     simulator_port: Annotated[int, Field(ge=1, le=65535)] = 8081
     clock_file: Path | None = None
-    """What says how far the local clock is ahead; `make run` sets it, and with Telegram itself it is refused."""
+    """What says how far the local clock is ahead; `make run` sets it, and with a Telegram elsewhere it is refused."""
     worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9108
     """Of the worker's own pages; 0 switches them off."""
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
@@ -302,8 +303,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _real_time_in_telegram(self) -> Settings:
-        if self.clock_file and self.telegram_api_base_url == TELEGRAM_API:
-            msg = "CLOCK_FILE: the time can be moved with the local simulator only; unset it"
+        if self.clock_file and not is_loopback(self.telegram_api_base_url):
+            msg = "CLOCK_FILE: the time can be moved only while TELEGRAM_API_BASE_URL is on this machine; unset it"
             raise ValueError(msg)
         return self
 

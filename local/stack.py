@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from domain.clock import read_offset
 from domain.errors import StartupError
 from domain.readiness import BOT_REFUSED, NO_UPDATES, OVERDUE
 from domain.settings import Settings
@@ -135,10 +136,15 @@ class Stack(Programs):
             self._prepare_clock(LocalClock(self.folder / "postgres" / FILE))
 
     def _prepare_clock(self, clock: LocalClock) -> None:
-        """Let the time be moved from the chat page; with a real bot it is the real one."""
+        """Let the time be moved from the chat page; with a real bot it is the real one.
+
+        Raises:
+            StartupError: the file that says how far it was moved is damaged.
+        """
         if self._settings.bots:
             clock.reset()
             return
+        read_offset(clock.file)  # a damaged one would fail each query that reads the time
         servers.run_psql(self.folder / "postgres", INSTALL)
         self._clock = clock
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from domain.clock import make_clock
+from domain.errors import StartupError
 from local.clock import FILE, INSTALL, LocalClock
 
 DAY = timedelta(days=1)
@@ -38,10 +40,14 @@ def test_everybody_may_read_how_far_it_is_ahead(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == [FILE]
 
 
-def test_a_file_that_is_damaged_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text("tomorrow")
-    with pytest.raises(ValueError, match="tomorrow"):
-        make_clock(tmp_path / FILE)()
+@pytest.mark.parametrize("content", [b"tomorrow", b"", b"nan", b"1e300", b"\xff"])
+def test_a_damaged_file_ends_the_start_and_the_telling_of_time_with_a_line(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / FILE
+    tell_time = make_clock(file)
+    file.write_bytes(content)
+    for attempt in (tell_time, partial(make_clock, file)):
+        with pytest.raises(StartupError, match=f"{FILE} is to hold a number of seconds; delete it"):
+            attempt()
 
 
 def test_postgres_reads_the_same_file() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from datetime import time
 from decimal import Decimal
 from pathlib import Path
@@ -372,6 +373,26 @@ def test_all_bad_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_bad_value_in_the_file_is_told_as_well(folder: Path) -> None:
     (folder / ".env").write_text("DEFAULT_DIFFICULTY=hard\n", encoding="utf-8")
     with pytest.raises(StartupError, match="DEFAULT_DIFFICULTY"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("address", "may_move"),
+    [
+        ("http://127.0.0.1:8081", True),
+        ("http://localhost:8081", True),
+        ("https://api.telegram.org", False),
+        ("https://api.telegram.org:443", False),
+        ("http://telegram:8081", False),
+    ],
+)
+def test_the_time_is_moved_only_where_telegram_is_on_this_machine(
+    address: str,
+    may_move: bool,  # noqa: FBT001 - a row of the table
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_variables(monkeypatch, CLOCK_FILE="clock_offset", TELEGRAM_API_BASE_URL=address)
+    with nullcontext() if may_move else pytest.raises(StartupError, match="CLOCK_FILE"):
         load_settings()
 
 
