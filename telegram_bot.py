@@ -231,7 +231,7 @@ async def start(conversation: Conversation) -> None:
         await conversation.redirect_to_home_bot(learner.bot_id)
         return
     keyboard = keyboards.welcome_keyboard() if is_new else keyboards.return_keyboard(learner)
-    await conversation.reply(texts.welcome_text(learner, is_new=is_new), keyboard)
+    await conversation.reply(texts.welcome_text(learner, rules_of(context.settings), is_new=is_new), keyboard)
 
 
 async def say_help(conversation: Conversation) -> None:

@@ -215,7 +215,7 @@ def _bot_name(name: str | None) -> str:
     return escape(name) if name else "another bot"
 
 
-def welcome_text(learner: Learner, *, is_new: bool) -> str:
+def welcome_text(learner: Learner, rules: Rules = DEFAULT_RULES, *, is_new: bool) -> str:
     """Return the answer to /start, to a new learner or to one who comes back."""
     hour = learner.daily_at.strftime("%H:%M")
     if not is_new:
@@ -232,7 +232,7 @@ def welcome_text(learner: Learner, *, is_new: bool) -> str:
         "<b>Welcome to the daily quiz for data engineers!</b>\n\n"
         "One question a day on SQL, streaming, orchestration, lakehouses and more. Each answer tells you what is "
         "right, and why the tempting ones are wrong.\n\n"
-        "• Questions adapt to you: you will get about four in five right.\n"
+        f"• Questions adapt to you: you will get {share_in_words(rules.target_success)} right.\n"
         f"• Your quiz comes every day at <b>{hour}</b> ({clock_name(learner)}); /settings changes it.\n"
         "• Answer on several days in a row to build a streak 🔥\n\n"
         "How long have you worked with data pipelines?"

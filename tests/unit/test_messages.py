@@ -274,9 +274,11 @@ def test_feedback_tells_what_became_of_the_freezes(before: int, after: int, word
 
 
 @given(rules_of_any_size)
-def test_help_tells_the_rules_as_they_are(rules: Rules) -> None:
+def test_help_and_welcome_tell_the_rules_as_they_are(rules: Rules) -> None:
     text = as_shown(texts.help_text(rules)).text
-    assert f"you would get {texts.share_in_words(rules.target_success)} right" in text
+    share = texts.share_in_words(rules.target_success)
+    assert f"you would get {share} right" in text
+    assert f"you will get {share} right" in texts.welcome_text(make_learner(), rules, is_new=True)
     assert ("earn a freeze" in text) is (rules.max_freezes > 0)
 
 
