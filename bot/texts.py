@@ -123,7 +123,8 @@ def progress_text(grade: Grade, rules: Rules = DEFAULT_RULES) -> str:
 
 def _streak_line(grade: Grade) -> str:
     days = grade.after.streak.days
-    following = f" · daily quiz {_when(grade.next_daily_at, grade.local_day)}" if grade.next_daily_at else ""
+    today = grade.today or grade.local_day
+    following = f" · daily quiz {_when(grade.next_daily_at, today)}" if grade.next_daily_at else ""
     return f"🔥 Streak: <b>{days} {plural(days, 'day')}</b>{following}"
 
 

@@ -215,8 +215,11 @@ class Grade:
     """Mean difficulty of each level's questions, in logits; None in a grade from before it was kept."""
     opens_day: bool = False
     """Whether it is the first answer of that day; known only of a grade that was read."""
+    today: date | None = None
+    """The date on the learner's own calendar when it was read; None of a grade just made."""
     next_daily_at: datetime | None = None
-    """When the next daily quiz is due, on the learner's own clock; None if they want none, or of a grade just made."""
+    """When the next daily quiz comes, on the learner's own clock; None if they want none, if it is overdue or paused,
+    or of a grade just made."""
 
     @property
     def was_placed(self) -> bool:

@@ -813,8 +813,12 @@ WITH given AS (
 SELECT quiz_id FROM kept;
 
 -- name: get_grades
--- What answers changed, whether each is its day's first, and when its learner's next daily quiz is due on their clock.
-SELECT a.*, CASE WHEN l.daily_enabled THEN l.next_daily_at AT TIME ZONE known_zone(l.timezone) END AS next_daily_at,
+-- What answers changed, whether each is its day's first, what day it is on its learner's clock, and when their next daily
+-- quiz is to come. One that is due and waits, as in a pause, may come at any time, so nothing is said of it.
+SELECT a.*, (now() AT TIME ZONE known_zone(l.timezone))::date AS today,
+       CASE WHEN l.daily_enabled AND l.next_daily_at > now()
+                 AND NOT EXISTS (SELECT FROM active_pauses p WHERE p.bot_id IN (0, l.bot_id))
+            THEN l.next_daily_at AT TIME ZONE known_zone(l.timezone) END AS next_daily_at,
        NOT EXISTS (
            SELECT FROM answers e
            WHERE e.learner_id = a.learner_id AND e.local_day = a.local_day

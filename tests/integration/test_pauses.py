@@ -23,6 +23,7 @@ from tests.support.waiting import until
 
 OTHER_BOT = BotId(99)
 FAR = datetime.max.replace(tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
 
 
 async def run_sql(repository: Repository, statement: str, *arguments: object) -> None:
@@ -77,6 +78,29 @@ async def test_during_a_pause_nobody_is_due_and_nothing_grows_old(room: Classroo
     assert await find_due_learners(room.context, FAR, [learner.id]) == [learner.id]
     [backlog] = (await room.repository.get_service_state([BOT_ID])).backlogs
     assert backlog.oldest_seconds < 3 * 3600  # since the pause ended, not since the quiz was due
+
+
+async def test_feedback_names_a_daily_quiz_only_if_it_is_sure_to_come_then(room: Classroom) -> None:
+    learner = await room.join(quiz_timezone="Pacific/Kiritimati")
+    grade = await room.answer(learner, right=True)
+
+    async def told() -> datetime | None:
+        read = (await room.repository.get_grades([grade.quiz_id]))[grade.quiz_id]
+        assert read.today in {learner.local_day(datetime.now(UTC)), learner.local_day(datetime.now(UTC) - MINUTE)}
+        return read.next_daily_at
+
+    expected = await told()
+    assert expected is not None
+    assert expected.time() == learner.daily_at
+    await room.repository.pause(ALL_BOTS, None, None)
+    assert await told() is None
+    await room.repository.resume(ALL_BOTS)
+    await room.repository.pause(OTHER_BOT, None, None)
+    assert await told() == expected
+    await run_sql(
+        room.repository, "UPDATE learners SET next_daily_at = now() - interval '1 second' WHERE id = $1", learner.id
+    )
+    assert await told() is None  # it is overdue, and nobody knows by how much
 
 
 # ---------------------------------------------------------------- sending

@@ -218,15 +218,19 @@ def test_a_streak_is_told_in_days_with_the_days_first_answer_only(days: int, wor
 
 
 @pytest.mark.parametrize(
-    ("due", "words"),
+    ("today", "due", "words"),
     [
-        (datetime(2026, 11, 22, 18, tzinfo=UTC), "today at 18:00"),
-        (datetime(2026, 11, 23, 7, tzinfo=UTC), "tomorrow at 07:00"),
-        (datetime(2026, 11, 24, 0, 30, tzinfo=UTC), "on Tuesday at 00:30"),
+        (None, datetime(2026, 11, 22, 18, tzinfo=UTC), "today at 18:00"),
+        (date(2026, 11, 22), datetime(2026, 11, 22, 18, tzinfo=UTC), "today at 18:00"),
+        (date(2026, 11, 22), datetime(2026, 11, 23, 7, tzinfo=UTC), "tomorrow at 07:00"),
+        (date(2026, 11, 22), datetime(2026, 11, 24, 0, 30, tzinfo=UTC), "on Tuesday at 00:30"),
+        (date(2026, 11, 23), datetime(2026, 11, 23, 7, tzinfo=UTC), "today at 07:00"),  # told past midnight
     ],
 )
-def test_the_days_first_answer_tells_when_the_next_question_comes(due: datetime, words: str) -> None:
-    grade = make_grade(local_day=date(2026, 11, 22), opens_day=True, next_daily_at=due)
+def test_the_days_first_answer_tells_when_the_next_question_comes(
+    today: date | None, due: datetime, words: str
+) -> None:
+    grade = make_grade(local_day=date(2026, 11, 22), opens_day=True, today=today, next_daily_at=due)
     assert f"Streak: 1 day · daily quiz {words}\n" in as_shown(texts.progress_text(grade)).text
 
 
