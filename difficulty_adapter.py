@@ -7,7 +7,7 @@
 #
 #   - A right answer raises the level by one if the estimate is nearer to a higher level.
 #   - A wrong answer lowers it by one if a lower level is nearer even 1.6 standard deviations above the estimate.
-#   - "I don't know" changes neither level nor points, only the estimate.
+#   - "I don't know" changes neither level nor points, only the estimate. In the placement it is a wrong answer.
 #   - The first answers of a new learner, six by default, change nothing; the last of them does either, all the way.
 #
 # A level is near when the learner would be right on about the target share of its questions, 77.5%. The estimate goes
@@ -20,7 +20,8 @@
 #
 # TRANSITIONS has one row for every (occasion, estimate); the diagram in docs/adaptation.md is drawn from it. Points say
 # how near the next level is, in hundredths: where the estimate stands between both ends of the level. They decide
-# nothing. The lowest level has no lower end, so it is taken to be as wide as it is far to the next.
+# nothing. The lowest level has no lower end, so it is taken to be as wide as it is far to the next. No right answer
+# takes points away: after "I don't know", which takes none, they wait until the estimate has come back to them.
 #
 # The daily streak is apart from all of this: it counts local days in a row on which anything was answered, right or
 # wrong. Each seven days of a streak earn a freeze, two are kept at most, and each saves one missed day.
@@ -149,9 +150,13 @@ def calculate_adaptation(
     step = nearest - progress.level if occasion is Occasion.PLACED else move.value
     level = Level(progress.level + step) if move else progress.level
     points = points_of(level, ability, difficulties, rules.target_success)
+    if occasion is Occasion.UNKNOWN:
+        points = progress.points
+    elif occasion is Occasion.RIGHT and move is Move.STAY:
+        points = max(points, progress.points)
     after = Progress(
         level,
-        progress.points if occasion is Occasion.UNKNOWN else points,
+        points,
         _next_run(progress.run, answer) if level == progress.level else 0,
         max(0, progress.placement_left - 1),
         advance_streak(progress.streak, local_day, rules),

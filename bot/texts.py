@@ -270,7 +270,7 @@ def help_text(rules: Rules = DEFAULT_RULES) -> str:
     return (
         "<b>How it works</b>\n\n"
         "Tap A, B, C or D under a question; the first tap counts. If you don't know, say so: you see the answer, and "
-        "your level stays as it is.\n"
+        "once your level is found, it stays as it is.\n"
         f"Your level is the one of whose questions you would get {share_in_words(rules.target_success)} right. "
         "It rises with a right answer as soon as the next one is nearer to that, "
         "and falls only when your answers leave hardly any doubt.\n"

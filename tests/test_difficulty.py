@@ -206,10 +206,30 @@ def test_the_level_does_not_depend_on_the_day(
     assert (first.level, first.points) == (second.level, second.points)
 
 
-@given(levels, st.integers(-20, 20), st.sampled_from([RIGHT, WRONG]), abilities)
-def test_points_of_an_earlier_release_do_no_harm(level: Level, points: int, answer: Answer, ability: Rating) -> None:
-    old, new = (calculate_adaptation(Progress(level, kept), answer, DAY, ability).after for kept in (points, 0))
-    assert old == new
+@given(progresses, abilities, rules_of_any_size, difficulties)
+def test_right_answers_never_shorten_a_bar_wrong_ones_set_it_and_not_knowing_leaves_it(
+    before: Progress, ability: Rating, rules: Rules, means: dict[Level, float]
+) -> None:
+    right, wrong, unknown = (
+        calculate_adaptation(before, answer, DAY, ability, rules, means).after for answer in Answer
+    )
+    if right.level == before.level:
+        assert right.points == max(before.points, points_of(right.level, ability, means, rules.target_success))
+    assert wrong.points == points_of(wrong.level, ability, means, rules.target_success)
+    assert unknown.points == before.points
+
+
+def test_what_was_not_known_shortens_the_bar_neither_at_once_nor_with_the_next_right_answer() -> None:
+    ability, bar = Rating(0.5, 0.3), list[tuple[int, int]]()
+    progress = Progress(Level.INTERMEDIATE, before := points_of(Level.INTERMEDIATE, ability))
+    for answer in (Answer.UNKNOWN, RIGHT, RIGHT, WRONG):
+        ability, _ = update_ratings(ability, Rating(ability.mean - 0.85, 0.3), correct=answer is RIGHT)
+        progress = calculate_adaptation(progress, answer, DAY, ability).after
+        bar.append((progress.points, points_of(progress.level, ability)))
+    shown, estimated = zip(*bar, strict=True)
+    assert shown[:2] == (before, before)
+    assert estimated[1] < before
+    assert shown[3] == estimated[3] < before
 
 
 @given(progresses, sequences)

@@ -282,6 +282,7 @@ def test_help_and_welcome_tell_the_rules_as_they_are(rules: Rules) -> None:
     text = as_shown(texts.help_text(rules)).text
     share = texts.share_in_words(rules.target_success)
     assert f"you would get {share} right" in text
+    assert "once your level is found, it stays as it is" in text  # until then "I don't know" counts like a wrong answer
     assert f"you will get {share} right" in texts.welcome_text(make_learner(), rules, is_new=True)
     assert ("earn a freeze" in text) is (rules.max_freezes > 0)
 

@@ -35,7 +35,8 @@ def rules_page(rules: Rules = DEFAULT_RULES) -> list[str]:
         ),
         (
             f"- The bar says how near the next level is, in points from 0 to {WHOLE_WAY}: where the estimate stands "
-            "between the ends of the level. It decides nothing, and is never below 0."
+            'between the ends of the level. "I don\'t know" leaves it, and a right answer never shortens it: it waits '
+            "for the estimate to come back. It decides nothing, and is never below 0."
         ),
         (
             f"- The next question is one that the learner has not seen, within {LEVELS_AROUND} level of theirs, shown "
