@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -47,6 +46,9 @@ _MAX_RATE_LIMIT_RETRIES = 5
 
 CHAT_PATIENCE_SECONDS = 10.0
 """A chat that takes no message for longer is not waited for: what was to be sent there is sent later."""
+
+NAME_PAUSE_SECONDS = 30.0
+"""After Telegram did not tell a bot's name: whoever wants it does without."""
 
 _STATUSES: tuple[tuple[type[LibraryError], int], ...] = (
     (BadRequest, 400),
@@ -102,6 +104,7 @@ class TelegramGateway:
         self._methods_wait: dict[str, float] = {}
         self._probed_at = time.monotonic()
         self._name: str | None = None
+        self._nameless_until = 0.0
         self._paid = paid_broadcast or None  # what is None is not sent at all
 
     async def send(
@@ -275,10 +278,16 @@ class TelegramGateway:
             logger.debug("a tap was not acknowledged: %s", error)
 
     async def name(self) -> str | None:
-        """Return how learners find the bot, such as @quiz_bot; None while Telegram does not say."""
-        if self._name is None:
-            with contextlib.suppress(TelegramError):
+        """Return how learners find the bot, such as @quiz_bot; None while Telegram does not say.
+
+        After a failure it is not asked for `NAME_PAUSE_SECONDS`.
+        """
+        if self._name is None and time.monotonic() >= self._nameless_until:
+            try:
                 user = await self._call("getMe", self.bot.get_me, Priority.INTERACTIVE)
+            except TelegramError:
+                self._nameless_until = time.monotonic() + NAME_PAUSE_SECONDS
+            else:
                 self._name = f"@{user.username}" if user.username else user.first_name
         return self._name
 

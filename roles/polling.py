@@ -43,8 +43,8 @@ MAX_LINE_LENGTH = 200
 Receive = Callable[[Incoming], Awaitable[str | None]]
 """Stores an update and returns what its sender reads at once if it is a tap, or raises StorageUnavailableError."""
 
-Greet = Callable[[GroupUpdate], Awaitable[None]]
-"""Says in a group, once, where the bot works."""
+Greet = Callable[[GroupUpdate], None]
+"""Begins to say in a group, once, where the bot works."""
 
 
 class Poller:
@@ -124,7 +124,7 @@ class Poller:
             if update := parse_update(body):
                 text = await self._receive(update)
             elif group := find_group(body):
-                await self._greet(group)
+                self._greet(group)
         except StorageUnavailableError:
             raise
         except NotAnUpdateError as error:

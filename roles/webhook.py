@@ -27,7 +27,7 @@ from domain.version import VERSION
 from observability import metrics
 from observability.gc_freeze import freeze_startup_objects
 from observability.logs import register_secret
-from roles.groups import greet_group
+from roles.groups import GroupGreeter
 from roles.header_limit import HeaderLimitProtocol
 from roles.intake import UpdateIntake, callback_answer
 from roles.polling import make_poller, receive_updates
@@ -49,6 +49,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             app.state.connections = connections
             app.state.metrics = make_metrics(connections)
             app.state.intake = intake = UpdateIntake(connections)
+            app.state.greeter = greeter = GroupGreeter(connections.redis)
             app.state.pollers = []
             background = [
                 asyncio.create_task(intake.notifier.run()),
@@ -56,7 +57,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 *(asyncio.create_task(account.gateway.watch()) for account in connections.accounts),
             ]
             for account in connections.accounts:
-                greet = partial(greet_group, connections.redis, account)
+                greet = partial(greeter.greet, account)
                 poller = make_poller(settings, account, partial(_take_polled, account, intake), greet)
                 app.state.pollers += [poller] if poller else []
                 register = partial(set_webhook, account.gateway.bot, settings, account.id)
@@ -67,6 +68,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
                 for task in background:
                     task.cancel()
                 await asyncio.gather(*background, return_exceptions=True)
+                await greeter.close()
 
     return lifespan
 
@@ -154,7 +156,8 @@ async def _take(app: FastAPI, bot_id: BotId, body: bytes) -> Response:
     if update is None:
         if group := find_group(body):
             connections: Connections = app.state.connections
-            await greet_group(connections.redis, connections.accounts.of(bot_id), group)
+            greeter: GroupGreeter = app.state.greeter
+            greeter.greet(connections.accounts.of(bot_id), group)
         return Response()
     intake: UpdateIntake = app.state.intake
     try:

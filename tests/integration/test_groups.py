@@ -10,6 +10,7 @@ from roles.groups import greet_group
 from tests.integration.test_polling import polling_bot
 from tests.support.factories import some_id
 from tests.support.service import Learner, Service, connected
+from tests.support.waiting import until
 from wiring import open_connections
 
 
@@ -55,11 +56,12 @@ async def test_a_command_in_a_topic_is_answered_there(service: Service) -> None:
     topic = {"message_thread_id": 77, "is_topic_message": True}
     message = {"message_id": 5, "date": 1, "chat": chat, "from": sender, "text": "/quiz", **topic}
     (await service.telegram.post("/api/updates", json={"message": message})).raise_for_status()
-    await service.settled()
-    sent = [
-        one["values"] for one in await service.requests("sendMessage") if str(one["values"]["chat_id"]) == str(other)
-    ]
-    assert [str(values["message_thread_id"]) for values in sent] == ["77"]
+
+    async def sent_there() -> list[str]:
+        values = [one["values"] for one in await service.requests("sendMessage")]
+        return [str(one["message_thread_id"]) for one in values if str(one["chat_id"]) == str(other)]
+
+    assert await until(sent_there) == ["77"]
 
 
 async def test_a_command_for_another_bot_and_a_chat_of_people_get_nothing(service: Service) -> None:

@@ -208,6 +208,7 @@ OTHER_TASKS = {
     "self._generate_or_follow": "one question; `_log_end` tells of its error",
     "rename_run": "the flow awaits it",
     "self._watch": "the flow awaits it",
+    "self._greet": "one group; it logs every error",
     "self._ask_for_broadcast": "`_end_asking` tells the broadcast's senders of its error",
 }
 """Tasks that nothing keeps alive, and why they need not be."""

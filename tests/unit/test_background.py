@@ -130,7 +130,7 @@ def heartbeat(trouble: Trouble) -> tuple[Task, str]:
 def polled(trouble: Trouble) -> tuple[Task, str]:
     one = account(trouble)
     chosen = settings(telegram_mode=TelegramMode.POLLING)
-    poller = polling.make_poller(chosen, one, trouble.receive, trouble.greet)
+    poller = polling.make_poller(chosen, one, trouble.receive, lambda _: None)
     return polling.receive_updates(chosen, one, poller, trouble.set_webhook), "_post"
 
 

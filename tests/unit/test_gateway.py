@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
+from bot import client
 from bot.answers import Meaning
 from bot.breaker import BotBreaker
 from bot.client import TelegramGateway, make_bot
@@ -48,6 +49,16 @@ async def gateway(
         yield TelegramGateway(bot, RateLimiter(None, some_id(), 1000), breaker or BotBreaker(BotId(some_id()))), server
         for request in bot._request:  # noqa: SLF001
             await request.shutdown()
+
+
+async def test_a_name_that_telegram_does_not_tell_is_asked_for_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with gateway(refusal(500, "Internal Server Error")) as (one, server):
+        assert [await one.name() for _ in range(5)] == [None] * 5
+        assert len(server.seen) == 1
+        monkeypatch.setattr(client, "NAME_PAUSE_SECONDS", 0.0)
+        one._nameless_until = 0.0  # noqa: SLF001 - the while is over
+        assert [await one.name() for _ in range(2)] == [None] * 2
+        assert len(server.seen) == 3
 
 
 def refusal(status: int, description: str) -> Behaviour:
