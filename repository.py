@@ -176,7 +176,7 @@ class Repository(UpdateStore, QuestionStore, LearningStore, GenerationStore, Ser
         return ProgressHistory(
             today=today,
             level=learner.level,
-            points=learner.points,
+            points=learner.level_progress,
             streak=learner.current_streak(today),
             best_streak=best or 0,
             freezes=learner.freezes,

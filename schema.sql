@@ -112,7 +112,7 @@ CREATE TABLE IF NOT EXISTS learners (
     id              bigint PRIMARY KEY,                -- the Telegram user id: the only personal datum
     bot_id          bigint NOT NULL,                   -- where they pressed START, and where their quizzes come
     level           smallint NOT NULL REFERENCES levels,
-    points          smallint NOT NULL DEFAULT 0,       -- how near the next level is, from 0 to 100
+    points          smallint NOT NULL DEFAULT 0,       -- of releases before level_progress, and read by them alone
     run             integer NOT NULL DEFAULT 0,        -- right answers in a row; wrong ones as a negative number
     placement_left  smallint NOT NULL DEFAULT 0,       -- answers until the rating sets the level
     ability         double precision NOT NULL DEFAULT 0,  -- logits
@@ -133,7 +133,8 @@ CREATE TABLE IF NOT EXISTS learners (
     version         integer NOT NULL DEFAULT 0,        -- grows with each grade
     created_at      timestamptz NOT NULL DEFAULT now(),
     announcements   boolean NOT NULL DEFAULT true,     -- the button under an announcement
-    told_of_pause_at timestamptz                       -- when they last read that quizzes are paused
+    told_of_pause_at timestamptz,                      -- when they last read that quizzes are paused
+    level_progress  smallint NOT NULL DEFAULT 0        -- how near the next level is, from 0 to 100
 );
 
 -- find_due_learners
@@ -251,7 +252,7 @@ CREATE TABLE IF NOT EXISTS answers (
     local_day     date NOT NULL,
     level_before  smallint NOT NULL,
     level_after   smallint NOT NULL,
-    points_before smallint NOT NULL,
+    points_before smallint NOT NULL,                   -- how near the next level was; by level_rules 1, from -6 to 6
     points_after  smallint NOT NULL,
     run_before    integer NOT NULL,
     run_after     integer NOT NULL,

@@ -19,8 +19,8 @@ class Learner:
     id: LearnerId
     bot_id: BotId
     level: Level
-    points: int
-    """How near the next level is, from 0 to 100; below 0 only where an earlier release graded last."""
+    level_progress: int
+    """How near the next level is, from 0 to 100."""
     run: int
     """Answers in a row that were right, or, as a negative number, wrong."""
     placement_left: int

@@ -137,7 +137,7 @@ def grade_answer(
         difficulties: mean difficulty of each level's questions, in logits.
     """
     streak = Streak(learner.streak_days, learner.last_day_here, learner.freezes)
-    before = Progress(learner.level, learner.points, learner.run, learner.placement_left, streak)
+    before = Progress(learner.level, learner.level_progress, learner.run, learner.placement_left, streak)
     answer = read_answer(quiz.chosen, correct=quiz.is_correct)
     local_day = learner.local_day(answered_at(quiz))
     after = calculate_adaptation(before, answer, local_day, ability, rules, difficulties).after

@@ -767,7 +767,7 @@ WITH given AS (
         memory_difficulty float8, reviewed_at timestamptz, due_at timestamptz)
 ), moved AS (
     UPDATE learners l
-    SET level = g.level_after, points = g.points_after, run = g.run_after, placement_left = g.placement_left,
+    SET level = g.level_after, level_progress = g.points_after, run = g.run_after, placement_left = g.placement_left,
         ability = g.ability_after, ability_variance = g.ability_variance_after, streak_days = g.streak_after,
         best_streak = greatest(l.best_streak, g.streak_after), freezes = g.freezes_after, last_answer_day = g.last_day,
         last_answer_at = greatest(l.last_answer_at, z.answered_at), version = l.version + 1

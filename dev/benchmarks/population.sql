@@ -7,9 +7,9 @@ SET synchronous_commit = 'off';
 SELECT setseed(0.5);
 
 -- step: learners
-INSERT INTO learners (id, bot_id, level, points, ability, ability_variance, streak_days, best_streak, last_answer_day,
-                      daily_at, timezone, topics, daily_enabled, next_daily_at, version, levels_asked, created_at)
-SELECT 10000000 + n, 515151, 1 + n % 4, n % 6, (n % 400) / 100.0 - 2, 0.2, n % 90, n % 120,
+INSERT INTO learners (id, bot_id, level, level_progress, ability, ability_variance, streak_days, best_streak,
+                      last_answer_day, daily_at, timezone, topics, daily_enabled, next_daily_at, version, levels_asked, created_at)
+SELECT 10000000 + n, 515151, 1 + n % 4, n % 100, (n % 400) / 100.0 - 2, 0.2, n % 90, n % 120,
        current_date - (n % 30)::integer, make_time((n % 24)::integer, 0, 0),
        (ARRAY['UTC', 'Europe/Berlin', 'America/New_York', 'Asia/Kolkata', 'Australia/Sydney'])[1 + n % 5],
        CASE WHEN n % 3 = 0 THEN ARRAY['streaming', 'sql_performance'] ELSE '{}' END, n % 20 <> 0,

@@ -210,9 +210,12 @@ def check_chain(records: Records, learner_id: LearnerId, chain: Sequence[StoredA
 def _check_link(standing: _Standing, answer: StoredAnswer) -> Iterator[str]:
     """Compare where a grade begins with where the one before ended."""
     before, now = standing.grade, answer.grade
-    begins, ended = _counts(now.before), _counts(before.after) if before else (0,) * 4
+    names, begins = "points, run, streak, freezes", _counts(now.before)
+    ended = _counts(before.after) if before else (0,) * len(begins)
+    if before and before.level_rules != now.level_rules:  # whose points are kept apart
+        names, begins, ended = "run, streak, freezes", begins[1:], ended[1:]
     if begins != ended:
-        yield f"quiz {now.quiz_id} was graded from points, run, streak, freezes {begins}, not from {ended}"
+        yield f"quiz {now.quiz_id} was graded from {names} {begins}, not from {ended}"
     if before and now.before.level != before.after.level:
         yield f"quiz {now.quiz_id} was graded from level {now.before.level:d}, not from {before.after.level:d}"
     if standing.ability and answer.ability_before and answer.ability_before != standing.ability:
@@ -301,7 +304,8 @@ def _check_learner(
     if standing.grade is None:
         return
     last = standing.grade.after
-    stands = (learner.level, learner.points, learner.run, learner.placement_left, learner.streak_days, learner.freezes)
+    points = learner.level_progress if standing.grade.level_rules == LEVEL_RULES else last.points
+    stands = (learner.level, points, learner.run, learner.placement_left, learner.streak_days, learner.freezes)
     ended = (last.level, last.points, last.run, last.placement_left, last.streak.days, last.streak.freezes)
     if stands != ended:
         yield (

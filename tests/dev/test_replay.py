@@ -86,10 +86,11 @@ async def test_there_is_nothing_to_say_of_what_the_service_did(lived_url: str) -
     assert replay(records, DEFAULT_RULES) == []
 
 
+NEARER = "UPDATE learners SET level_progress = level_progress + $STEP WHERE id = (SELECT min(id) FROM learners)"
 ONE = "quiz_id = (SELECT max(quiz_id) - 10 FROM answers)"
 TAMPERED = {
     "counted twice": ("UPDATE learners SET version = version + 1", "was graded 26 times and has 25 grades"),
-    "points": ("UPDATE learners SET points = points + 1", "the last grade ended at"),
+    "points": ("UPDATE learners SET level_progress = level_progress + 1", "the last grade ended at"),
     "best streak": ("UPDATE learners SET best_streak = best_streak + 1", "which no grade reached"),
     "ability of the learner": ("UPDATE learners SET ability = ability + 0.001", "has another ability"),
     "last day": ("UPDATE learners SET last_answer_day = last_answer_day + 2", "by their grades not"),
@@ -149,6 +150,18 @@ async def test_whatever_is_tampered_with_is_told(name: str, lived_url: str) -> N
     assert any(expected in line for line in lines), lines
 
 
+@pytest.mark.parametrize("which", [ONE, "quiz_id IN (SELECT max(quiz_id) FROM answers GROUP BY learner_id)"])
+async def test_points_of_an_earlier_release_are_another_chain(which: str, lived_url: str) -> None:
+    connection = await asyncpg.connect(lived_url)
+    tampering = connection.transaction()
+    await tampering.start()
+    await connection.execute(f"UPDATE answers SET level_rules = 1, points_before = -6, points_after = -5 WHERE {which}")  # noqa: S608
+    lines = replay(await read_through(connection), DEFAULT_RULES)
+    await tampering.rollback()
+    await connection.close()
+    assert lines == []
+
+
 async def test_everybody_due_has_exactly_one_daily_quiz(repository: Repository, database_url: str) -> None:
     classroom = Classroom(repository, Settings(_env_file=None))
     served, forgotten = await classroom.join(), await classroom.join()
@@ -170,9 +183,9 @@ def test_the_command_prints_a_line_each_and_fails(lived_url: str, capsys: pytest
     with ThreadPoolExecutor() as pool:  # the session's own event loop is running
         assert pool.submit(main, ["replay", lived_url]).result() == 0
         assert capsys.readouterr().out.endswith("updates: nothing to report\n")
-        run_psql(lived_url, "UPDATE learners SET points = points + 1 WHERE id = (SELECT min(id) FROM learners)")
+        run_psql(lived_url, NEARER.replace("$STEP", "1"))
         status = pool.submit(main, ["replay", lived_url]).result()
-    run_psql(lived_url, "UPDATE learners SET points = points - 1 WHERE id = (SELECT min(id) FROM learners)")
+    run_psql(lived_url, NEARER.replace("$STEP", "-1"))
     assert status == 1
     first, last = capsys.readouterr().out.splitlines()
     assert "the last grade ended at" in first

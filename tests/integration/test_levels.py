@@ -20,7 +20,7 @@ from tests.support.classroom import ABLE, UNABLE, Classroom
 async def test_a_learner_starts_at_the_default_level(classroom: Classroom) -> None:
     learner = await classroom.join()
     assert learner.level is Level.INTERMEDIATE
-    assert learner.points == 0
+    assert learner.level_progress == 0
 
 
 async def test_an_operator_chooses_where_learners_start(classroom: Classroom) -> None:
@@ -108,7 +108,16 @@ async def test_the_bar_moves_with_the_answers_and_starts_where_the_estimate_is(c
     right = await classroom.answer(learner, right=True)
     wrong = await classroom.answer(learner, right=False)
     assert 0 < wrong.after.points < right.after.points < WHOLE_WAY
-    assert (await classroom.state_of(learner)).points == wrong.after.points
+    assert (await classroom.state_of(learner)).level_progress == wrong.after.points
+
+
+async def test_an_earlier_release_finds_its_points_as_it_left_them(classroom: Classroom) -> None:
+    learner, pool = await classroom.join(ability=Rating(0.5, 0.5)), classroom.repository.database._pool  # noqa: SLF001
+    await pool.execute("UPDATE learners SET points = 4 WHERE id = $1", learner.id)
+    grade = await classroom.answer(learner, right=True)
+    assert grade.after.points > 6  # which it would take for a level that is earned
+    assert await pool.fetchval("SELECT points FROM learners WHERE id = $1", learner.id) == 4
+    assert (await classroom.state_of(learner)).level_progress == grade.after.points
 
 
 @pytest.mark.parametrize(("level", "right"), [(Level.BEGINNER, False), (Level.EXPERT, True)])

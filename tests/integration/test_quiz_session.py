@@ -69,7 +69,7 @@ def test_ten_thousand_make_fifty_cohorts_of_two_hundred() -> None:
 def test_a_grade_tells_before_and_after_of_the_learner_it_was_made_for(
     level: Level, points: int, correct: int, chosen: int, at: datetime, zone: str
 ) -> None:
-    learner = make_learner(level=level, points=points, streak_days=3, timezone=zone)
+    learner = make_learner(level=level, level_progress=points, streak_days=3, timezone=zone)
     question = make_question(correct_index=correct)
     quiz = make_quiz(learner_id=learner.id, question=question, chosen=chosen, answered_at=at)
     grade = grade_answer(quiz, learner, UNKNOWN_ABILITY)

@@ -287,7 +287,7 @@ async def test_who_does_not_know_keeps_points_and_run_and_gets_a_streak_and_a_re
     after = await classroom.state_of(learner)
     assert (await classroom.quiz(quiz.id)).is_unknown
     assert not grade.correct
-    assert (grade.after.points, grade.after.run, grade.after.level) == (before.points, 2, before.level)
+    assert (grade.after.points, grade.after.run, grade.after.level) == (before.level_progress, 2, before.level)
     assert after.ability < before.ability
     assert after.streak_days == 1
     assert (await classroom.repository.count_reviews(learner.id, datetime.now(UTC))).later == 1

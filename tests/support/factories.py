@@ -112,7 +112,7 @@ def make_learner(**fields: object) -> Learner:
         "id": LearnerId(some_id()),
         "bot_id": BOT_ID,
         "level": Level.INTERMEDIATE,
-        "points": 0,
+        "level_progress": 0,
         "run": 0,
         "placement_left": 0,
         "ability": 0.0,
