@@ -23,6 +23,7 @@ _FILES: Final = {
     "/": ("index.html", "text/html"),
     "/app.css": ("app.css", "text/css"),
     "/app.js": ("app.js", "text/javascript"),
+    "/composer.js": ("composer.js", "text/javascript"),
     "/render.js": ("render.js", "text/javascript"),
     "/tools.js": ("tools.js", "text/javascript"),
 }

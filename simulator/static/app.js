@@ -1,7 +1,8 @@
 // The chat page: a learner's view of Telegram.
 
+import { closePopups, drawComposer, say, setUpComposer } from "./composer.js";
 import { actions, dayName, listTime, messageNode, node, summary } from "./render.js";
-import { compose, current, drawClock, drawPinned, drawTools, inspectSoon, openMessageMenu, openQuestion, setUpTools } from "./tools.js";
+import { compose, drawClock, drawPinned, drawTools, inspectSoon, openMessageMenu, openQuestion, setUpTools } from "./tools.js";
 
 const $ = (id) => document.getElementById(id);
 const state = {
@@ -219,7 +220,7 @@ function drawBelow() {
   $("to-bottom").querySelector(".badge").textContent = state.below;
 }
 
-// --- Composer, commands, menus -------------------------------------------------------------------------------------
+// --- The foot of the chat ------------------------------------------------------------------------------------------
 
 function drawFoot() {
   const one = learner();
@@ -234,71 +235,6 @@ function drawFoot() {
   $("toggle-block").className = one?.blocked ? "" : "danger";
   $("toggle-block").querySelector("span").textContent = one?.blocked ? "Unblock bot" : "Stop and block bot";
   drawComposer();
-}
-
-function drawComposer() {
-  const field = $("composer");
-  field.style.height = "auto";
-  field.style.height = `${field.scrollHeight}px`;
-  $("send").disabled = !field.value.trim();
-}
-
-function say(text) {
-  const about = current();
-  compose(null);
-  const path = `learners/${state.selected}/messages`;
-  if (about?.kind === "edit") return attempt(call("PATCH", `${path}/${about.message.message_id}`, { text }));
-  return attempt(call("POST", path, { text, reply_to: about?.message.message_id })).then(() => toBottom());
-}
-
-function drawCommands(filter) {
-  const list = $("commands");
-  const found = (learner()?.commands ?? []).filter((one) => `/${one.command}`.startsWith(filter.toLowerCase()));
-  list.hidden = !found.length;
-  $("menu").setAttribute("aria-expanded", String(!list.hidden));
-  list.replaceChildren(...found.map((one, index) => node("button", {
-    type: "button", role: "option", id: `command-${index}`, "data-testid": "command", "aria-selected": String(index === 0), tabindex: "-1",
-    onclick: () => { closePopups(); $("composer").value = ""; drawComposer(); say(`/${one.command}`); $("composer").focus(); },
-  }, node("b", {}, `/${one.command}`), node("span", {}, one.description))));
-  if (found.length) $("composer").setAttribute("aria-activedescendant", "command-0");
-}
-
-function moveCommand(step) {
-  const options = [...$("commands").children];
-  const index = options.findIndex((one) => one.getAttribute("aria-selected") === "true");
-  const next = options[(index + step + options.length) % options.length];
-  for (const one of options) one.setAttribute("aria-selected", String(one === next));
-  next.scrollIntoView({ block: "nearest" });
-  $("composer").setAttribute("aria-activedescendant", next.id);
-}
-
-function closePopups() {
-  $("commands").hidden = true;
-  $("header-menu").hidden = true;
-  $("message-menu").hidden = true;
-  $("menu").setAttribute("aria-expanded", "false");
-  $("more").setAttribute("aria-expanded", "false");
-  $("composer").removeAttribute("aria-activedescendant");
-}
-
-function composerKey(event) {
-  if (event.isComposing) return;
-  const open = !$("commands").hidden;
-  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (open && step) {
-    event.preventDefault();
-    moveCommand(step);
-  } else if (open && (event.key === "Enter" || event.key === "Tab") && !event.shiftKey) {
-    event.preventDefault();
-    const chosen = $("commands").querySelector('[aria-selected="true"]');
-    if (event.key === "Enter") chosen.click();
-    else { $("composer").value = `${chosen.querySelector("b").textContent} `; closePopups(); }
-  } else if (event.key === "Enter" && !event.shiftKey) {
-    event.preventDefault();
-    $("composer-form").requestSubmit();
-  } else if (event.key === "Escape" && !open) {
-    $("pane").focus();
-  }
 }
 
 // --- Taps ----------------------------------------------------------------------------------------------------------
@@ -467,26 +403,6 @@ Object.assign(actions, {
   isWaiting: (message, data) => [...state.waiting.values()].some((one) => one.message === message && one.data === data),
 });
 
-$("composer-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const text = $("composer").value.trim();
-  if (!text) return;
-  $("composer").value = "";
-  closePopups();
-  drawComposer();
-  say(text);
-});
-$("composer").addEventListener("keydown", composerKey);
-$("composer").addEventListener("input", () => {
-  drawComposer();
-  if (/^\/\w*$/.test($("composer").value)) drawCommands($("composer").value);
-  else closePopups();
-});
-$("menu").addEventListener("click", () => {
-  if ($("commands").hidden) drawCommands("/");
-  else closePopups();
-  $("composer").focus();
-});
 $("start").addEventListener("click", async () => {
   if (learner().blocked) await attempt(call("POST", `learners/${state.selected}/unblock`, {}));
   await say("/start");
@@ -517,6 +433,7 @@ document.addEventListener("click", (event) => {
 });
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") closePopups(); });
 addEventListener("resize", keepBottom);
+setUpComposer({ state, call, attempt, learner, toBottom });
 setUpTools({ state, call, attempt, toast, learner, select, closePopups, refresh: refreshBot });
 state.selected = Number(sessionStorage.getItem("learner")) || null;
 listen();
