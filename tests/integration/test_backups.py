@@ -134,7 +134,7 @@ async def test_a_new_backup_stays_though_a_clock_was_ahead_or_an_old_one_cannot_
 async def test_a_database_with_differences_is_backed_up_and_they_are_told(
     settings: Settings, url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_psql(url, "UPDATE learners SET points = points + 1")
+    run_psql(url, "UPDATE learners SET level_progress = level_progress + 1")
     assert await run_backup(settings) == 0
     assert "a replay of the database finds 3 differences" in capsys.readouterr().out
     noted = await latest(url)

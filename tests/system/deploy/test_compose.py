@@ -26,7 +26,7 @@ VALKEY_OWN = {"REDISCLI_AUTH"}
 EVERYBODYS = {"DO_NOT_TRACK", "AWS_REGION", *(f"{kind}_PROXY" for kind in ("HTTP", "HTTPS", "ALL", "NO"))}
 EVERYBODYS |= {"SSL_CERT_FILE", "SSL_CERT_DIR"}
 """Variables of many programs, which libraries of ours follow."""
-NOT_IN_CONTAINERS = {"DATA_DIR", "PREFECT_PORT", "SIMULATOR_PORT"}
+NOT_IN_CONTAINERS = {"CLOCK_FILE", "DATA_DIR", "PREFECT_PORT", "SIMULATOR_PORT"}
 """Settings of what `make run` starts, or of the image itself."""
 OURS = (*ROLES, "prefect-server")
 WITH_PREFECT = ("quiz-worker", "prefect-worker")
