@@ -28,7 +28,7 @@ from tests.support.waiting import WAIT_SECONDS, until
 
 pytestmark = pytest.mark.prefect
 
-LATE = 24
+LATE = 8
 NOW = datetime(2026, 11, 3, 10, tzinfo=UTC)
 Json = dict[str, Any]
 Answer = TypeVar("Answer")
@@ -226,7 +226,7 @@ FROM flow_run r WHERE r.state_id = s.id AND r.deployment_id = $1::uuid AND r.aut
 
 
 async def let_runs_be_late(operator: Operator, name: str, database: str) -> None:
-    """Do what a worker's absence does: let each schedule of a deployment make a day's runs, and the day be over.
+    """Do what a worker's absence does: let each schedule of a deployment make its runs, and their time be over.
 
     They are Late at once, or the server would mark them one by one meanwhile and pass over those that it has locked.
     """
