@@ -100,7 +100,8 @@ def _spellings(letter: str) -> str:
     else:
         found.append(r"\\*+" + re.escape(letter))
         escaped = {json.dumps(letter)[1:-1], ascii(letter)[1:-1], repr(encoded)[2:-1]} - {letter}
-        found += [_BACKSLASHES.join(map(re.escape, text.split("\\"))) for text in sorted(escaped)]
+        longest_first = sorted(escaped, key=len, reverse=True)  # one may begin like another: \xc3 and \xc3\x83
+        found += [_BACKSLASHES.join(map(re.escape, text.split("\\"))) for text in longest_first]
     if letter == " ":
         found.append(r"\+|%(?:25)*2b")
     return f"(?i:{'|'.join(found)})"

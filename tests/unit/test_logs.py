@@ -222,6 +222,7 @@ AWKWARD = 'double"quote \'and back\\slash\\\\\x1f\\" per%25cent+umläut-😀:\n\
 
 
 @given(st.text(min_size=MIN_HIDDEN_LENGTH, max_size=16), st.sampled_from(QUOTINGS), st.integers(0, 3))
+@example("00000000000Ã", in_bytes, 1)
 def test_a_secret_is_cut_out_however_it_is_quoted(secret: str, quoted: Callable[[str], str], times: int) -> None:
     assume("_" not in secret)
     assume("://" not in secret)
