@@ -23,7 +23,7 @@ from domain.errors import (
     TelegramUnavailableError,
     UnknownBotError,
 )
-from domain.ids import AnnouncementId, BotId, LearnerId
+from domain.ids import AnnouncementId, LearnerId
 from observability.logs import one_line
 from quizzes.context import QuizContext
 
@@ -58,7 +58,7 @@ async def send_announcement(
     """
     last = LearnerId(0)
     while not is_cancelled():
-        bots = _accepted_bots(context)
+        bots = context.accepted_bots() or []
         taken = await context.repository.begin_announcing(announcement_id, bots, audience, last, AT_ONCE)
         if not taken:
             return
@@ -72,11 +72,6 @@ async def send_announcement(
 async def count_left(context: QuizContext, announcement_id: AnnouncementId, audience: Audience) -> int:
     """Return how many learners an announcement is still to be sent to."""
     return await context.repository.count_recipients(announcement_id, list(context.settings.bots), audience)
-
-
-def _accepted_bots(context: QuizContext) -> list[BotId]:
-    refused = context.messenger.refused()
-    return [bot_id for bot_id in context.settings.bots if bot_id not in refused]
 
 
 async def _send(
