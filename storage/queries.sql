@@ -1136,8 +1136,8 @@ WITH bots AS (
     ) AS waiting
 )
 SELECT bots.bot_id, count(unsent.since) AS unsent,
-       coalesce(extract(epoch FROM now() - min(greatest(unsent.since, bots.resumed_at)) FILTER (WHERE NOT bots.is_paused)),
-                0)::float8 AS oldest_seconds
+       coalesce(extract(epoch FROM now() - min(greatest(unsent.since, bots.resumed_at))
+                           FILTER (WHERE unsent.since IS NOT NULL AND NOT bots.is_paused)), 0)::float8 AS oldest_seconds
 FROM bots LEFT JOIN unsent USING (bot_id) GROUP BY bots.bot_id ORDER BY bots.bot_id;
 
 -- name: count_failed_today

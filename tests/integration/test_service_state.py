@@ -17,6 +17,7 @@ from domain.errors import LearnerUnreachableError, StartupError, StorageUnavaila
 from domain.ids import BotId, LearnerId, QuizId
 from domain.models import NewQuiz, SentQuestion
 from domain.service_state import (
+    ALL_BOTS,
     BackupState,
     DistributionCounts,
     DistributionState,
@@ -148,6 +149,16 @@ async def test_what_is_due_and_unsent_counts_whether_it_is_made_or_not(repositor
     [backlog] = await repository.list_daily_backlogs([BOT_ID])
     assert backlog.unsent == 1
     assert 300 <= backlog.oldest_seconds < 300 + WAIT_SECONDS
+    assert overdue(await state_of(repository)) == []
+
+
+async def test_nothing_grows_old_after_a_pause_where_nobody_is_due(repository: Repository) -> None:
+    await repository.pause(ALL_BOTS, None, None)
+    await run_sql(
+        repository, "UPDATE pauses SET begun_at = now() - interval '9 hours', ends_at = now() - interval '8 hours'"
+    )
+    [backlog] = await repository.list_daily_backlogs([BOT_ID])
+    assert (backlog.unsent, backlog.oldest_seconds) == (0, 0)
     assert overdue(await state_of(repository)) == []
 
 
