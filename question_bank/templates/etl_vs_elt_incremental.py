@@ -213,13 +213,7 @@ def incremental_model_next_run(rng: random.Random) -> Draft:
             ("users", "trial", "active"),
         )
     )
-    wanted = rng.choice(("old", "old", "new", "new", "both", "both", "none"))
-    while True:
-        strategy, condition = rng.choice(("append", "merge", "delete+insert")), rng.choice(tuple(_CONDITIONS))
-        event, refresh = rng.choice(tuple(_EVENTS)), rng.random() < 0.2  # noqa: PLR2004 - now and then
-        way = "table" if refresh else "append" if strategy == "append" else "merge"
-        if _held(way, condition, event) == wanted:
-            break
+    strategy, refresh, way, condition, event = _draw_next_run(rng)
     why = _next_run_why(way, condition, event)
     both = " + ".join(sorted((before, after)))
     key = "" if strategy == "append" else ",\n  unique_key='id'"
@@ -254,6 +248,20 @@ def incremental_model_next_run(rng: random.Random) -> Draft:
             both: f"Two rows: {before} and {after}",
         },
     )
+
+
+def _draw_next_run(rng: random.Random) -> tuple[str, bool, str, str, str]:
+    """Draw a strategy, whether the model is rebuilt, the way that makes, a condition and an event.
+
+    What the model holds is drawn first: of free draws only one in nine would hold both rows.
+    """
+    wanted = rng.choice(("old", "old", "new", "new", "both", "both", "none"))
+    while True:
+        strategy, condition = rng.choice(("append", "merge", "delete+insert")), rng.choice(tuple(_CONDITIONS))
+        event, refresh = rng.choice(tuple(_EVENTS)), rng.random() < 0.2  # noqa: PLR2004 - now and then
+        way = "table" if refresh else "append" if strategy == "append" else "merge"
+        if _held(way, condition, event) == wanted:
+            return strategy, refresh, way, condition, event
 
 
 def _next_run_mistakes(
